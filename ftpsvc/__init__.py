@@ -1,0 +1,32 @@
+"""ftpsvc: a file-transfer service that nobody loses a file with.
+
+The map, in reading order:
+
+`model`       entries, accounts, permissions, paths inside a root, the domain's errors
+`frames`      lines, counted raw bytes, frames, digests, facts
+`wire`        commands and replies, and the one table of errors and reply codes
+`listing`     entries as listing lines
+`storage`     what a storage is; `channel`, what a way of the data is
+`records`     what became of a transfer, and the log lines made of that
+`session`     the states of a session, verbs as data, and `admit`, the gate
+`verbs`       what each command does
+`threads`     work that may wait for a disk
+`linethenraw` the base of both protocols
+`lookahead`   seeing an ABOR before its turn
+`inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
+`server`      the server's protocol
+`localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
+`accounts`    who may log in
+`service`     the twistd plugin's options and service
+`client`      the client's protocol, with `exchanges`, what is said in it
+`remote`      the far side seen as a storage
+`copying`     a file from one storage to another; `parallel`, many at once
+`words`       a typed line; `display`, how things look; `progress`, how far a transfer is
+`places`      here and there; `transfers`, a file carried between the two
+`console`     commands that take time; `shell`, the interactive client
+`terminal`    lines from a person; `piped`, lines from a pipe
+
+docs/architecture.md tells how they work together.
+"""
+
+__version__ = "0.1.0"

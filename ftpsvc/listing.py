@@ -1,0 +1,154 @@
+"""Entries <-> listing lines: LIST in the form of `ls -l`, MLSD and MLST facts (RFC 3659, section 7)."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+
+from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_time, parse_facts, parse_time
+from ftpsvc.model import BadArgument, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
+
+# -- MLSD and MLST -------------------------------------------------------------------------------------------
+
+_TYPES = {Kind.FILE: "file", Kind.DIRECTORY: "dir", Kind.LINK: "OS.unix=symlink", Kind.OTHER: "OS.unix=other"}
+_KINDS = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "cdir": Kind.DIRECTORY, "pdir": Kind.DIRECTORY}
+
+#: The facts that this server knows, as FEAT shows them.
+FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode")
+
+
+def machine_line(entry: Entry, permissions: Permission) -> bytes:
+    """One entry with its facts, for an account that may do this much. Without a line's end."""
+    size = f"size={entry.size};" if entry.kind is Kind.FILE else ""
+    return b"type=%s;%smodify=%s;perm=%s;unique=%s;UNIX.mode=%04o; %s" % (
+        _TYPES[entry.kind].encode(),
+        size.encode(),
+        format_time(entry.modified).encode(),
+        _perm(entry.kind, permissions).encode(),
+        entry.unique.encode(),
+        entry.mode,
+        encode_name(entry.name),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _perm(kind: Kind, may: Permission) -> str:
+    """The perm fact (RFC 3659, section 7.5.5): what this account may do with such an entry."""
+    letters: tuple[tuple[str, Permission], ...]
+    if kind is Kind.DIRECTORY:
+        letters = (
+            ("c", Permission.WRITE),
+            ("d", Permission.DELETE),
+            ("e", Permission(0)),
+            ("f", Permission.RENAME),
+            ("l", Permission.LIST),
+            ("m", Permission.MAKE_DIRECTORY),
+            ("p", Permission.DELETE),
+        )
+    else:
+        letters = (
+            ("a", Permission.APPEND),
+            ("d", Permission.DELETE),
+            ("f", Permission.RENAME),
+            ("r", Permission.READ),
+            ("w", Permission.OVERWRITE),
+        )
+    return "".join(letter for letter, needed in letters if needed in may)
+
+
+# What our own server sends of files and folders, which is to be quick. Other lines are taken apart fact by fact.
+_USUAL_LINE = re.compile(
+    rb"type=(file|dir);(?:size=([0-9]{1,19});)?modify=([0-9.]{14,24});perm=(?P<perm>[a-z]*);"
+    rb"unique=([0-9a-g]*);UNIX\.mode=0([0-7]{3}); (.+)",
+    re.DOTALL,
+)
+
+
+def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
+    """The entry in one line of MLSD or MLST, and its facts where they may say more. Raises `ProtocolViolation`."""
+    if usual := _USUAL_LINE.fullmatch(line):
+        return _usual_entry(*usual.groups()), {"perm": usual["perm"].decode()}
+    text, space, name = line.partition(b" ")
+    if not space or not name:
+        raise ProtocolViolation("The server sent a listing line without a name.")
+    facts = parse_facts(decode_name(text))
+    kind = facts.get("type", "file").lower()
+    size = facts.get("size", "")
+    entry = Entry(
+        decode_name(name),
+        _KINDS.get(kind) or (Kind.LINK if "link" in kind else Kind.OTHER),
+        int(size) if _is_number(size) else 0,
+        _time(facts.get("modify", "")),
+        _mode(facts.get("unix.mode", "")),
+        unique=facts.get("unique", ""),
+    )
+    return entry, facts
+
+
+def _usual_entry(
+    kind: bytes, size: bytes | None, modify: bytes, _perm: bytes, unique: bytes, octal: bytes, name: bytes
+) -> Entry:
+    what = Kind.FILE if kind == b"file" else Kind.DIRECTORY
+    modified = _time(modify.decode())
+    return Entry(decode_name(name), what, int(size or 0), modified, int(octal, 8), unique=unique.decode())
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+@lru_cache(maxsize=1024)
+def _mode(text: str) -> int:
+    # Some servers send the file's type with it, as in 100644, or 0o644.
+    digits = text.removeprefix("0o")
+    return int(digits, 8) & 0o777 if digits and len(digits) < 9 and not digits.strip("01234567") else 0
+
+
+def _time(text: str) -> int:
+    try:
+        return parse_time(text)
+    except BadArgument:
+        return 0
+
+
+# -- LIST ----------------------------------------------------------------------------------------------------
+
+#: `ls` shows a time of day for half a year, and then the year instead.
+_RECENT = 182 * 24 * 3600
+
+# In English whatever the server's locale: every client's parser expects these.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_LETTERS = {Kind.FILE: "-", Kind.DIRECTORY: "d", Kind.LINK: "l", Kind.OTHER: "p"}
+
+
+def long_line(entry: Entry, now: float) -> bytes:
+    """One entry as `ls -l` shows it, in the only form that every client's parser reads. Without a line's end."""
+    return b"%s%s %3d ftp      ftp      %12d %s %s" % (
+        _LETTERS[entry.kind].encode(),
+        _mode_letters(entry.mode),
+        entry.links,
+        entry.size,
+        _list_time(entry.modified // 1_000_000_000, int(now) // 60),
+        encode_name(entry.name),
+    )
+
+
+@lru_cache(maxsize=512)
+def _mode_letters(mode: int) -> bytes:
+    return "".join(letter if mode & (0o400 >> i) else "-" for i, letter in enumerate("rwxrwxrwx")).encode()
+
+
+@lru_cache(maxsize=4096)
+def _list_time(modified: int, minute: int) -> bytes:
+    moment = time.gmtime(min(max(modified, FIRST_SECOND), LAST_SECOND))
+    day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2d}"
+    if -_RECENT < minute * 60 - modified < _RECENT:
+        return f"{day} {moment.tm_hour:02d}:{moment.tm_min:02d}".encode()
+    return f"{day}  {moment.tm_year:04d}".encode()
+
+
+def is_listable(name: str) -> bool:
+    """Whether a name can stand on a line of its own: one with CR or LF would forge another."""
+    return "\n" not in name and "\r" not in name

@@ -1,0 +1,273 @@
+"""The domain: entries, accounts, permissions, paths inside a root, and what can go wrong.
+
+Everything may import this module; it imports the standard library only.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+#: Names are bytes on disk and on the wire, and str in between. surrogateescape carries the bytes that are
+#: not UTF-8 through unharmed, so that a name from 1998 still lists and retrieves.
+NAME_ERRORS = "surrogateescape"
+
+#: What every part file's name begins with. No listing shows such a name and no path reaches it.
+PART_PREFIX = ".ftpsvc-"
+
+
+def encode_name(name: str) -> bytes:
+    """A name or path as the bytes that disk and wire know it by."""
+    return name.encode("utf-8", NAME_ERRORS)
+
+
+def decode_name(name: bytes) -> str:
+    """The inverse of `encode_name`, for any bytes whatever."""
+    return name.decode("utf-8", NAME_ERRORS)
+
+
+# -- what can go wrong ---------------------------------------------------------------------------------------
+
+
+class TransferError(Exception):
+    """The base of all that ftpsvc raises on purpose. Its text is fit for people: what failed, and why."""
+
+
+class BadCommand(TransferError):
+    """The line is no command at all."""
+
+
+class NotImplementedHere(TransferError):
+    """A known command, or a known form of one, that this server does not carry out."""
+
+
+class BadArgument(TransferError):
+    """A command whose argument can't be understood."""
+
+
+class BadSequence(TransferError):
+    """A good command at the wrong moment."""
+
+
+class BadParameter(TransferError):
+    """An argument that is understood, and asks for what isn't offered."""
+
+
+class BadOffset(TransferError):
+    """A restart marker that lies behind the end of what there is."""
+
+
+class NotLoggedIn(TransferError):
+    """The command needs an account first."""
+
+
+class ServiceClosing(TransferError):
+    """The other end ends the session, and says so."""
+
+
+class NoDataConnection(TransferError):
+    """The data connection could not be had."""
+
+
+class Aborted(TransferError):
+    """The transfer ended before its data did: a lost connection, ABOR, FAIL."""
+
+
+class Busy(TransferError):
+    """Not now; the same request may succeed later."""
+
+
+class LocalFault(TransferError):
+    """Something failed at this end: a read error, a file that shrank, an internal error."""
+
+
+class Damaged(TransferError):
+    """The bytes that arrived are not the bytes that were sent."""
+
+
+class NoSpace(TransferError):
+    """The storage is full."""
+
+
+class OverQuota(TransferError):
+    """The account has had its share of the storage."""
+
+
+class InvalidName(TransferError):
+    """A name that can't be a file's name here."""
+
+
+class Unavailable(TransferError):
+    """The file can't be had in this way; the subclasses say why."""
+
+
+class NotFound(Unavailable):
+    """Nothing has that name."""
+
+
+class AlreadyExists(Unavailable):
+    """Something has that name."""
+
+
+class NotAFile(Unavailable):
+    """A directory or a special file where a plain file is needed."""
+
+
+class NotADirectory(Unavailable):
+    """Not a directory, where one is needed."""
+
+
+class NotEmpty(Unavailable):
+    """A directory that still holds something."""
+
+
+class TooLarge(Unavailable):
+    """A file that was to be taken whole, and is no small one."""
+
+
+class Denied(Unavailable):
+    """The account, or the operating system, does not allow it."""
+
+
+class ProtocolViolation(TransferError):
+    """What arrived can't be understood, and where the next command begins isn't known any more.
+
+    The only way on is to close the connection.
+    """
+
+
+class ConnectionFailed(TransferError):
+    """No connection, or no more: the cause is in the text."""
+
+
+class TimedOut(ConnectionFailed):
+    """The other end was silent for too long."""
+
+
+# -- entries -------------------------------------------------------------------------------------------------
+
+
+class Kind(enum.Enum):
+    """What an entry is."""
+
+    FILE = "file"
+    DIRECTORY = "dir"
+    LINK = "link"  #: a symbolic link that leads nowhere inside the root
+    OTHER = "other"  #: a FIFO, a socket, a device: shown, never opened
+
+
+class Entry(NamedTuple):
+    """One name in a directory and what is known of it.
+
+    `modified` is in nanoseconds since 1970 UTC. `mode` has the permission bits only. `unique` is the same for
+    two names of one file, and empty where that is not known.
+    """
+
+    name: str
+    kind: Kind
+    size: int = 0
+    modified: int = 0
+    mode: int = 0
+    links: int = 1
+    unique: str = ""
+
+    @property
+    def is_directory(self) -> bool:
+        return self.kind is Kind.DIRECTORY
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind is Kind.FILE
+
+
+class Facts(NamedTuple):
+    """What travels with a file's bytes: modify time in nanoseconds, permission bits. None: not said."""
+
+    modified: int | None = None
+    mode: int | None = None
+
+
+NO_FACTS = Facts()
+
+
+class Whole(NamedTuple):
+    """A small file, all of it."""
+
+    data: bytes
+    facts: Facts = NO_FACTS
+
+
+class Stored(NamedTuple):
+    """What a commit put into place: the size of the whole file, and the digest of what was written now."""
+
+    size: int
+    digest: str
+
+
+# -- accounts ------------------------------------------------------------------------------------------------
+
+
+class Permission(enum.Flag):
+    """What an account may do. One gate asks for these: `session.admit`."""
+
+    LIST = enum.auto()
+    READ = enum.auto()
+    WRITE = enum.auto()  #: a file that isn't there yet
+    OVERWRITE = enum.auto()
+    APPEND = enum.auto()
+    DELETE = enum.auto()
+    RENAME = enum.auto()
+    MAKE_DIRECTORY = enum.auto()
+    SET_FACTS = enum.auto()  #: modify time and mode
+
+
+EVERYTHING = ~Permission(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is logged in."""
+
+    name: str
+    permissions: Permission = field(default=EVERYTHING)
+
+
+ANONYMOUS = Account("anonymous")
+
+
+# -- paths ---------------------------------------------------------------------------------------------------
+
+#: Most file systems end a component here; a longer one could never be created.
+MAX_COMPONENT = 255
+
+
+def resolve(cwd: str, argument: str) -> str:
+    """The absolute virtual path that `argument` means for a session in `cwd`.
+
+    `..` is taken by the text alone and stops at the root (RFC 3659, section 6): what symbolic links make of the
+    result is the storage's business, which never leaves its root. Raises `InvalidName`.
+    """
+    if any(character in argument for character in "\0\r\n"):
+        raise InvalidName("A name can't hold NUL, CR or LF.")
+    components: list[str] = []
+    for component in (argument if argument.startswith("/") else f"{cwd}/{argument}").split("/"):
+        if component == "..":
+            del components[-1:]
+        elif component not in ("", "."):
+            _check_component(component)
+            components.append(component)
+    return "/" + "/".join(components)
+
+
+def _check_component(component: str) -> None:
+    if len(component) * 4 > MAX_COMPONENT and len(encode_name(component)) > MAX_COMPONENT:
+        raise InvalidName(f"A name can't be longer than {MAX_COMPONENT} bytes.")
+    if component.startswith(PART_PREFIX):
+        raise InvalidName(f"Names that begin with {PART_PREFIX} are the server's own.")
+
+
+def parent_and_name(path: str) -> tuple[str, str]:
+    """`/a/b` as (`/a`, `b`); the root's name is empty."""
+    parent, _, name = path.rpartition("/")
+    return parent or "/", name

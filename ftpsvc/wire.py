@@ -1,0 +1,217 @@
+"""Commands and replies <-> bytes (RFC 959, sections 4 and 5), and the one table of errors and reply codes.
+
+Both ends import this module; frames, the other half of what crosses the wire, are in `frames`, and listing lines
+in `listing`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ftpsvc import model
+from ftpsvc.model import BadCommand, ProtocolViolation, TransferError, decode_name, encode_name
+
+DEFAULT_PORT = 5000
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    """One command: its verb in upper case, and its argument exactly as it was sent (RFC 3659, section 2.2).
+
+    None is no argument at all; an empty one had a space after the verb.
+    """
+
+    verb: str
+    argument: str | None = None
+
+    def __repr__(self) -> str:
+        hidden = self.verb in SECRET_VERBS and self.argument is not None
+        return f"Command({self.verb!r}, {'<hidden>' if hidden else repr(self.argument)})"
+
+
+#: Verbs whose argument is never printed, logged or shown.
+SECRET_VERBS = frozenset({"PASS", "ACCT", "ADAT"})
+
+_COMMAND = re.compile(rb"([A-Za-z]{1,12})(?: (.*))?", re.DOTALL)
+
+# RFC 854: IAC and a command, some with one more octet (WILL, WONT, DO, DONT). An IAC before anything else goes alone:
+# where the urgent octet of "IAC IP IAC DM" was lost on the way, the letters behind it are still the command's.
+_TELNET = re.compile(rb"\xff(\xff|[\xfb-\xfe].|[\xf0-\xfa])?", re.DOTALL)
+
+
+def without_telnet(line: bytes) -> bytes:
+    """A line with its Telnet commands taken out and IAC IAC and CR NUL decoded (RFC 3659, 2.2; RFC 2640, 3.1)."""
+    if b"\xff" in line:
+        line = _TELNET.sub(lambda match: b"\xff" if match[1] == b"\xff" else b"", line)
+    return line.replace(b"\r\0", b"\r")
+
+
+def parse_command(line: bytes) -> Command:
+    """The command in a line. Raises `BadCommand` if there is none.
+
+    The text of that error never repeats the line: what a client sends must not come back in a reply, where
+    something between the two might take it for the server's own words.
+    """
+    match = _COMMAND.fullmatch(line)
+    if match is None:
+        line = without_telnet(line)
+        match = _COMMAND.fullmatch(line)
+    elif b"\xff" in line or b"\0" in line:
+        match = _COMMAND.fullmatch(without_telnet(line))
+    if match is None:
+        raise BadCommand("That is no command." if line else "An empty line is no command.")
+    argument = match[2]
+    return Command(match[1].decode("ascii").upper(), None if argument is None else decode_name(argument))
+
+
+def format_command(command: Command) -> bytes:
+    """The line for a command, its end included. Raises `BadArgument` for one that would not be a single line."""
+    if command.argument is None:
+        return command.verb.encode("ascii") + b"\r\n"
+    argument = encode_name(command.argument)
+    if b"\n" in argument or b"\r" in argument or b"\0" in argument:
+        raise model.BadArgument("A name with CR, LF or NUL can't be sent in a command.")
+    if b"\xff" in argument:
+        argument = argument.replace(b"\xff", b"\xff\xff")
+    return command.verb.encode("ascii") + b" " + argument + b"\r\n"
+
+
+# -- replies -------------------------------------------------------------------------------------------------
+
+
+class Reply(NamedTuple):
+    """One reply: a code, the text of its last line, and for a long one the lines before that."""
+
+    code: int
+    text: str
+    inner: tuple[str, ...] = ()
+
+    @property
+    def is_preliminary(self) -> bool:
+        return self.code < 200
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.code >= 400
+
+
+def format_reply(reply: Reply) -> bytes:
+    """A reply's bytes. Inner lines are indented, so that none can be taken for the last (RFC 959, section 4.2)."""
+    text = _one_line(reply.text)
+    if not reply.inner:
+        return b"%d %s\r\n" % (reply.code, text)
+    first, *rest = reply.inner
+    lines = [b"%d-%s" % (reply.code, _one_line(first)), *(b" " + _one_line(line) for line in rest)]
+    return b"\r\n".join([*lines, b"%d %s\r\n" % (reply.code, text)])
+
+
+def _one_line(text: str) -> bytes:
+    # Whatever a name holds, a reply stays the lines it was meant to be.
+    line = encode_name(text)
+    if b"\r" in line or b"\n" in line or b"\0" in line:
+        line = re.sub(rb"[\r\n\0]", b"?", line)
+    return line.replace(b"\xff", b"\xff\xff") if b"\xff" in line else line
+
+
+_REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+#: The most lines one reply may have. Long ones are FEAT, HELP, STAT of a path; this bounds a hostile server.
+MAX_REPLY_LINES = 100_000
+
+
+class ReplyReader:
+    """Puts the lines of a reply together. Takes the inner lines of every server that was met: indented or not."""
+
+    __slots__ = ("_code", "_inner")
+
+    def __init__(self) -> None:
+        self._code = b""
+        self._inner: list[str] = []
+
+    def line(self, line: bytes) -> Reply | None:
+        """The reply that this line ends, or None. Raises `ProtocolViolation` for what is no reply."""
+        if not self._code:
+            if line[3:4] == b" " and line[:3].isdigit() and b"100" <= line[:3] < b"600":
+                return Reply(int(line[:3]), _text(line[4:]))
+            match = _REPLY.fullmatch(line)
+            if match is None:
+                raise ProtocolViolation(f"The server sent what is no reply: {_excerpt(line)}")
+            code, separator, text = match.groups()
+            if separator is None:
+                return Reply(int(code), "")
+            self._code, self._inner = code, [_text(text)]
+            return None
+        if line.startswith(self._code) and line[3:4] in (b" ", b""):
+            reply = Reply(int(self._code), _text(line[4:]), tuple(self._inner))
+            self._code, self._inner = b"", []
+            return reply
+        if len(self._inner) >= MAX_REPLY_LINES:
+            raise ProtocolViolation(f"The server's reply has more than {MAX_REPLY_LINES} lines.")
+        self._inner.append(_text(line))
+        return None
+
+
+def _text(line: bytes) -> str:
+    return decode_name(without_telnet(line) if b"\xff" in line or b"\0" in line else line)
+
+
+def _excerpt(line: bytes) -> str:
+    return repr(line[:60].decode("ascii", "replace"))
+
+
+def quoted(path: str) -> str:
+    """A path as 257 bears it: in quotes, with the quotes in it doubled (RFC 959, appendix II)."""
+    return '"' + path.replace('"', '""') + '"'
+
+
+def unquoted(text: str) -> str:
+    """The path in the text of a 257."""
+    match = re.match(r'"((?:[^"]|"")*)"', text)
+    if match is None:
+        raise ProtocolViolation("The server's 257 has no path in quotes.")
+    return match[1].replace('""', '"')
+
+
+# -- errors <-> reply codes ----------------------------------------------------------------------------------
+
+#: The one table. A server answers an error with the first row that it is an instance of; a client raises, for a code,
+#: the class of the last row with that code, which is the most general one.
+CODES: tuple[tuple[type[TransferError], int], ...] = (
+    (model.ProtocolViolation, 500),
+    (model.BadCommand, 500),
+    (model.BadArgument, 501),
+    (model.NotImplementedHere, 502),
+    (model.BadSequence, 503),
+    (model.BadParameter, 504),
+    (model.NotLoggedIn, 530),
+    (model.ServiceClosing, 421),
+    (model.NoDataConnection, 425),
+    (model.ConnectionFailed, 426),
+    (model.Aborted, 426),
+    (model.Busy, 450),
+    (model.Damaged, 451),
+    (model.LocalFault, 451),
+    (model.NoSpace, 452),
+    (model.NotFound, 550),
+    (model.Denied, 550),
+    (model.Unavailable, 550),
+    (model.OverQuota, 552),
+    (model.InvalidName, 553),
+    (model.BadOffset, 554),
+)
+
+_ERRORS: dict[int, type[TransferError]] = {code: error for error, code in CODES} | {332: model.NotLoggedIn}
+
+
+def reply_for(error: TransferError) -> Reply:
+    """The reply that tells a client of an error."""
+    code = next((code for kind, code in CODES if isinstance(error, kind)), 451)
+    return Reply(code, str(error))
+
+
+def error_for(reply: Reply) -> TransferError:
+    """The error that a refusal means, with the code and the server's own words in its text."""
+    kind = _ERRORS.get(reply.code, model.Unavailable if reply.code >= 500 else model.Busy)
+    return kind(f"{reply.code} {reply.text}")
