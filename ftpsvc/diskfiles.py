@@ -1,0 +1,332 @@
+"""Open files of the local disk: one being read, one being written beside its target, one being added to.
+
+Small reads and writes go straight to the page cache. Large ones run in a thread, one at a time for each file, so that
+a slow disk holds up its own transfer and no other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc import model
+from ftpsvc.commits import Committer, PartFile, WholeFile, fsync_directory, is_in_memory
+from ftpsvc.frames import Digest, digest_of
+from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
+from ftpsvc.oserrors import domain_error
+from ftpsvc.parts import apply_facts, copy_start, known_part, open_part, write_all
+from ftpsvc.storage import Buffer
+from ftpsvc.threads import Run, done_with
+
+#: Up to this many bytes a read or write is done at once: a trip to a thread would cost more than it.
+AT_ONCE = 64 * 1024
+
+#: The same for a file system in memory, where only the processor's time counts.
+AT_ONCE_IN_MEMORY = 4 * 1024 * 1024
+
+#: Up to this many bytes of an upload are held in memory before they go to disk.
+HELD = 64 * 1024
+
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+
+class DiskReadFile:
+    """The `ReadFile` over a descriptor."""
+
+    def __init__(self, descriptor: int, device: int, entry: Entry, offset: int, run: Run) -> None:
+        self._descriptor = descriptor
+        self._device = device
+        self._entry = entry
+        self._at = offset
+        self._run = run
+        self._job: Deferred[bytes] | None = None
+
+    @property
+    def entry(self) -> Entry:
+        return self._entry
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(self._entry.modified, self._entry.mode)
+
+    def fileno(self) -> int | None:
+        return self._descriptor
+
+    async def read(self, size: int) -> Buffer:
+        # A file that grows is sent as long as it was when it was opened: that is what was announced.
+        size = min(size, self._entry.size - self._at)
+        if size <= 0:
+            return b""
+        data = read_at_once(self._descriptor, self._device, size, self._at) if size <= AT_ONCE else None
+        if data is None:
+            self._job = self._run(os.pread, self._descriptor, size, self._at)
+            try:
+                data = await done_with(self._job)
+            except OSError as error:
+                raise model.LocalFault(f"{self._entry.name} can't be read: {os.strerror(error.errno or 0)}.") from error
+        if not data:
+            raise model.LocalFault(f"{self._entry.name} became shorter while it was read.")
+        self._at += len(data)
+        return data
+
+    async def close(self) -> None:
+        if self._descriptor < 0:
+            return
+        descriptor, self._descriptor = self._descriptor, -1
+        if self._job is not None and not self._job.called:
+            with contextlib.suppress(OSError):
+                await done_with(self._job)
+        os.close(descriptor)
+
+
+def read_at_once(descriptor: int, device: int, size: int, offset: int) -> bytes | None:
+    """What the page cache holds, or None if a disk would have to be waited for. Raises `OSError`."""
+    if not size:
+        return b""
+    if is_in_memory(device):
+        return os.pread(descriptor, size, offset)
+    buffer = bytearray(size)
+    try:
+        count = os.preadv(descriptor, [buffer], offset, _RWF_NOWAIT)
+    except OSError:
+        return None
+    return bytes(buffer) if count == size else None
+
+
+class _Writing:
+    """Bytes on their way into a descriptor: in order, digested, and with one trip to a thread under way at most."""
+
+    def __init__(self, descriptor: int, run: Run) -> None:
+        self._descriptor = descriptor
+        self._run = run
+        # In memory nothing is waited for, and handing a megabyte to another processor costs more than writing it.
+        self._at_once = AT_ONCE_IN_MEMORY if is_in_memory(os.fstat(descriptor).st_dev) else AT_ONCE
+        self._digest = Digest()
+        self._job: Deferred[None] | None = None
+        self.size = 0
+
+    async def write(self, chunk: Buffer) -> None:
+        """Write a chunk, or leave it to a thread and return; then the next call waits for that. Raises `OSError`."""
+        await self.settle()
+        self.size += len(chunk)
+        if len(chunk) <= self._at_once:
+            self._write_out(chunk)
+        else:
+            self._job = self._run(self._write_out, chunk)
+
+    def _write_out(self, chunk: Buffer) -> None:
+        self._digest.update(chunk)
+        write_all(self._descriptor, chunk)
+
+    async def settle(self) -> None:
+        """Wait until all is written. Raises the `OSError` of a write."""
+        if self._job is not None:
+            await done_with(self._job)
+            self._job = None
+
+    async def finish(self, digest: str | None) -> str:
+        """Wait until all is written, and give its digest. Raises `Damaged` if it should have been another."""
+        await self.settle()
+        return _checked(self._digest.hexdigest(), digest)
+
+
+def _checked(found: str, wanted: str | None) -> str:
+    if wanted is not None and wanted != found:
+        raise model.Damaged(f"The data was damaged on its way: it has the digest {found}. Nothing was stored.")
+    return found
+
+
+class DiskWriteFile:
+    """The `WriteFile` that becomes, or replaces, `name` in a directory whose descriptor it owns.
+
+    Up to `HELD` bytes are kept in memory, so that a small file is written, synced and renamed in one go, wherever the
+    committer does that. The part of a larger one comes into being when they are exceeded. Either way a transfer that
+    never begins leaves nothing behind.
+    """
+
+    def __init__(self, directory: int, name: bytes, mode: int, owner: str, run: Run, committer: Committer) -> None:
+        self._directory = directory
+        self._name = name
+        self._mode = mode
+        self._owner = owner
+        self._run = run
+        self._committer = committer
+        self._held = b""
+        self._offset = 0
+        self._file = -1
+        self._part = b""
+        self._writing: _Writing | None = None
+        self._is_committing = False
+
+    async def resume(self, offset: int) -> None:
+        """Begin with `offset` bytes that are here: of the file itself, or of the part of an earlier attempt.
+
+        The file wins if it has exactly that many, because its size is what any client can ask for; a part is known only
+        to those who left it. Raises `BadOffset`.
+        """
+        target = self._size_of_target()
+        kept = self._open_part()
+        if target != offset and kept >= offset:
+            os.ftruncate(self._file, offset)
+        elif target >= offset:
+            os.ftruncate(self._file, 0)
+            await done_with(self._run(copy_start, self._directory, self._name, self._file, offset))
+        else:
+            raise model.BadOffset(f"Only {max(target, kept)} bytes are here; can't go on from byte {offset}.")
+        os.lseek(self._file, offset, os.SEEK_SET)
+        self._offset = offset
+        self._writing = _Writing(self._file, self._run)
+
+    def _size_of_target(self) -> int:
+        try:
+            return os.stat(self._name, dir_fd=self._directory, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return -1
+
+    def _open_part(self) -> int:
+        """Open the part; how many bytes an earlier attempt left in it."""
+        self._file, self._part, left = open_part(self._directory, self._name, self._owner)
+        return left
+
+    async def _begin(self) -> None:
+        """Put what was held into a part, and go on there."""
+        if self._open_part():
+            os.ftruncate(self._file, 0)
+        self._writing = _Writing(self._file, self._run)
+        held, self._held = self._held, b""
+        await self._writing.write(held)
+
+    async def write(self, chunk: Buffer) -> None:
+        try:
+            if self._writing is None:
+                if len(self._held) + len(chunk) <= HELD:
+                    # A copy: a slice would keep all that was received with it in memory.
+                    self._held += bytes(chunk)
+                    return
+                await self._begin()
+            assert self._writing is not None
+            await self._writing.write(chunk)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
+        mode = self._mode if facts.mode is None else facts.mode
+        finished: WholeFile | PartFile
+        try:
+            if self._writing is None:
+                found = _checked(digest_of(self._held), digest)
+                finished = WholeFile(self._directory, self._name, self._held, mode, facts.modified)
+            else:
+                found = await self._writing.finish(digest)
+                apply_facts(self._file, Facts(facts.modified, mode))
+                size = self._offset + self._writing.size
+                finished = PartFile(self._directory, self._name, self._file, self._part, size)
+            await self._put_in_place(finished)
+        except BaseException as error:
+            await self.abort()
+            if isinstance(error, OSError):
+                raise self._failure(error) from error
+            raise
+        self._close()
+        return Stored(finished.size, found)
+
+    async def _put_in_place(self, finished: WholeFile | PartFile) -> None:
+        """Wait for the commit. It ends in good order even if the one who waits for it goes away."""
+        if self._committer.is_quick(self._directory, finished.size):
+            self._committer.commit_now(finished)
+            return
+        done = self._committer.commit(finished)
+        self._is_committing = True
+        try:
+            await done_with(done)
+        except OSError:
+            self._is_committing = False
+            raise
+        except BaseException:
+            done.addBoth(lambda _: self._close())
+            raise
+
+    async def abort(self, keep: bool = False) -> None:
+        if self._directory < 0 or self._is_committing:
+            return
+        with contextlib.suppress(OSError):
+            if keep and self._held:
+                await self._begin()
+            if self._writing is not None:
+                await self._writing.settle()
+        # A part with a made-up name is of no use: nobody could find it to go on from.
+        keep = keep and self._part == known_part(self._name, self._owner)
+        if self._part and not (keep and os.fstat(self._file).st_size):
+            with contextlib.suppress(OSError):
+                os.unlink(self._part, dir_fd=self._directory)
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in (self._file, self._directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._directory = -1
+
+    def _failure(self, error: OSError) -> model.TransferError:
+        return domain_error(error, decode_name(self._name))
+
+
+class DiskAppendFile:
+    """The `WriteFile` that adds to a file in place (APPE); an abort cuts it back to what it was."""
+
+    def __init__(self, directory: int, name: bytes, run: Run) -> None:
+        """Raises `OSError`; then the directory's descriptor is still the caller's."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self._file = os.open(name, flags, dir_fd=directory)
+        try:
+            # Two at once would cut off each other's bytes: the second is told to come back (EAGAIN).
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise
+        self._directory = directory
+        self._name = name
+        self._before = os.fstat(self._file).st_size
+        self._run = run
+        self._writing = _Writing(self._file, run)
+
+    async def write(self, chunk: Buffer) -> None:
+        try:
+            await self._writing.write(chunk)
+        except OSError as error:
+            raise domain_error(error, decode_name(self._name)) from error
+
+    async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
+        try:
+            found = await self._writing.finish(digest)
+            apply_facts(self._file, facts)
+            await done_with(self._run(_sync_both, self._file, self._directory))
+        except BaseException as error:
+            await self.abort()
+            if isinstance(error, OSError):
+                raise domain_error(error, decode_name(self._name)) from error
+            raise
+        self._close()
+        return Stored(self._before + self._writing.size, found)
+
+    async def abort(self, keep: bool = False) -> None:
+        if self._file < 0:
+            return
+        with contextlib.suppress(OSError):
+            await self._writing.settle()
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, self._before)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._file)
+        os.close(self._directory)
+        self._file = -1
+
+
+def _sync_both(file: int, directory: int) -> None:
+    os.fsync(file)
+    fsync_directory(directory)

@@ -1,0 +1,339 @@
+"""The default storage: a folder on this machine.
+
+Uploads go to a part file beside their target and get their name by rename, once they are on stable storage. The
+rules behind every line here are in docs/architecture.md, "What 226 means".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc import model
+from ftpsvc.commits import Committer, WholeFile
+from ftpsvc.diskfiles import DiskAppendFile, DiskReadFile, DiskWriteFile, read_at_once
+from ftpsvc.frames import digest_of
+from ftpsvc.jail import Jail
+from ftpsvc.model import Entry, Facts, Kind, Stored, Whole, decode_name, encode_name
+from ftpsvc.oserrors import domain_error
+from ftpsvc.parts import apply_facts, is_part
+from ftpsvc.storage import SMALL
+from ftpsvc.threads import Run, done_with
+
+#: How many entries one trip to a thread reads: enough to make the trip cheap, few enough to hold in memory.
+LIST_BATCH = 512
+
+#: How many links a file's last component may lead through before it is written.
+MAX_FINAL_LINKS = 8
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO in the tree must not hold the reactor
+_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _in_domain_terms(method: Method) -> Method:
+    """Let a coroutine method that takes a path raise domain errors instead of `OSError`."""
+
+    @functools.wraps(method)
+    async def translated(self: LocalDisk, path: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(self, path, *args, **kwargs)
+        except OSError as error:
+            raise domain_error(error, path) from error
+
+    return cast(Method, translated)
+
+
+class LocalDisk:
+    """The `Storage` over a root folder that nothing leaves."""
+
+    def __init__(self, root: str, run: Run, *, owner: str = "", sync: bool = True) -> None:
+        """Raises `OSError` if the root can't be opened. `owner` tells the parts of one account from another's."""
+        self._jail = Jail(root)
+        self._run = run
+        self._owner = owner
+        self._committer = Committer(run, sync)
+
+    def close(self) -> None:
+        self._jail.close()
+
+    @functools.cached_property
+    def _mode(self) -> int:
+        """The mode of a new file. Asked for by the first upload, because twistd sets the mask after the start."""
+        return 0o666 & ~_umask()
+
+    @_in_domain_terms
+    async def stat(self, path: str) -> Entry:
+        return self._stat(_relative(path), path.rpartition("/")[2])
+
+    def _stat(self, path: bytes, name: str) -> Entry:
+        descriptor = self._jail.open(path, _LOOK)
+        try:
+            return entry_of(name, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+    async def list(self, path: str) -> AsyncGenerator[Entry, None]:
+        try:
+            scan = _Scan(self._jail, self._run, _relative(path))
+            try:
+                while batch := await scan.next():
+                    for entry in batch:
+                        yield entry
+            finally:
+                await scan.close()
+        except OSError as error:
+            raise domain_error(error, path) from error
+
+    @_in_domain_terms
+    async def open_read(self, path: str, offset: int = 0) -> DiskReadFile:
+        descriptor = self._jail.open(_relative(path), _READ)
+        try:
+            status = os.fstat(descriptor)
+            entry = entry_of(path.rpartition("/")[2], status)
+            if not entry.is_file:
+                raise model.NotAFile(f"{path} is not a plain file.")
+            if offset > entry.size:
+                raise model.BadOffset(f"{path} has {entry.size} bytes; it can't be read from byte {offset}.")
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return DiskReadFile(descriptor, status.st_dev, entry, offset, self._run)
+
+    @_in_domain_terms
+    async def open_write(self, path: str, offset: int = 0) -> DiskWriteFile:
+        lent, name, mode = self._target(path)
+        mode = self._mode if mode is None else mode
+        file = DiskWriteFile(os.dup(lent), name, mode, self._owner, self._run, self._committer)
+        if offset:
+            try:
+                await file.resume(offset)
+            except BaseException:
+                await file.abort(keep=True)
+                raise
+        return file
+
+    @_in_domain_terms
+    async def open_append(self, path: str) -> DiskAppendFile | DiskWriteFile:
+        lent, name, mode = self._target(path)
+        if mode is None:
+            # Nothing to add to: then it is an upload like any other, and nobody sees a part of it.
+            return DiskWriteFile(os.dup(lent), name, self._mode, self._owner, self._run, self._committer)
+        directory = os.dup(lent)
+        try:
+            return DiskAppendFile(directory, name, self._run)
+        except BaseException:
+            os.close(directory)
+            raise
+
+    async def fetch(self, path: str) -> Whole:
+        # Without the wrapper and its coroutine, here and in `put`: trees of small files are made of these two.
+        try:
+            descriptor = self._jail.open(_relative(path), _READ)
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise model.NotAFile(f"{path} is not a plain file.")
+                size = status.st_size
+                if size > SMALL:
+                    raise model.TooLarge(f"{path} has more than {SMALL} bytes.")
+                data = read_at_once(descriptor, status.st_dev, size, 0)
+                if data is None:
+                    data = await self._run(_read_and_close, os.dup(descriptor), size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise domain_error(error, path) from error
+        if len(data) < size:
+            raise model.LocalFault(f"{path} became shorter while it was read.")
+        return Whole(data, Facts(status.st_mtime_ns, status.st_mode & 0o777))
+
+    async def put(self, path: str, whole: Whole) -> Stored:
+        try:
+            directory, name, mode = self._target(path)
+            facts = whole.facts
+            if facts.mode is not None:
+                mode = facts.mode
+            file = WholeFile(directory, name, whole.data, self._mode if mode is None else mode, facts.modified)
+            if self._committer.is_quick(directory):
+                self._committer.commit_now(file)
+            else:
+                await self._commit_later(file)
+        except OSError as error:
+            raise domain_error(error, path) from error
+        return Stored(len(whole.data), digest_of(whole.data))
+
+    async def _commit_later(self, file: WholeFile) -> None:
+        kept = os.dup(file.directory)
+        done = self._committer.commit(file._replace(directory=kept))
+        waiting = done_with(done)
+        done.addBoth(lambda _: os.close(kept))
+        await waiting
+
+    def _target(self, path: str) -> tuple[int, bytes, int | None]:
+        """Where a file is to be written: directory (lent by the jail), name, and the mode of the file that is there.
+
+        A link is written through, as long as it leads to a plain file inside the root.
+        """
+        at = _relative(path)
+        for _ in range(MAX_FINAL_LINKS):
+            directory, name = self._jail.parent(at)
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return directory, name, None
+            if stat.S_ISREG(status.st_mode):
+                return directory, name, status.st_mode & 0o777
+            if not stat.S_ISLNK(status.st_mode):
+                raise model.NotAFile(f"{path} is there, and is not a plain file.")
+            link = os.readlink(name, dir_fd=directory)
+            os.close(self._jail.open(at, _LOOK))  # a link that leads nowhere is not filled
+            at = link if link.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + link
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    @_in_domain_terms
+    async def make_dir(self, path: str) -> None:
+        with self._parent(path) as (directory, name):
+            os.mkdir(name, 0o777, dir_fd=directory)
+            await self._committer.sync(directory)
+
+    @_in_domain_terms
+    async def remove(self, path: str) -> None:
+        with self._parent(path) as (directory, name):
+            os.unlink(name, dir_fd=directory)
+
+    @_in_domain_terms
+    async def remove_dir(self, path: str) -> None:
+        self._jail.forget()
+        with self._parent(path) as (directory, name):
+            os.rmdir(name, dir_fd=directory)
+
+    @_in_domain_terms
+    async def rename(self, source: str, target: str) -> None:
+        with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
+            os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
+            self._jail.forget()
+            await self._committer.sync(new)
+
+    @_in_domain_terms
+    async def set_facts(self, path: str, facts: Facts) -> None:
+        descriptor = self._jail.open(_relative(path), _READ)
+        try:
+            apply_facts(descriptor, facts)
+        finally:
+            os.close(descriptor)
+
+    @_in_domain_terms
+    async def space(self, path: str) -> int:
+        descriptor = self._jail.open(_relative(path), _LOOK)
+        try:
+            status = os.fstatvfs(descriptor)
+            if not status.f_blocks:  # /proc and its like count no blocks
+                raise model.NotImplementedHere(f"{path}: its free space can't be told.")
+            return status.f_bavail * status.f_frsize
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, bytes]]:
+        directory, name = self._jail.open_parent(_relative(path))
+        try:
+            yield directory, name
+        finally:
+            os.close(directory)
+
+
+class _Scan:
+    """A directory being listed, a batch at a time, in threads."""
+
+    def __init__(self, jail: Jail, run: Run, path: bytes) -> None:
+        self._jail = jail
+        self._run = run
+        self._path = path
+        self._directory = jail.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._names: Iterator[os.DirEntry[str]] | None = None
+        self._job: Deferred[list[Entry]] | None = None
+
+    def next(self) -> Deferred[list[Entry]]:
+        """The next entries; none at the end. Raises `OSError`."""
+        self._job = self._run(self._read)
+        return done_with(self._job)
+
+    def _read(self) -> list[Entry]:
+        if self._names is None:
+            self._names = os.scandir(self._directory)
+        entries: list[Entry] = []
+        for found in self._names:
+            name = os.fsencode(found.name)
+            if not is_part(name) and (entry := self._entry(name)):
+                entries.append(entry)
+            if len(entries) >= LIST_BATCH:
+                break
+        return entries
+
+    def _entry(self, name: bytes) -> Entry | None:
+        # Whatever is wrong with one entry never fails the listing.
+        try:
+            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return None  # it vanished
+        if stat.S_ISLNK(status.st_mode):
+            with contextlib.suppress(OSError):
+                descriptor = self._jail.open(self._path + b"/" + name, _LOOK)
+                try:
+                    status = os.fstat(descriptor)
+                finally:
+                    os.close(descriptor)
+        return entry_of(decode_name(name), status)
+
+    async def close(self) -> None:
+        if self._job is not None:
+            with contextlib.suppress(OSError):
+                await done_with(self._job)
+        if self._names is not None:
+            self._names.close()  # type: ignore[attr-defined]  # typeshed calls it an Iterator; it is scandir's own
+        os.close(self._directory)
+
+
+def _read_and_close(descriptor: int, size: int) -> bytes:
+    """For a thread, which owns the descriptor: nobody has to wait for it before closing one."""
+    try:
+        return os.pread(descriptor, size, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _relative(path: str) -> bytes:
+    if "\0" in path:
+        raise model.InvalidName("A name can't hold NUL.")
+    return encode_name(path[1:])
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
+
+
+def entry_of(name: str, status: os.stat_result) -> Entry:
+    """What `fstat` says, in the domain's terms."""
+    return Entry(
+        name,
+        _KINDS.get(stat.S_IFMT(status.st_mode), Kind.OTHER),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_mode & 0o777,
+        status.st_nlink,
+        f"{status.st_dev:x}g{status.st_ino:x}",
+    )

@@ -1,0 +1,105 @@
+"""Part files: what an upload is before it gets its name. No listing shows them and no path reaches them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import itertools
+import os
+import stat
+from secrets import token_hex
+
+import xxhash
+
+from ftpsvc.model import PART_PREFIX, Facts, encode_name
+from ftpsvc.storage import CHUNK, Buffer
+
+_PREFIX = encode_name(PART_PREFIX)
+_RUN = token_hex(8).encode()
+_count = itertools.count()
+
+
+def is_part(name: bytes) -> bool:
+    """Whether a name in a directory is a part's."""
+    return name.startswith(_PREFIX)
+
+
+def made_up_part() -> bytes:
+    """A name that no other part has, for one that nobody will go on from."""
+    return b"%s%s-%x" % (_PREFIX, _RUN, next(_count))
+
+
+def known_part(name: bytes, owner: str) -> bytes:
+    """The name of the part that an upload of this name by this owner is gone on from."""
+    return encode_name(PART_PREFIX + xxhash.xxh3_64_hexdigest(encode_name(owner) + b"\0" + name))
+
+
+def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]:
+    """The part file for a target: its descriptor, locked and at its beginning, its name, and its size.
+
+    The name comes from the target and the owner, so that a resume finds it. While another upload of the same target
+    holds that one, a name is made up, so that a part never blocks a name.
+    """
+    known = known_part(name, owner)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    part = known
+    for _ in range(MAX_PART_TRIES):
+        try:
+            descriptor = os.open(part, flags, 0o600, dir_fd=directory)
+        except OSError as error:
+            if part is not known or error.errno not in (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR):
+                raise
+            descriptor = -1  # what bears the name is no part of ours
+        if descriptor >= 0:
+            status = _lock(descriptor, directory, part)
+            if status is not None:
+                return descriptor, part, status.st_size
+            os.close(descriptor)
+        part = made_up_part()
+        flags |= os.O_EXCL
+    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+#: The first name may be taken; a made-up one never is, but for somebody who guesses 64 bits.
+MAX_PART_TRIES = 3
+
+
+def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None:
+    """Lock a part. None if another upload has it, or had it and has renamed it since it was opened."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        named = os.stat(part, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return None
+    opened = os.fstat(descriptor)
+    same = named.st_ino == opened.st_ino and named.st_dev == opened.st_dev
+    return opened if same and stat.S_ISREG(opened.st_mode) else None
+
+
+def apply_facts(descriptor: int, facts: Facts) -> None:
+    """Set mode and modify time of an open file. Raises `OSError`."""
+    if facts.mode is not None:
+        os.fchmod(descriptor, facts.mode)
+    if facts.modified is not None:
+        os.utime(descriptor, ns=(facts.modified, facts.modified))
+
+
+def write_all(descriptor: int, data: Buffer) -> None:
+    """Write all of it, however the system cuts it up. Raises `OSError`."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
+
+
+def copy_start(directory: int, name: bytes, target: int, size: int) -> None:
+    """The first `size` bytes of a file into another; shared, not copied, where the file system can."""
+    source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        copied = 0
+        while copied < size:
+            count = os.sendfile(target, source, copied, min(CHUNK, size - copied))
+            if not count:
+                raise OSError(errno.EIO, "the file became shorter")
+            copied += count
+    finally:
+        os.close(source)

@@ -1,0 +1,118 @@
+"""What a storage is: local disk, the far side of a connection, an object store.
+
+Paths are absolute virtual paths as `model.resolve` makes them: `/`, `/a/b`. Every method raises the domain errors of
+`model` and no others. What implements this is finished when the shared contract suite passes on it
+(tests/storage_contract.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Protocol
+
+from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, Whole
+
+#: How much `ReadFile.read` is asked for at once, and the most that a storage keeps in memory for one file.
+CHUNK = 1024 * 1024
+
+#: A file of at most this size may be moved whole, in memory: `Storage.fetch` and `put`.
+SMALL = 64 * 1024
+
+Buffer = bytes | memoryview
+
+
+class ReadFile(Protocol):
+    """A file that is open for reading, from the offset that it was opened at."""
+
+    @property
+    def entry(self) -> Entry:
+        """The file as it was when it was opened. Its size is that of the whole file."""
+
+    @property
+    def facts(self) -> Facts:
+        """Modify time and mode, as far as they are known: for what comes over the wire, when all was read."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that `sendfile` and `pread` can use, where there is one.
+
+        The one capability that is asked for: an object store has none.
+        """
+
+    async def read(self, size: int) -> Buffer:
+        """The next bytes, at most `size`; empty at the end, and only there.
+
+        Raises `LocalFault` if the file can't be read any further or is shorter than it was, `Damaged` if the bytes are
+        not those that were sent. A caller who read up to the end without an error has the file as it is.
+        """
+
+    async def close(self) -> None:
+        """Give everything back. Never raises, and may be called twice."""
+
+
+class WriteFile(Protocol):
+    """A file that is being written. Nothing bears its name before `commit`."""
+
+    async def write(self, chunk: Buffer) -> None:
+        """Take the next bytes. May return before they are written, and raise what went wrong later."""
+
+    async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
+        """Put the file into place, whole and on stable storage, with these facts.
+
+        `digest` is the XXH3-128 that what was given to `write` must have; if it differs, `Damaged` is raised. When
+        this returns the bytes survive a power cut and every reader sees the new file; until then every reader saw the
+        old one. If it raises, nothing was changed, but for one case: a directory that can't be synced after the rename
+        has the new file, and whether that survives a power cut isn't known.
+        """
+
+    async def abort(self, keep: bool = False) -> None:
+        """End without a commit; the old file stays. `keep`: the part may be gone on from later.
+
+        Does nothing after a commit or another abort. Never raises.
+        """
+
+
+class Storage(Protocol):
+    """A tree of files."""
+
+    async def stat(self, path: str) -> Entry:
+        """What is known of one name, with links followed. Raises `NotFound`."""
+
+    def list(self, path: str) -> AsyncGenerator[Entry, None]:
+        """The entries of a directory, streamed and in no order; without `.`, `..` and the server's own parts."""
+
+    async def open_read(self, path: str, offset: int = 0) -> ReadFile:
+        """Open a plain file. Raises `NotFound`, `NotAFile`, or `BadParameter` if the offset lies behind its end."""
+
+    async def open_write(self, path: str, offset: int = 0) -> WriteFile:
+        """Begin a file that will replace or create `path`.
+
+        With an offset it begins with that many bytes of the part that an earlier, broken attempt left, or of
+        the file itself. Raises what stands in the way now; what appears in the way later is raised by `commit`.
+        """
+
+    async def open_append(self, path: str) -> WriteFile:
+        """Begin to add to a file in place; created if missing. An abort cuts it back to what it was."""
+
+    def fetch(self, path: str) -> Awaitable[Whole]:
+        """A small plain file, all at once, as `open_read` and `read` would give it. Raises `TooLarge` beside theirs."""
+
+    async def put(self, path: str, whole: Whole) -> Stored:
+        """Store a small file, all at once, with the promises of `open_write` and `commit`."""
+
+    async def make_dir(self, path: str) -> None:
+        """Make one directory; its parent must be there. Raises `AlreadyExists`."""
+
+    async def remove(self, path: str) -> None:
+        """Remove a file or a link, never a directory."""
+
+    async def remove_dir(self, path: str) -> None:
+        """Remove an empty directory. Raises `NotEmpty`."""
+
+    async def rename(self, source: str, target: str) -> None:
+        """Give an entry another name, in one step. A file there is replaced, a directory is not."""
+
+    async def set_facts(self, path: str, facts: Facts) -> None:
+        """Set modify time and mode, whichever are given."""
+
+    async def space(self, path: str) -> int:
+        """How many bytes can still be stored at this place."""

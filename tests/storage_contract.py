@@ -1,0 +1,395 @@
+"""What every storage promises, as tests. A storage is finished when these pass on it.
+
+A subclass of `StorageContract` or `TreeContract`, named `Test...`, gives the fixture `place`: the storage, the folder
+in which its files really are, and how its coroutines are driven.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import collected, parts_in, read_all
+
+from ftpsvc import model
+from ftpsvc.frames import digest_of
+from ftpsvc.model import Facts, Kind, Stored, Whole
+from ftpsvc.storage import SMALL, Storage
+
+#: Larger than anything that is done at once, in one frame or in one read.
+BIG = bytes(range(256)) * 10_000
+
+
+@dataclass
+class Place:
+    storage: Storage
+    folder: Path
+    run: Callable[[Any], Any]
+
+    def write(self, path: str, data: bytes, facts: Facts = model.NO_FACTS, digest: str | None = None) -> Stored:
+        async def write() -> Stored:
+            file = await self.storage.open_write(path)
+            await file.write(data)
+            return await file.commit(facts, digest)
+
+        return self.run(write())
+
+    def read(self, path: str, offset: int = 0) -> bytes:
+        async def read() -> bytes:
+            return await read_all(await self.storage.open_read(path, offset), 100_000)
+
+        return self.run(read())
+
+    def names(self, path: str = "/") -> set[str]:
+        return {entry.name for entry in self.run(collected(self.storage.list(path)))}
+
+
+class StorageContract:
+    """Looking, reading and writing."""
+
+    # -- looking
+
+    def test_a_file_and_a_folder_are_told_apart(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(b"12345")
+        os.utime(place.folder / "file", ns=(0, 1795327140_123_456_789))
+        os.chmod(place.folder / "file", 0o640)
+        (place.folder / "folder").mkdir()
+        entry = place.run(place.storage.stat("/file"))
+        assert (entry.name, entry.kind, entry.size, entry.mode) == ("file", Kind.FILE, 5, 0o640)
+        assert entry.modified == 1795327140_123_456_789
+        assert place.run(place.storage.stat("/folder")).kind is Kind.DIRECTORY
+        assert place.run(place.storage.stat("/")).kind is Kind.DIRECTORY
+
+    def test_two_names_of_one_file_are_known_as_such(self, place: Place) -> None:
+        (place.folder / "a").write_bytes(b"")
+        os.link(place.folder / "a", place.folder / "b")
+        (place.folder / "c").write_bytes(b"")
+        a, b, c = (place.run(place.storage.stat(path)).unique for path in ("/a", "/b", "/c"))
+        assert a == b != c
+
+    @pytest.mark.parametrize("path", ["/missing", "/missing/x", "/file/x"])
+    def test_what_is_not_there_is_unavailable(self, place: Place, path: str) -> None:
+        (place.folder / "file").write_bytes(b"")
+        for work in (place.storage.stat(path), collected(place.storage.list(path))):
+            with pytest.raises(model.Unavailable):
+                place.run(work)
+
+    def test_a_listing_has_every_entry_once(self, place: Place) -> None:
+        names = {f"file {number}" for number in range(700)}
+        for name in names:
+            (place.folder / name).touch()
+        (place.folder / "folder").mkdir()
+        entries = place.run(collected(place.storage.list("/")))
+        assert sorted(entry.name for entry in entries) == sorted({*names, "folder"})
+        assert {entry.name: entry.kind for entry in entries}["folder"] is Kind.DIRECTORY
+
+    def test_a_listing_shows_no_part_and_nothing_in_an_empty_folder(self, place: Place) -> None:
+        (place.folder / "empty").mkdir()
+        (place.folder / "empty" / ".ftpsvc-0123").touch()
+        assert place.names("/empty") == set()
+        (place.folder / "empty" / ".ftpsvc-0123").unlink()
+
+    @pytest.mark.parametrize(
+        "name", [b"\xe4\xf6\xfc", b" two  words ", b"-la", "\u2028".encode(), b"\xff\xfe", b"a;b=c"]
+    )
+    def test_any_name_is_listed_looked_at_and_read(self, place: Place, name: bytes) -> None:
+        path = os.path.join(os.fsencode(place.folder), name)
+        with open(path, "wb") as file:
+            file.write(b"content")
+        (entry,) = place.run(collected(place.storage.list("/")))
+        assert model.encode_name(entry.name) == name
+        assert place.run(place.storage.stat("/" + entry.name)).size == 7
+        assert place.read("/" + entry.name) == b"content"
+
+    # -- reading
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"\r\nDONE\r\n", BIG], ids=["none", "one", "line", "big"])
+    def test_a_file_is_read_as_it_is(self, place: Place, data: bytes) -> None:
+        (place.folder / "file").write_bytes(data)
+        assert place.read("/file") == data
+
+    @pytest.mark.parametrize("offset", [1, 65536, len(BIG) - 1, len(BIG)])
+    def test_a_file_is_read_from_an_offset(self, place: Place, offset: int) -> None:
+        (place.folder / "file").write_bytes(BIG)
+        assert place.read("/file", offset) == BIG[offset:]
+
+    def test_an_offset_behind_the_end_is_refused(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(b"12345")
+        with pytest.raises(model.BadOffset):
+            place.read("/file", 6)
+
+    def test_what_is_read_to_its_end_has_its_size_time_and_mode(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(BIG)
+        os.utime(place.folder / "file", ns=(0, 1_000_000_001))
+        os.chmod(place.folder / "file", 0o600)
+
+        async def read() -> model.Entry:
+            file = await place.storage.open_read("/file", 10)
+            try:
+                while await file.read(1 << 20):
+                    pass
+                return file.entry
+            finally:
+                await file.close()
+
+        entry = place.run(read())
+        assert (entry.name, entry.size, entry.modified, entry.mode) == ("file", len(BIG), 1_000_000_001, 0o600)
+
+    def test_a_file_that_is_closed_early_may_be_closed_twice(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(BIG)
+
+        async def begin() -> bytes:
+            file = await place.storage.open_read("/file")
+            some = bytes(await file.read(10))
+            await file.close()
+            await file.close()
+            return some
+
+        some = place.run(begin())
+        assert some
+        assert BIG.startswith(some)
+        assert place.read("/file") == BIG
+
+    @pytest.mark.parametrize("path", ["/missing", "/", "/folder", "/fifo"])
+    def test_what_is_no_plain_file_is_not_read(self, place: Place, path: str) -> None:
+        (place.folder / "folder").mkdir()
+        os.mkfifo(place.folder / "fifo")
+        with pytest.raises(model.Unavailable):
+            place.read(path)
+
+    # -- writing
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"DONE\r\n", BIG], ids=["none", "one", "line", "big"])
+    def test_what_was_committed_is_there(self, place: Place, data: bytes) -> None:
+        stored = place.write("/file", data)
+        assert stored == Stored(len(data), digest_of(data))
+        assert (place.folder / "file").read_bytes() == data
+        assert place.names() == {"file"}
+
+    def test_a_file_is_replaced_with_a_right_digest(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(BIG)
+        place.write("/file", b"new", digest=digest_of(b"new"))
+        assert (place.folder / "file").read_bytes() == b"new"
+
+    def test_time_and_mode_are_set_with_the_commit(self, place: Place) -> None:
+        place.write("/file", b"x", Facts(1_795_327_140_500_000_000, 0o600))
+        status = (place.folder / "file").stat()
+        assert (status.st_mtime_ns, status.st_mode & 0o777) == (1_795_327_140_500_000_000, 0o600)
+
+    def test_a_replaced_file_keeps_its_mode(self, place: Place) -> None:
+        (place.folder / "file").touch()
+        (place.folder / "file").chmod(0o711)
+        place.write("/file", b"x")
+        assert (place.folder / "file").stat().st_mode & 0o777 == 0o711
+
+    @pytest.mark.parametrize("data", [b"little", BIG], ids=["little", "big"])
+    def test_nothing_is_seen_before_the_commit_and_nothing_after_an_abort(self, place: Place, data: bytes) -> None:
+        (place.folder / "old").write_bytes(b"old")
+
+        async def give_up() -> None:
+            for path in ("/old", "/new"):
+                file = await place.storage.open_write(path)
+                await file.write(data)
+                await file.write(data)
+                assert (place.folder / "old").read_bytes() == b"old"
+                assert not (place.folder / "new").exists()
+                await file.abort()
+                await file.abort()
+
+        place.run(give_up())
+        assert (place.folder / "old").read_bytes() == b"old"
+        assert place.names() == {"old"}
+        assert not parts_in(place.folder)
+
+    def test_many_pieces_make_one_file(self, place: Place) -> None:
+        pieces = [bytes([number % 256]) * (number * 37) for number in range(1, 150)]
+
+        async def write() -> Stored:
+            file = await place.storage.open_write("/file")
+            for piece in pieces:
+                await file.write(piece)
+            stored = await file.commit()
+            await file.abort()  # which changes nothing any more
+            return stored
+
+        assert place.run(write()).digest == digest_of(b"".join(pieces))
+        assert (place.folder / "file").read_bytes() == b"".join(pieces)
+
+    @pytest.mark.parametrize("path", ["/missing/file", "/folder", "/file/x", "/", "/fifo"])
+    def test_what_can_not_be_written_is_refused_and_leaves_nothing(self, place: Place, path: str) -> None:
+        (place.folder / "folder").mkdir()
+        (place.folder / "file").write_bytes(b"old")
+        os.mkfifo(place.folder / "fifo")
+        with pytest.raises(model.TransferError):
+            place.write(path, b"data")
+        assert place.names() == {"folder", "file", "fifo"}
+        assert (place.folder / "file").read_bytes() == b"old"
+
+    def test_a_name_of_255_bytes_is_written(self, place: Place) -> None:
+        place.write("/" + "n" * 255, BIG)
+        place.write("/" + "m" * 255, b"little")
+        assert place.names() == {"n" * 255, "m" * 255}
+
+    # -- small files, whole
+
+    @pytest.mark.parametrize("data", [b"", b"x", b"\r\nDONE\r\n", BIG[:SMALL]], ids=["none", "one", "line", "limit"])
+    def test_a_small_file_is_fetched_whole_with_its_facts(self, place: Place, data: bytes) -> None:
+        (place.folder / "file").write_bytes(data)
+        os.utime(place.folder / "file", ns=(0, 5_000_000_001))
+        os.chmod(place.folder / "file", 0o640)
+        assert place.run(place.storage.fetch("/file")) == Whole(data, Facts(5_000_000_001, 0o640))
+
+    def test_a_file_that_is_not_small_is_not_fetched(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(BIG)
+        with pytest.raises(model.TooLarge):
+            place.run(place.storage.fetch("/file"))
+        assert place.read("/file") == BIG
+
+    @pytest.mark.parametrize("path", ["/missing", "/", "/folder", "/fifo"])
+    def test_what_is_no_plain_file_is_not_fetched(self, place: Place, path: str) -> None:
+        (place.folder / "folder").mkdir()
+        os.mkfifo(place.folder / "fifo")
+        with pytest.raises(model.Unavailable):
+            place.run(place.storage.fetch(path))
+
+    @pytest.mark.parametrize("data", [b"", b"x", BIG[:SMALL]], ids=["none", "one", "limit"])
+    def test_a_small_file_is_put_whole_with_its_facts(self, place: Place, data: bytes) -> None:
+        (place.folder / "file").write_bytes(b"old")
+        whole = Whole(data, Facts(5_000_000_001, 0o640))
+        assert place.run(place.storage.put("/file", whole)) == Stored(len(data), digest_of(data))
+        status = (place.folder / "file").stat()
+        assert (status.st_mtime_ns, status.st_mode & 0o777) == (5_000_000_001, 0o640)
+        assert (place.folder / "file").read_bytes() == data
+
+    @pytest.mark.parametrize("path", ["/missing/file", "/folder", "/"])
+    def test_what_can_not_be_put_is_refused_and_leaves_nothing(self, place: Place, path: str) -> None:
+        (place.folder / "folder").mkdir()
+        with pytest.raises(model.TransferError):
+            place.run(place.storage.put(path, Whole(b"x")))
+        assert place.names() == {"folder"}
+        assert place.names("/folder") == set()
+
+    # -- going on, and adding
+
+    def test_an_upload_goes_on_from_what_the_file_has(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(BIG[:100_000])
+
+        async def go_on() -> Stored:
+            file = await place.storage.open_write("/file", 100_000)
+            await file.write(BIG[100_000:])
+            return await file.commit()
+
+        assert place.run(go_on()) == Stored(len(BIG), digest_of(BIG[100_000:]))
+        assert (place.folder / "file").read_bytes() == BIG
+
+    def test_an_upload_can_not_go_on_behind_the_end(self, place: Place) -> None:
+        (place.folder / "file").write_bytes(b"12345")
+
+        async def go_on() -> None:
+            file = await place.storage.open_write("/file", 6)
+            await file.commit()
+
+        with pytest.raises(model.BadOffset):
+            place.run(go_on())
+        assert (place.folder / "file").read_bytes() == b"12345"
+
+    @pytest.mark.parametrize("before", [None, b"", b"before "])
+    def test_adding_puts_the_bytes_at_the_end(self, place: Place, before: bytes | None) -> None:
+        if before is not None:
+            (place.folder / "file").write_bytes(before)
+
+        async def add() -> Stored:
+            file = await place.storage.open_append("/file")
+            await file.write(b"and ")
+            await file.write(b"after")
+            return await file.commit()
+
+        whole = (before or b"") + b"and after"
+        assert place.run(add()) == Stored(len(whole), digest_of(b"and after"))
+        assert (place.folder / "file").read_bytes() == whole
+
+    @pytest.mark.parametrize("before", [None, b"before"])
+    def test_adding_that_is_given_up_leaves_the_file_as_it_was(self, place: Place, before: bytes | None) -> None:
+        if before is not None:
+            (place.folder / "file").write_bytes(before)
+
+        async def give_up() -> None:
+            file = await place.storage.open_append("/file")
+            await file.write(BIG)
+            await file.abort()
+
+        place.run(give_up())
+        assert place.names() == ({"file"} if before else set())
+        if before is not None:
+            assert (place.folder / "file").read_bytes() == before
+
+
+class TreeContract:
+    """Changing the tree."""
+
+    def test_a_folder_is_made_once(self, place: Place) -> None:
+        place.run(place.storage.make_dir("/new"))
+        assert (place.folder / "new").is_dir()
+        with pytest.raises(model.Unavailable):
+            place.run(place.storage.make_dir("/new"))
+
+    def test_a_folder_is_not_made_without_its_parent(self, place: Place) -> None:
+        with pytest.raises(model.Unavailable):
+            place.run(place.storage.make_dir("/missing/new"))
+        assert place.names() == set()
+
+    def test_a_file_is_removed_and_a_folder_is_not(self, place: Place) -> None:
+        (place.folder / "file").touch()
+        (place.folder / "folder").mkdir()
+        place.run(place.storage.remove("/file"))
+        for path in ("/folder", "/file"):
+            with pytest.raises(model.Unavailable):
+                place.run(place.storage.remove(path))
+        assert place.names() == {"folder"}
+
+    def test_removing_a_link_leaves_what_it_leads_to(self, place: Place) -> None:
+        (place.folder / "file").touch()
+        (place.folder / "link").symlink_to("file")
+        place.run(place.storage.remove("/link"))
+        assert place.names() == {"file"}
+
+    def test_only_an_empty_folder_is_removed(self, place: Place) -> None:
+        (place.folder / "full").mkdir()
+        (place.folder / "full" / "file").touch()
+        (place.folder / "empty").mkdir()
+        place.run(place.storage.remove_dir("/empty"))
+        for path in ("/full", "/full/file", "/"):
+            with pytest.raises(model.Unavailable):
+                place.run(place.storage.remove_dir(path))
+        assert place.names() == {"full"}
+
+    def test_a_file_takes_the_place_of_another(self, place: Place) -> None:
+        (place.folder / "a").write_bytes(b"a")
+        (place.folder / "b").write_bytes(b"b")
+        place.run(place.storage.rename("/a", "/b"))
+        assert place.names() == {"b"}
+        assert (place.folder / "b").read_bytes() == b"a"
+
+    @pytest.mark.parametrize(("source", "target"), [("/missing", "/x"), ("/a", "/full"), ("/full", "/full/in")])
+    def test_a_rename_that_would_lose_something_is_refused(self, place: Place, source: str, target: str) -> None:
+        (place.folder / "a").touch()
+        (place.folder / "full").mkdir()
+        (place.folder / "full" / "file").touch()
+        with pytest.raises(model.TransferError):
+            place.run(place.storage.rename(source, target))
+        assert place.names() == {"a", "full"}
+        assert place.names("/full") == {"file"}
+
+    def test_time_and_mode_are_set_apart_from_each_other(self, place: Place) -> None:
+        (place.folder / "file").touch()
+        place.run(place.storage.set_facts("/file", Facts(modified=1_000_000_000)))
+        place.run(place.storage.set_facts("/file", Facts(mode=0o604)))
+        status = (place.folder / "file").stat()
+        assert (status.st_mtime_ns, status.st_mode & 0o777) == (1_000_000_000, 0o604)
+
+    def test_the_space_that_is_left_is_known(self, place: Place) -> None:
+        assert place.run(place.storage.space("/")) > 0
