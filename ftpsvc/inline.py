@@ -1,0 +1,157 @@
+"""MODE I on the server's side: the data of a transfer between the lines of the control connection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
+
+from ftpsvc import pump
+from ftpsvc.channel import Received, Sent
+from ftpsvc.digests import KnownDigests
+from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line
+from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.model import Aborted, ConnectionFailed, Facts, LocalFault, ProtocolViolation, TransferError, Whole
+from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
+from ftpsvc.threads import Run
+
+
+class Connection(Protocol):
+    """What the channel needs of the control connection beside the bytes."""
+
+    @property
+    def abort_requested(self) -> bool:
+        """Whether an ABOR waits behind the transfer that is under way."""
+
+
+class Inline:
+    """The channel of one transfer. One that receives has to be drained, whatever became of the transfer."""
+
+    def __init__(self, protocol: LineThenRaw, connection: Connection, run: Run, digests: KnownDigests) -> None:
+        self._protocol = protocol
+        self._digests = digests
+        self._connection = connection
+        self._run = run
+        self._reader = SequenceReader()
+        self._has_ended = False
+        self.moved = 0
+
+    # -- sending
+
+    async def send_file(self, file: ReadFile, offset: int) -> Sent:
+        entry = file.entry
+        left = entry.size - offset
+        descriptor = (
+            file.fileno() if left >= pump.SENDFILE_FROM and pump.can_sendfile(self._protocol.transport) else None
+        )
+        with self._failing():
+            if descriptor is not None:
+                digest = await self._send_by_kernel(descriptor, offset, left)
+            else:
+                digest = await self._send_chunks(file, left)
+        self._protocol.write(done_line(digest, Facts(entry.modified, entry.mode)))
+        return Sent(self.moved, digest)
+
+    async def _send_chunks(self, file: ReadFile, left: int) -> str:
+        digest = Digest()
+        while left:
+            chunk = await file.read(CHUNK)
+            digest.update(chunk)
+            self._send_frame(chunk)
+            left -= len(chunk)
+            await self._between_frames()
+        return digest.hexdigest()
+
+    async def _send_by_kernel(self, descriptor: int, offset: int, left: int) -> str:
+        protocol = self._protocol
+        protocol.flush()
+        protocol.transport.unregisterProducer()
+        status = os.fstat(descriptor)
+        known = None if offset else self._digests.look_up(status)
+        sender = pump.FramePump(protocol.transport, self._run, descriptor, offset, left, self._may_go_on, known)
+        try:
+            digest = await sender.send()
+            if not offset and not known:
+                self._digests.remember(status, descriptor, digest)
+            return digest
+        finally:
+            self.moved = sender.moved
+            if protocol.lost is None:
+                protocol.watch_outgoing()
+
+    def _may_go_on(self) -> bool:
+        """Asked between the frames, and so a sign that they move."""
+        self._protocol.progressed()
+        return not self._connection.abort_requested
+
+    async def send_whole(self, whole: Whole) -> Sent:
+        digest = digest_of(whole.data)
+        self.moved = len(whole.data)
+        if whole.data:
+            self._protocol.write(data_line(self.moved), whole.data, done_line(digest, whole.facts))
+        else:
+            self._protocol.write(done_line(digest, whole.facts))
+        return Sent(self.moved, digest)
+
+    async def send_lines(self, blocks: AsyncIterator[bytes]) -> None:
+        digest = Digest()
+        with self._failing():
+            async for block in blocks:
+                digest.update(block)
+                self._send_frame(block)
+                await self._between_frames()
+        self._protocol.write(done_line(digest.hexdigest()))
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Let any error end the sequence with FAIL: a reply in the middle of one would be taken for a broken frame."""
+        try:
+            yield
+        except (Aborted, ConnectionFailed, LocalFault) as error:
+            self._protocol.write(fail_line(str(error)))
+            raise
+        except TransferError as error:
+            self._protocol.write(fail_line(str(error)))
+            raise LocalFault(str(error)) from error  # behind FAIL stands 426 or 451, whatever the cause
+        except Exception:
+            self._protocol.write(fail_line("An error in the server stopped the transfer."))
+            raise
+
+    def _send_frame(self, chunk: Buffer) -> None:
+        self._protocol.write(data_line(len(chunk)), chunk)
+        self.moved += len(chunk)
+
+    async def _between_frames(self) -> None:
+        if self._protocol.is_clogged:
+            await self._protocol.drained()
+        if not self._may_go_on():
+            raise Aborted(pump.ABORTED)
+
+    # -- receiving
+
+    async def receive_file(self, file: WriteFile) -> Received:
+        while isinstance(item := await self._next(), memoryview):
+            self.moved += len(item)
+            await file.write(item)
+        if isinstance(item, Fail):
+            raise Aborted(f"The client ended the transfer: {item.reason or 'it gave no reason'}.")
+        return Received(item.digest, item.facts)
+
+    async def drain(self) -> None:
+        """Take in what is left of the sequence of an upload that was refused, so that the next command is found."""
+        while not self._has_ended:
+            await self._next()
+
+    async def _next(self) -> memoryview | Done | Fail:
+        while (item := self._read()) is None:
+            await self._protocol.arrival()
+        self._has_ended = not isinstance(item, memoryview)
+        return item
+
+    def _read(self) -> memoryview | Done | Fail | None:
+        try:
+            return self._reader.next(self._protocol.incoming)
+        except ProtocolViolation:
+            self._has_ended = True
+            raise

@@ -1,0 +1,194 @@
+"""The base of both protocols: a connection whose bytes are lines, until a line says how many raw bytes follow.
+
+Bytes wait in `incoming` until somebody takes them, as a line or as raw bytes; nothing is parsed ahead of its turn, so
+what arrives together can't be confused. Both directions have back-pressure: reading stops while too much waits here,
+and `drained` makes a sender wait for the other end.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ftpsvc.frames import Incoming
+from ftpsvc.model import ConnectionFailed
+
+#: Reading stops while this many bytes wait to be taken (docs/protocol.md, "Pipelining").
+MAX_WAITING = 64 * 1024
+
+#: How much is gathered before it goes to the transport.
+MAX_GATHERED = 64 * 1024
+
+#: How much one call to recv may bring, and how much may wait to be sent before a sender has to pause. Large, because
+#: each recv costs the same, and 1 MiB instead of Twisted's 64 KiB more than doubles an upload's speed.
+BUFFER = 1024 * 1024
+
+
+class LineThenRaw(Protocol):
+    """A connection with an `Incoming` on one side and back-pressure on both."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._heard: float = clock.seconds()
+        self._gathered: list[bytes | memoryview] = []
+        self._gathered_size = 0
+        self._flushing: Any = None
+        self.incoming = Incoming()
+        self.transport: Any = None
+        self.lost: ConnectionFailed | None = None
+        self._is_reading = True
+        self._is_clogged = False
+        self._arrival: Deferred[None] | None = None
+        self._drain: Deferred[None] | None = None
+
+    # -- incoming
+
+    def progressed(self) -> None:
+        """Something has moved: whoever waits for the other end begins to count anew."""
+        self._heard = self._clock.seconds()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.progressed()
+        self.incoming.feed(data)
+        self.bytes_arrived()
+        if self._is_reading and len(self.incoming) >= MAX_WAITING:
+            self._is_reading = False
+            self.transport.pauseProducing()
+
+    def bytes_arrived(self) -> None:
+        """More is in `incoming`. Whoever takes some of it calls `resume_reading` afterwards, or waits in `arrival`."""
+        if self._arrival is not None:
+            waiter, self._arrival = self._arrival, None
+            waiter.callback(None)
+
+    def resume_reading(self) -> None:
+        """Go on reading, if that had stopped and enough was taken since."""
+        if not self._is_reading and self.lost is None and len(self.incoming) < MAX_WAITING:
+            self._is_reading = True
+            self.transport.resumeProducing()
+
+    def arrival(self) -> Deferred[None]:
+        """Wait until more has arrived. Raises `ConnectionFailed` if nothing ever will."""
+        waiter: Deferred[None] = Deferred(self._give_up_waiting)
+        if self.lost is not None:
+            waiter.errback(self.lost)
+        else:
+            self._arrival = waiter
+            self.flush()
+            self.resume_reading()
+        return waiter
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for the other end, in `arrival` or in `drained`."""
+        return self._arrival is not None or self._drain is not None
+
+    # -- outgoing
+
+    def write(self, *pieces: bytes | memoryview) -> None:
+        """Send these bytes, one piece behind the other; with the next turn of the reactor at the latest.
+
+        What pipelined commands write is gathered first: one call to the transport for hundreds of small replies.
+        """
+        if not self._gathered:
+            self._flushing = self._clock.callLater(0, self.flush)
+        self._gathered.extend(pieces)
+        for piece in pieces:
+            self._gathered_size += len(piece)
+        if self._gathered_size >= MAX_GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Give what was gathered to the transport."""
+        if self._gathered:
+            if self._flushing.active():
+                self._flushing.cancel()
+            gathered, self._gathered, self._gathered_size = self._gathered, [], 0
+            self.transport.writeSequence(gathered)
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether so much waits to be sent that a sender should wait in `drained`."""
+        return self._is_clogged
+
+    def drained(self) -> Deferred[None]:
+        """Wait until what was written has left. Raises `ConnectionFailed` if it never will."""
+        waiter: Deferred[None] = Deferred(self._give_up_waiting)
+        if self.lost is not None:
+            waiter.errback(self.lost)
+        elif not self._is_clogged:
+            waiter.callback(None)
+        else:
+            self._drain = waiter
+        return waiter
+
+    def clogged(self) -> None:
+        """The transport has more than it wants."""
+        self._is_clogged = True
+
+    def unclogged(self) -> None:
+        """All that was written has left."""
+        self.progressed()
+        self._is_clogged = False
+        if self._drain is not None:
+            waiter, self._drain = self._drain, None
+            waiter.callback(None)
+
+    # -- the connection
+
+    def connectionMade(self) -> None:
+        if hasattr(self.transport, "setTcpNoDelay"):
+            # Without it a reply waits up to 40 ms for the acknowledgement of the one before.
+            self.transport.setTcpNoDelay(True)
+            # Clients send ABOR as urgent data. Without this its last byte would not arrive, and the line never end.
+            self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        self.transport.bufferSize = BUFFER
+        self.watch_outgoing()
+
+    def watch_outgoing(self) -> None:
+        """Be told when the transport has too much, and when it has sent it all."""
+        self._is_clogged = False
+        self.transport.registerProducer(_Watch(self), True)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._gathered and self._flushing.active():
+            self._flushing.cancel()
+        self._gathered = []
+        self.lost = ConnectionFailed(f"The connection was lost: {reason.getErrorMessage()}")
+
+    def fail_waiters(self) -> bool:
+        """Tell whoever waits in `arrival` or `drained` that the connection is lost; whether anybody did."""
+        waiters = [waiter for waiter in (self._arrival, self._drain) if waiter is not None]
+        self._arrival = self._drain = None
+        for waiter in waiters:
+            waiter.errback(self.lost)
+        return bool(waiters)
+
+    def _give_up_waiting(self, waiter: Deferred[None]) -> None:
+        if waiter is self._arrival:
+            self._arrival = None
+        if waiter is self._drain:
+            self._drain = None
+
+
+@implementer(IPushProducer)
+class _Watch:
+    """Tells a protocol of its transport's buffer."""
+
+    def __init__(self, protocol: LineThenRaw) -> None:
+        self._protocol = protocol
+
+    def pauseProducing(self) -> None:
+        self._protocol.clogged()
+
+    def resumeProducing(self) -> None:
+        self._protocol.unclogged()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` tells whoever waits."""

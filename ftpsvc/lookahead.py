@@ -1,0 +1,62 @@
+"""Seeing an ABOR that waits behind a transfer, before its turn has come.
+
+ABOR takes effect at once, while its reply keeps its place (docs/protocol.md, "Download"). To find it, the lines that
+wait are read without being taken; the frames of uploads among them are skipped, because their bytes may look like
+anything.
+"""
+
+from __future__ import annotations
+
+from ftpsvc.frames import Data, Incoming, parse_frame
+from ftpsvc.model import BadCommand, ProtocolViolation
+from ftpsvc.wire import parse_command
+
+
+class LookAhead:
+    """Remembers how far it has looked, so that each line is looked at once."""
+
+    def __init__(self, incoming: Incoming, uploads: frozenset[str]) -> None:
+        """`uploads`: the verbs behind which a sequence follows in MODE I."""
+        self._incoming = incoming
+        self._uploads = uploads
+        self._at = 0
+        self._abort_at = -1
+        self._is_inline = False
+        self._in_sequence = False
+
+    def finds_abort(self, is_inline: bool) -> bool:
+        """Whether an ABOR waits. `is_inline`: the mode of the command that is being carried out."""
+        if self._at <= self._incoming.taken:
+            self._at = self._incoming.taken
+            self._is_inline, self._in_sequence = is_inline, False
+        while (found := self._incoming.peek(self._at)) is not None:
+            line, self._at = found
+            if self._in_sequence:
+                self._skip_frame(line)
+            else:
+                self._look_at(line)
+        return self._abort_at >= self._incoming.taken
+
+    def _skip_frame(self, line: bytes) -> None:
+        try:
+            frame = parse_frame(line)
+        except ProtocolViolation:
+            return  # the session will end when it comes to this line
+        if isinstance(frame, Data):
+            self._at += frame.length
+        else:
+            self._in_sequence = False
+
+    def _look_at(self, line: bytes) -> None:
+        try:
+            command = parse_command(line)
+        except BadCommand:
+            return
+        if command.verb == "ABOR":
+            self._abort_at = self._at
+        elif command.verb == "MODE" and (command.argument or "").upper() in ("I", "S"):
+            self._is_inline = (command.argument or "").upper() == "I"
+        elif command.verb == "REIN":
+            self._is_inline = False
+        elif command.verb in self._uploads:
+            self._in_sequence = self._is_inline

@@ -1,0 +1,227 @@
+"""Moving a large file's bytes to a socket: the kernel sends them, a thread digests them a few steps ahead.
+
+The bytes never pass through Python. That the thread has just read a step means, too, that sendfile finds it in the page
+cache and waits for no disk.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPullProducer, ISSLTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ftpsvc.commits import is_in_memory
+from ftpsvc.frames import Digest, data_line
+from ftpsvc.model import Aborted, ConnectionFailed, LocalFault, TransferError
+from ftpsvc.threads import Run, done_with
+
+#: Below this, one read and one write are cheaper than a trip to a thread and a call to sendfile.
+SENDFILE_FROM = 256 * 1024
+
+#: The size of a frame: how long an ABOR may have to wait, and small enough that what was digested is still in the
+#: processor's cache when sendfile comes to it. 2.8 GB/s on loopback, against 2.4 with 4 MiB and 2.1 with 256 KiB.
+STEP = 1024 * 1024
+
+#: How far the digest may be ahead of the sending. A trip to the thread and back is then made once for several steps.
+AHEAD = 4 * STEP
+
+#: The digest reads through a buffer of this size, which fits the processor's second-level cache.
+_DIGEST_BUFFER = 256 * 1024
+
+# The kernel reads files ahead, and gives memory back, in pieces of about this size.
+_READ_AHEAD = 128 * 1024
+
+RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+
+#: How much one transfer may send before others have their turn.
+_TURN = 4 * 1024 * 1024
+
+ABORTED = "The client has aborted the transfer."
+SHRANK = "The file became shorter while it was read."
+
+
+def can_sendfile(transport: object) -> bool:
+    """Whether bytes written to this transport's descriptor arrive as they are.
+
+    A TLS transport has a `fileno` too, and even claims `IReadWriteDescriptor`: sendfile there would put clear text into
+    the TLS stream.
+    """
+    return isinstance(transport, FileDescriptor) and not ISSLTransport.providedBy(transport)
+
+
+@implementer(IPullProducer)
+class FramePump:
+    """Sends a range of a file as frames, behind what the transport still holds.
+
+    It is the transport's producer meanwhile: there must be no other, from `start` until what that returned has fired.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        run: Run,
+        descriptor: int,
+        offset: int,
+        size: int,
+        may_go_on: Callable[[], bool],
+        known: str | None = None,
+    ) -> None:
+        """`may_go_on` is asked between frames. `known`: the digest, if these bytes need not be digested once more."""
+        self._transport = transport
+        self._socket: socket.socket = transport.getHandle()
+        self._run = run
+        self._descriptor = descriptor
+        self._may_go_on = may_go_on
+        self._known = known
+        self._device = os.fstat(descriptor).st_dev
+        self._at = self._digested = offset
+        self._end = offset + size
+        self._frame_end = offset
+        self._header = b""
+        self._digest = Digest()
+        self._job: Deferred[None] | None = None
+        self._fault: TransferError | None = None
+        self._has_started = False
+        self._done: Deferred[str] | None = None
+        self._offset = offset
+
+    @property
+    def moved(self) -> int:
+        """How many bytes have been sent."""
+        return self._at - self._offset
+
+    async def send(self) -> str:
+        """Send all of it; its digest. Raises `LocalFault`, `Aborted` or `ConnectionFailed`.
+
+        But for the last, both ends are in step then: the frame under way has been sent to its end.
+        """
+        self._done = Deferred()
+        self._transport.registerProducer(self, False)
+        try:
+            return await self._done
+        finally:
+            if self._job is not None:
+                await done_with(self._job)  # it reads from a descriptor that its owner closes next
+
+    # -- the thread's side
+
+    def _digest_ahead(self) -> None:
+        """In a thread: digest up to `AHEAD` bytes before what is being sent. Raises `OSError`."""
+        buffer = bytearray(min(_DIGEST_BUFFER, self._end - self._digested))
+        view = memoryview(buffer)
+        while (left := min(self._end, self._at + AHEAD) - self._digested) > 0:
+            count = os.preadv(self._descriptor, [view[:left]], self._digested)
+            if not count:
+                raise LocalFault(SHRANK)
+            if self._known is None:
+                self._digest.update(view[:count])
+            self._digested += count
+
+    # -- the reactor's side
+
+    def _keep_digesting(self) -> None:
+        while self._known and self._digested < min(self._end, self._at + AHEAD) and self._is_at_hand(self._digested):
+            self._digested = min(self._digested + STEP, self._end)
+        if self._job is None and self._digested < self._end and self._digested - self._at < AHEAD // 2:
+            self._job = self._run(self._digest_ahead)
+            self._job.addBoth(self._digested_more)
+
+    def _is_at_hand(self, offset: int) -> bool:
+        """Whether sendfile will find this step in memory. Else the thread reads it, as it does to digest."""
+        if is_in_memory(self._device):
+            return True
+        byte = bytearray(1)
+        try:
+            for at in range(offset, min(offset + STEP, self._end), _READ_AHEAD):
+                os.preadv(self._descriptor, [byte], at, RWF_NOWAIT)
+        except OSError:
+            return False
+        return RWF_NOWAIT != 0
+
+    def _digested_more(self, result: Failure | None) -> None:
+        self._job = None
+        if isinstance(result, Failure):
+            error = result.value
+            # Not the end yet: the frame under way is sent first.
+            self._fault = error if isinstance(error, TransferError) else LocalFault(f"The file can't be read: {error}.")
+        if self._done is not None:
+            self._transport.startWriting()
+
+    def resumeProducing(self) -> None:
+        """The transport has sent all that it held. Called by `registerProducer` too, when it has not."""
+        if not self._has_started:
+            self._has_started = True
+            self._keep_digesting()
+            self._transport.startWriting()
+            return
+        turn = self._at + _TURN
+        try:
+            while self._done is not None and self._at < turn and self._step():
+                pass
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._finish(ConnectionFailed(f"The connection was lost: {os.strerror(error.errno or 0)}"))
+        if self._done is not None and not self._waits_for_digest():
+            self._transport.startWriting()
+
+    def _step(self) -> bool:
+        """Send what the kernel takes of a header or a frame. False: the digest has to come first, or all is over."""
+        if self._header:
+            # MSG_MORE: the header travels in one packet with what sendfile puts behind it.
+            self._header = self._header[self._socket.send(self._header, socket.MSG_MORE) :]
+        elif self._at < self._frame_end:
+            sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, self._frame_end - self._at)
+            if not sent:
+                self._fill_up()
+                return False
+            self._at += sent
+        else:
+            return self._next_frame()
+        return True
+
+    def _next_frame(self) -> bool:
+        if self._at == self._end:
+            self._finish(self._known or self._digest.hexdigest())
+            return False
+        if not self._may_go_on():
+            self._fault = self._fault or Aborted(ABORTED)
+        if self._fault is not None:
+            self._finish(self._fault)
+            return False
+        self._keep_digesting()
+        size = min(STEP, self._digested - self._at)
+        if size < STEP and self._digested < self._end:
+            return False
+        self._header = data_line(size)
+        self._frame_end = self._at + size
+        return True
+
+    def _waits_for_digest(self) -> bool:
+        """Whether the thread has to come first; it calls `startWriting` when it has."""
+        return not self._header and self._fault is None and self._at == self._digested < self._end
+
+    def _fill_up(self) -> None:
+        """The file became shorter between digesting and sending: the frame was announced, so it is filled up."""
+        self._transport.write(bytes(self._frame_end - self._at))
+        self._finish(LocalFault(SHRANK))
+
+    def stopProducing(self) -> None:
+        self._finish(ConnectionFailed("The connection was lost."))
+
+    def _finish(self, result: str | TransferError) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        self._transport.unregisterProducer()
+        if isinstance(result, TransferError):
+            done.errback(result)
+        else:
+            done.callback(result)

@@ -1,0 +1,345 @@
+"""The server: one `ServerProtocol` for each client. Lines in, replies out; the one place where errors become replies.
+
+Commands are carried out one after the other, by one coroutine that takes a line when it is ready for it. What the
+client sent meanwhile waits in `incoming`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IAddress, IDelayedCall, ISSLTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ftpsvc import model
+from ftpsvc.channel import Channel
+from ftpsvc.digests import KnownDigests
+from ftpsvc.frames import is_frame
+from ftpsvc.inline import Inline
+from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.lookahead import LookAhead
+from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
+from ftpsvc.records import Transfer, TransferLog
+from ftpsvc.session import Accounts, Closed, Outcome, Ready, Session, admit
+from ftpsvc.threads import Run, done_with
+from ftpsvc.verbs import VERBS
+from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
+
+T = TypeVar("T")
+
+#: The verbs behind which a sequence follows in MODE I, whatever becomes of the command.
+UPLOADS = frozenset(verb.name for verb in VERBS.values() if verb.uploads)
+
+#: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
+MAX_COMMITS = 64
+
+#: How many commands in a row one session may have carried out before the others have their turn.
+TURN = 64
+
+#: First words of protocols that a browser can be made to speak to us. A session that begins so ends at once: no line of
+#: such a request may ever be taken for a command.
+FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a session may keep the server waiting, in seconds."""
+
+    login: float = 60  #: from the connection to the login
+    idle: float = 300  #: without a command, or in a transfer without a byte moving
+    closing: float = 5  #: for the client to take the last reply
+
+
+class ServerProtocol(LineThenRaw):
+    """One client's control connection."""
+
+    _log = Logger()
+
+    def __init__(self, factory: ServerFactory, peer: str) -> None:
+        super().__init__(factory.clock)
+        self._server = factory
+        self._limits = factory.limits
+        self._session = Session(self, factory.accounts, VERBS, peer, self._clock.seconds)
+        self._channel: Inline | None = None
+        self._look_ahead = LookAhead(self.incoming, UPLOADS)
+        self._serving: Deferred[None] | None = None
+        self._outbox: deque[_Place] = deque()
+        self._commits = 0
+        self._settling: Deferred[None] | None = None
+        self._watchdog: IDelayedCall | None = None
+
+    # -- the connection
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._log.debug("{peer}: connected", peer=self._session.peer)
+        self.reply(Reply(220, "ftpsvc is ready."))
+        self._watchdog = self._clock.callLater(min(self._limits.login, self._limits.idle), self._check_time)
+        self._serving = Deferred.fromCoroutine(self._serve())
+        self._serving.addErrback(self._crashed)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not isinstance(self._session.state, Closed):
+            super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._session.state = Closed()
+        self._stop_watchdog()
+        # Whoever waits for the client hears of it; whoever waits for something else is cancelled.
+        if not self.fail_waiters() and self._serving is not None:
+            self._serving.cancel()
+        self._log.debug("{peer}: {why}", peer=self._session.peer, why=self.lost)
+
+    async def stop(self) -> None:
+        """The server ends: tell a client that waits, cut off a transfer. Back when nothing of the session goes on."""
+        if not isinstance(self._session.state, Closed):
+            if self._arrival is not None and self._channel is None and not self._commits:
+                self._end(Reply(421, "The server is stopping. Connect again later."))
+            else:
+                self.transport.abortConnection()  # a reply would be taken for a part of the transfer
+        if self._serving is not None:
+            await done_with(self._serving)
+        await self._settled()
+
+    def _check_time(self) -> None:
+        """Close a session that keeps us waiting; else look again when it could be due."""
+        state = self._session.state
+        if isinstance(state, Closed):
+            self.transport.abortConnection()
+            return
+        limit = self._limits.idle if isinstance(state, Ready) else self._limits.login
+        left = self._heard + limit - self._clock.seconds()
+        if left <= 0 and self._channel is None and (self._commits or not self.is_waiting):
+            left = limit  # what takes so long is our own work
+        if left > 0:
+            self._watchdog = self._clock.callLater(left, self._check_time)
+        elif self._channel is not None:
+            self._log.info("{peer}: no byte moved for {limit} s; closed", peer=self._session.peer, limit=limit)
+            self.transport.abortConnection()  # a reply would be taken for a part of the transfer
+        else:
+            self._log.info("{peer}: idle for {limit} s; closed", peer=self._session.peer, limit=limit)
+            self._end(Reply(421, f"Nothing was heard for {limit:g} seconds; closing. Connect again when you like."))
+
+    def _crashed(self, failure: Failure) -> None:
+        if self.lost is None:
+            self._log.failure("The session with {peer} ended by a fault of ours", failure, peer=self._session.peer)
+            self.transport.abortConnection()
+
+    def _end(self, last: Reply) -> None:
+        """Send the last reply and close."""
+        self._session.state = Closed()
+        self.reply(last)
+        self._close()
+
+    def _close(self) -> None:
+        """Close once everything is sent; by force if the client doesn't take it.
+
+        What it still sends is thrown away: to close with bytes unread would reset the connection, and the last reply
+        might be lost with it.
+        """
+        self._stop_watchdog()
+        self._watchdog = self._clock.callLater(self._limits.closing, self.transport.abortConnection)
+        self.incoming.clear()
+        self.flush()
+        if hasattr(self.transport, "loseWriteConnection") and not ISSLTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+        self.resume_reading()
+
+    def _stop_watchdog(self) -> None:
+        if self._watchdog is not None and self._watchdog.active():
+            self._watchdog.cancel()
+
+    # -- commands
+
+    async def _serve(self) -> None:
+        """Carry out one line after the other, until the session or the connection ends."""
+        try:
+            await self._carry_out_all()
+            await self._settled()
+            self._close()
+        except ProtocolViolation as violation:
+            self._log.info("{peer}: {why}", peer=self._session.peer, why=violation)
+            await self._settled()
+            self._end(reply_for(violation))
+
+    async def _carry_out_all(self) -> None:
+        turn = TURN
+        while not isinstance(self._session.state, Closed):
+            line = self.incoming.line()
+            if line is None:
+                await self.arrival()
+                turn = TURN
+                continue
+            await self._carry_out(line)
+            turn -= 1
+            if not turn or self.is_clogged:
+                turn = TURN
+                await self._give_way()
+
+    async def _give_way(self) -> None:
+        """Let the other sessions have their turn, and the client read what it has asked for."""
+        pause: Deferred[None] = Deferred()
+        call = self._clock.callLater(0, pause.callback, None)
+        try:
+            await pause
+        finally:
+            if call.active():
+                call.cancel()
+        if self.is_clogged:
+            await self.drained()
+
+    async def _carry_out(self, line: bytes) -> None:
+        """One command, from its line to its reply."""
+        if is_frame(line):
+            raise ProtocolViolation("A frame where none is due: frames follow STOR, APPE and STOU in MODE I.")
+        session = self._session
+        marker = session.state.marker if isinstance(session.state, Ready) else None
+        is_upload = False
+        try:
+            command = parse_command(line)
+            is_upload = command.verb in UPLOADS
+            # The next upload may begin while those before it are committed; anything else waits for them.
+            await self._settled(MAX_COMMITS if is_upload else 0)
+            self._answer(await self._guarded(command, self._admitted(command)))
+        except BadCommand as error:
+            await self._settled()
+            self.reply(reply_for(error))
+        if is_upload and session.is_inline:
+            await self._inline().drain()
+        self._channel = None
+        session.forget_marker(marker)
+
+    async def _admitted(self, command: Command) -> Outcome:
+        verb = admit(self._session, command)
+        return await verb.run(self._session, command.argument or "")
+
+    async def _guarded(self, command: Command, work: Awaitable[T]) -> T | Reply:
+        """The error boundary: whatever goes wrong in a command becomes its reply here, and nowhere else."""
+        try:
+            return await work
+        except (ProtocolViolation, CancelledError):
+            raise
+        except TransferError as error:
+            if self.lost is not None:
+                raise
+            if command.verb in FOREIGN_VERBS and not isinstance(self._session.state, Ready):
+                raise ProtocolViolation("This is an FTP server.") from error
+            return reply_for(error)
+        except Exception:
+            self._log.failure("{peer}: {command} failed by a fault of ours", peer=self._session.peer, command=command)
+            return Reply(451, "An error in the server stopped this command; its operator's log has the details.")
+
+    # -- replies, in order
+
+    def reply(self, reply: Reply) -> None:
+        data = format_reply(reply)
+        if self._outbox:
+            self._outbox.append(_Place(data))
+        else:
+            self.write(data)
+
+    def _answer(self, outcome: Outcome) -> None:
+        """Send a reply, or keep a place for it until it is known."""
+        if isinstance(outcome, Reply):
+            self.reply(outcome)
+            return
+        place = _Place(None)
+        self._outbox.append(place)
+        self._commits += 1
+        Deferred.fromCoroutine(self._fill(place, outcome)).addErrback(self._crashed)
+
+    async def _fill(self, place: _Place, outcome: Awaitable[Reply]) -> None:
+        try:
+            place.reply = format_reply(await self._guarded(_COMMIT, outcome))
+        finally:
+            self._commits -= 1
+            self._post()
+
+    def _post(self) -> None:
+        """Send the replies that are due, and wake up who waits for them."""
+        while self._outbox and (reply := self._outbox[0].reply) is not None:
+            self._outbox.popleft()
+            self.write(reply)
+        if self._settling is not None:
+            waiter, self._settling = self._settling, None
+            waiter.callback(None)
+
+    async def _settled(self, most: int = 0) -> None:
+        """Wait until at most this many uploads are still being committed."""
+        while self._commits > most:
+            self._settling = Deferred(lambda _: setattr(self, "_settling", None))
+            await self._settling
+
+    # -- what verbs and the channel ask for
+
+    def channel(self) -> Channel:
+        if not self._session.is_inline:
+            raise model.NoDataConnection("There is no data connection. This server sends data inline: MODE I.")
+        return self._inline()
+
+    def _inline(self) -> Inline:
+        if self._channel is None:
+            self._channel = Inline(self, self, self._server.run, self._server.digests)
+        return self._channel
+
+    @property
+    def abort_requested(self) -> bool:
+        return self._look_ahead.finds_abort(self._session.is_inline)
+
+    def record(self, transfer: Transfer) -> None:
+        self._server.transfers.add(transfer)
+
+
+@dataclass(slots=True)
+class _Place:
+    """A reply in its turn; None until it is known."""
+
+    reply: bytes | None
+
+
+#: What an error in a commit is logged as: the command itself was over when the commit began.
+_COMMIT = Command("STOR", "(its commit)")
+
+
+class ServerFactory(Factory):
+    """Makes a `ServerProtocol` for each connection, and holds what all of them share."""
+
+    _log = Logger()
+    noisy = False
+
+    def __init__(self, accounts: Accounts, reactor: Any, run: Run, limits: Limits | None = None) -> None:
+        """`reactor` is the clock; `run` is where work that waits for a disk is done."""
+        self.accounts = accounts
+        self.clock = reactor
+        self.run = run
+        self.limits = limits or Limits()
+        self.digests = KnownDigests(time.time)
+        self._sessions: WeakSet[ServerProtocol] = WeakSet()
+        self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
+        peer = f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address | IPv6Address) else "somebody"
+        protocol = ServerProtocol(self, peer)
+        protocol.factory = self
+        self._sessions.add(protocol)
+        return protocol
+
+    async def stop(self) -> None:
+        """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""
+        endings = [Deferred.fromCoroutine(session.stop()) for session in self._sessions]
+        for ending in endings:
+            ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
+        await DeferredList(endings)
+        self.transfers.flush()

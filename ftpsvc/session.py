@@ -1,0 +1,217 @@
+"""A session: its states, and `admit`, the one gate that every command passes. No Twisted in here.
+
+What exists only in a state lives in that state: there is no current folder before a login, and no restart marker
+but between REST and the command behind it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from ftpsvc import model
+from ftpsvc.channel import Channel
+from ftpsvc.model import Account, Facts, Permission
+from ftpsvc.records import Transfer
+from ftpsvc.storage import Storage
+from ftpsvc.wire import Command, Reply
+
+# -- states --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Greeted:
+    """Connected; nobody yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticating:
+    """USER was given; PASS is due."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """REST was given: the next transfer begins at this byte."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renaming:
+    """RNFR was given: RNTO is due."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Logged in. `marker` is what the command before left for this one, and for this one only."""
+
+    account: Account
+    storage: Storage
+    cwd: str = "/"
+    marker: Restart | Renaming | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Over; the reply that ended it has been sent."""
+
+
+State = Greeted | Authenticating | Ready | Closed
+
+
+class Mode(enum.Enum):
+    """Transmission modes: RFC 959, section 3.4, and docs/protocol.md."""
+
+    STREAM = "S"
+    INLINE = "I"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What TYPE and MODE set. They may be set before the login, and REIN puts them back."""
+
+    ascii: bool = True  # RFC 959, section 5.1: the default type is A
+    mode: Mode = Mode.STREAM
+
+
+# -- the session ---------------------------------------------------------------------------------------------
+
+
+class Accounts(Protocol):
+    """Who may log in, and with what."""
+
+    async def login(self, user: str, password: str) -> tuple[Account, Storage]:
+        """Raises `NotLoggedIn`, with the same text whatever was wrong."""
+
+
+class Control(Protocol):
+    """What a verb may ask of the control connection."""
+
+    def reply(self, reply: Reply) -> None:
+        """Send a reply in its turn."""
+
+    def channel(self) -> Channel:
+        """The current way of the data."""
+
+    def record(self, transfer: Transfer) -> None:
+        """A transfer has ended, in one way or another."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One client, from its connection to its end. Verbs read and replace the two values; nothing else changes."""
+
+    control: Control
+    accounts: Accounts
+    verbs: Mapping[str, Verb]
+    peer: str
+    clock: Callable[[], float]
+    state: State = field(default_factory=Greeted)
+    parameters: Parameters = field(default_factory=Parameters)
+
+    @property
+    def ready(self) -> Ready:
+        """The state, where `admit` has seen to it that somebody is logged in."""
+        assert isinstance(self.state, Ready)
+        return self.state
+
+    @property
+    def is_inline(self) -> bool:
+        return self.parameters.mode is Mode.INLINE
+
+    def resolve(self, argument: str) -> str:
+        """The absolute virtual path that an argument means here. Raises `InvalidName`."""
+        return model.resolve(self.ready.cwd, argument)
+
+    def take_offset(self) -> int:
+        """The restart marker, which holds for one command."""
+        marker = self.ready.marker
+        return marker.offset if isinstance(marker, Restart) else 0
+
+    def forget_marker(self, marker: Restart | Renaming | None) -> None:
+        """After a command: the marker that it found is used up, whether it looked at it or not."""
+        if marker is not None and isinstance(self.state, Ready) and self.state.marker is marker:
+            self.state = replace(self.state, marker=None)
+
+    def demand(self, permission: Permission, what: str) -> None:
+        """For permissions that depend on what is there. Raises `Denied`."""
+        if permission not in self.ready.account.permissions:
+            raise model.Denied(f"{what}: this account may not {_WORDS[permission]}.")
+
+    def allowed_facts(self, facts: Facts) -> Facts:
+        """The facts of an upload, as far as the account may set them."""
+        return facts if Permission.SET_FACTS in self.ready.account.permissions else model.NO_FACTS
+
+
+_WORDS = {
+    Permission.LIST: "list folders",
+    Permission.READ: "retrieve files",
+    Permission.WRITE: "store files",
+    Permission.OVERWRITE: "replace files",
+    Permission.APPEND: "append to files",
+    Permission.DELETE: "delete",
+    Permission.RENAME: "rename",
+    Permission.MAKE_DIRECTORY: "make folders",
+    Permission.SET_FACTS: "set times and modes",
+}
+
+
+# -- verbs and the gate --------------------------------------------------------------------------------------
+
+
+class Takes(enum.Enum):
+    """How a verb's argument is read."""
+
+    NOTHING = enum.auto()
+    MAYBE = enum.auto()  #: may be left out; the handler gets ""
+    TEXT = enum.auto()  #: must be there, and not empty
+
+
+#: The reply, or the wait for a reply that comes later: the next upload may begin meanwhile.
+Outcome = Reply | Awaitable[Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command as data: `admit` reads it, and FEAT, HELP and the documentation are made from it."""
+
+    name: str
+    run: Callable[[Session, str], Awaitable[Outcome]]
+    takes: Takes
+    usage: str
+    before_login: bool = False
+    permission: Permission | None = None
+    feature: str = ""
+    uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
+
+
+#: Commands of the RFCs that this server knows of and does not carry out: 502, where others get 500.
+KNOWN_ELSEWHERE = frozenset("ACCT ADAT CCC CONF ENC LPRT LPSV MIC SMNT STRU XSEM XSEN".split())
+
+
+def admit(session: Session, command: Command) -> Verb:
+    """The verb for a command, if it is legal in this state, for this account, with this argument.
+
+    Raises `NotLoggedIn` before anything that looks at the argument: who isn't logged in learns nothing.
+    """
+    verb = session.verbs.get(command.verb)
+    state = session.state
+    if not isinstance(state, Ready) and not (verb is not None and verb.before_login):
+        raise model.NotLoggedIn("Log in first, with USER and PASS.")
+    if verb is None:
+        if command.verb in KNOWN_ELSEWHERE:
+            raise model.NotImplementedHere("This server does not carry out that command. HELP lists those it does.")
+        raise model.BadCommand("There is no such command. HELP lists those there are.")
+    if verb.takes is Takes.TEXT and not command.argument:
+        raise model.BadArgument(f"It takes an argument: {verb.usage}")
+    if verb.takes is Takes.NOTHING and command.argument:
+        raise model.BadArgument(f"It takes no argument: {verb.usage}")
+    if verb.permission is not None and isinstance(state, Ready) and verb.permission not in state.account.permissions:
+        raise model.Denied(f"This account may not {_WORDS[verb.permission]}.")
+    return verb

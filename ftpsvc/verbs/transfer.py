@@ -1,0 +1,206 @@
+"""Moving files: TYPE MODE REST RETR STOR APPE STOU ABOR."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable
+from dataclasses import replace
+from secrets import token_hex
+
+from ftpsvc import model
+from ftpsvc.channel import Channel, Sent
+from ftpsvc.frames import read_facts
+from ftpsvc.model import Permission
+from ftpsvc.records import Ending, Transfer
+from ftpsvc.session import Mode, Restart, Session, Takes, Verb
+from ftpsvc.storage import WriteFile
+from ftpsvc.wire import Reply
+
+# The largest restart marker: what fits a file's offset on every system.
+MAX_OFFSET = 2**63 - 1
+
+_TYPE = re.compile(r"(?:(A)(?: ?N)?|(?:I|L ?8))", re.IGNORECASE)
+
+
+async def type_(session: Session, argument: str) -> Reply:
+    match = _TYPE.fullmatch(argument)
+    if match is None:
+        raise model.BadParameter("Types are A (text) and I (bytes).")
+    session.parameters = replace(session.parameters, ascii=bool(match[1]))
+    return Reply(200, "Type A: text." if match[1] else "Type I: bytes.")
+
+
+async def mode(session: Session, argument: str) -> Reply:
+    if argument.upper() not in ("S", "I"):
+        raise model.BadParameter("Modes are S (stream) and I (inline).")
+    session.parameters = replace(session.parameters, mode=Mode(argument.upper()))
+    return Reply(
+        200, "Mode I: data travels inline." if session.is_inline else "Mode S: data travels on its own connection."
+    )
+
+
+async def restart(session: Session, argument: str) -> Reply:
+    # Never int() alone, which takes "+3", "1_0" and Arabic digits.
+    if not re.fullmatch(r"[0-9]{1,19}", argument) or int(argument) > MAX_OFFSET:
+        raise model.BadArgument("A restart marker is a number of bytes.")
+    session.state = replace(session.ready, marker=Restart(int(argument)))
+    return Reply(350, f"The next transfer begins at byte {argument}.")
+
+
+class _Record:
+    """Counts what a transfer does, and makes exactly one record of how it ended."""
+
+    def __init__(self, session: Session, verb: str, path: str) -> None:
+        self._session = session
+        self._verb = verb
+        self._path = path
+        self._account = session.ready.account.name
+        self._began = session.clock()
+        self._channel: Channel | None = None
+
+    def begin(self, text: str) -> Channel:
+        """Send the preliminary reply; from here on the transfer has begun. Raises `NoDataConnection`."""
+        channel = self._session.control.channel()
+        self._session.control.reply(Reply(150, text))
+        self._channel = channel
+        return channel
+
+    def close(self, digest: str = "", error: BaseException | None = None) -> None:
+        session, channel = self._session, self._channel
+        if error is None:
+            ending, cause = Ending.COMPLETE, ""
+        else:
+            ending = Ending.REJECTED if channel is None else Ending.ABORTED
+            cause = str(error) or type(error).__name__
+        moved = 0 if channel is None else channel.moved
+        seconds = session.clock() - self._began
+        session.control.record(
+            Transfer(self._verb, self._account, session.peer, self._path, ending, moved, seconds, digest, cause)
+        )
+
+
+async def retrieve(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    offset = session.take_offset()
+    record = _Record(session, "RETR", path)
+    try:
+        sent = None if offset else await _send_whole(session, record, path)
+        sent = sent or await _send_open(session, record, path, offset)
+    except BaseException as error:
+        record.close(error=error)
+        raise
+    record.close(sent.digest)
+    return Reply(226, f"Sent {sent.size} bytes.")
+
+
+async def _send_whole(session: Session, record: _Record, path: str) -> Sent | None:
+    """Send a small file; None if it isn't small."""
+    try:
+        whole = await session.ready.storage.fetch(path)
+    except model.TooLarge:
+        return None
+    channel = record.begin(f"Sending {path} ({len(whole.data)} bytes)")
+    return await channel.send_whole(whole)
+
+
+async def _send_open(session: Session, record: _Record, path: str, offset: int) -> Sent:
+    file = await session.ready.storage.open_read(path, offset)
+    try:
+        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        return await channel.send_file(file, offset)
+    finally:
+        await file.close()
+
+
+async def store(session: Session, argument: str) -> Awaitable[Reply]:
+    path = session.resolve(argument)
+    record = _Record(session, "STOR", path)
+    try:
+        await _demand_write(session, path)
+        file = await session.ready.storage.open_write(path, session.take_offset())
+    except BaseException as error:
+        record.close(error=error)
+        raise
+    return await _receive(session, record, file, f"Ready for {path}.")
+
+
+async def _demand_write(session: Session, path: str) -> None:
+    """Whether the account may write here depends on whether something is there."""
+    may = session.ready.account.permissions
+    if Permission.WRITE in may and Permission.OVERWRITE in may:
+        return
+    try:
+        await session.ready.storage.stat(path)
+    except model.NotFound:
+        session.demand(Permission.WRITE, path)
+    else:
+        session.demand(Permission.OVERWRITE, path)
+
+
+async def append(session: Session, argument: str) -> Awaitable[Reply]:
+    path = session.resolve(argument)
+    if session.take_offset():
+        raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
+    record = _Record(session, "APPE", path)
+    try:
+        file = await session.ready.storage.open_append(path)
+    except BaseException as error:
+        record.close(error=error)
+        raise
+    return await _receive(session, record, file, f"Ready to add to {path}.")
+
+
+async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
+    if session.take_offset():
+        raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
+    path = session.resolve(f"{argument or 'file'}-{token_hex(8)}")
+    record = _Record(session, "STOU", path)
+    try:
+        file = await session.ready.storage.open_write(path)
+    except BaseException as error:
+        record.close(error=error)
+        raise
+    # RFC 1123, section 4.1.2.9: the 150 bears the name.
+    return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
+
+
+async def _receive(session: Session, record: _Record, file: WriteFile, ready: str) -> Awaitable[Reply]:
+    """Take in an upload's data. What is left, its commit, may go on while the next upload arrives."""
+    try:
+        channel = record.begin(ready)
+        received = await channel.receive_file(file)
+        facts = session.allowed_facts(read_facts(received.facts))
+    except BaseException as error:
+        # Where nobody decided against the upload (a lost connection, a cancelled session), what has arrived is kept.
+        decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
+        await file.abort(keep=not decided)
+        record.close(error=error)
+        raise
+
+    async def commit() -> Reply:
+        try:
+            stored = await file.commit(facts, received.digest)
+        except BaseException as error:
+            record.close(error=error)
+            raise
+        record.close(stored.digest)
+        return Reply(226, f"Stored {stored.size} bytes, xxh3-128 {stored.digest}.")
+
+    return commit()
+
+
+async def abort(session: Session, _: str) -> Reply:
+    # If a transfer was under way, it was stopped when this command arrived, and has had its 426.
+    return Reply(226, "Nothing is being transferred.")
+
+
+VERBS = (
+    Verb("TYPE", type_, Takes.TEXT, "TYPE A | I", before_login=True),
+    Verb("MODE", mode, Takes.TEXT, "MODE S | I", before_login=True, feature="MODE I"),
+    Verb("REST", restart, Takes.TEXT, "REST <bytes>", feature="REST STREAM"),
+    Verb("RETR", retrieve, Takes.TEXT, "RETR <file>", permission=Permission.READ),
+    Verb("STOR", store, Takes.TEXT, "STOR <file>", uploads=True),
+    Verb("APPE", append, Takes.TEXT, "APPE <file>", permission=Permission.APPEND, uploads=True),
+    Verb("STOU", store_unique, Takes.MAYBE, "STOU [<name>]", permission=Permission.WRITE, uploads=True),
+    Verb("ABOR", abort, Takes.NOTHING, "ABOR"),
+)
