@@ -1,0 +1,201 @@
+"""The client's protocol: commands out, replies in, matched in order.
+
+Any number of commands may be under way at once. Each is an `Exchange`; the one at the head of the queue has the floor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from ftpsvc.exchanges import Ask, Download, Exchange, Fetch, Upload
+from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.model import ConnectionFailed, ProtocolViolation, TimedOut, TransferError
+from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
+
+#: How long the server may be silent, in seconds, while something is expected of it. Generous, because the answer to an
+#: upload comes after its bytes are on a disk that may be slow.
+SILENCE = 120.0
+
+
+class ClientProtocol(LineThenRaw):
+    """The client's end of a control connection."""
+
+    def __init__(self, clock: Any, silence: float = SILENCE) -> None:
+        super().__init__(clock)
+        self._silence = silence
+        self._watchdog: IDelayedCall | None = None
+        self._replies = ReplyReader()
+        self._queue: deque[Exchange] = deque()  # not sent yet: an upload's sequence is under way
+        self._waiting: deque[Exchange] = deque()  # sent; the first one has the floor
+        self._uploading: Upload | None = None
+        self._held_by: Download | None = None
+        self._farewell: TransferError | None = None
+        self._due: deque[tuple[Deferred[Any], object]] = deque()
+        self._is_firing = False
+        self.greeting = Ask(None, self)
+        self._waiting.append(self.greeting)
+
+    # -- outgoing
+
+    def ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
+        """Send a command whose answer is a reply."""
+        exchange = Ask(Command(verb, argument), self)
+        self.submit(exchange)
+        return exchange.finished
+
+    def submit(self, exchange: Exchange) -> None:
+        """Send a command in its turn."""
+        if self.lost is not None:
+            exchange.failed(self._farewell or self.lost)
+            return
+        self._queue.append(exchange)
+        self._send_next()
+
+    def _send_next(self) -> None:
+        while self._queue and self._uploading is None:
+            exchange = self._queue.popleft()
+            assert exchange.command is not None
+            try:
+                line = format_command(exchange.command)
+            except TransferError as error:
+                exchange.failed(error)
+                continue
+            if not self._waiting:
+                self.progressed()
+            self._waiting.append(exchange)
+            self.write(line)
+            if isinstance(exchange, Upload):
+                self._uploading = exchange
+            exchange.sent()
+
+    def upload_ended(self, upload: Upload) -> None:
+        """An upload has sent its last frame: others may send."""
+        if self._uploading is upload:
+            self._uploading = None
+            self._send_next()
+
+    # -- incoming
+
+    def bytes_arrived(self) -> None:
+        was_firing, self._is_firing = self._is_firing, True  # who waits is woken up afterwards
+        try:
+            while self._held_by is None and self._waiting:
+                exchange = self._waiting[0]
+                if not exchange.advance(self.incoming, self._replies):
+                    break
+                if exchange.is_over:
+                    self._waiting.popleft()
+            if not self._waiting:
+                self._unasked()
+        except ProtocolViolation as violation:
+            self._fall(violation)
+        finally:
+            self._is_firing = was_firing
+        self._fire_due()
+
+    def fire(self, waiter: Deferred[Any], result: object) -> None:
+        """Fire a Deferred, with a result or an error, once all that is here has been looked at.
+
+        Not at once: who waits would run in the middle of the parsing. And a small file is here whole by then, so that
+        its reader is woken up once, and not four times.
+        """
+        self._due.append((waiter, result))
+        if not self._is_firing:
+            self._clock.callLater(0, self._fire_due)
+
+    def _fire_due(self) -> None:
+        if self._is_firing:
+            return
+        self._is_firing = True
+        try:
+            while self._due:
+                waiter, result = self._due.popleft()
+                if isinstance(result, Exception):
+                    waiter.errback(result)
+                else:
+                    waiter.callback(result)
+        finally:
+            self._is_firing = False
+
+    def _unasked(self) -> None:
+        """A reply to no command: a server that says good-bye (421)."""
+        while (line := self.incoming.line()) is not None:
+            reply = self._replies.line(line)
+            if reply is not None and reply.code == 421:
+                self._farewell = error_for(reply)
+
+    def is_only_download(self, download: Download) -> bool:
+        """Whether no other is under way. ABOR stops the one that the server is sending, whoever asked for that."""
+        others = (exchange for exchange in (*self._waiting, *self._queue) if exchange is not download)
+        return not any(isinstance(other, Download | Fetch) for other in others)
+
+    def hold(self, download: Download) -> None:
+        """Stop reading until this download's reader has caught up."""
+        self._held_by = download
+
+    def release(self, download: Download) -> None:
+        if self._held_by is download:
+            self._held_by = None
+            self._clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.lost is None:
+            self.bytes_arrived()
+            self.resume_reading()
+
+    # -- the connection
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.progressed()
+        self._watchdog = self._clock.callLater(self._silence, self._check_silence)
+
+    def _check_silence(self) -> None:
+        left = self._heard + self._silence - self._clock.seconds()
+        expected = bool(self._waiting) and self._held_by is None
+        if left <= 0 and expected:
+            self._fall(TimedOut(f"The server has said nothing for {self._silence:g} seconds."))
+        else:
+            self._watchdog = self._clock.callLater(max(left, 1.0) if expected else self._silence, self._check_silence)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._watchdog is not None and self._watchdog.active():
+            self._watchdog.cancel()
+        if self._farewell is not None:
+            self.lost = ConnectionFailed(str(self._farewell))
+        elif reason.check(ConnectionDone):
+            self.lost = ConnectionFailed("The server has closed the connection.")
+        elif reason.check(ConnectionLost):
+            self.lost = ConnectionFailed("The server has gone, or the network to it.")
+        assert self.lost is not None
+        self._fail_all(self._farewell or self.lost)
+
+    def _fall(self, error: TransferError) -> None:
+        """Give the connection up, for a cause that everybody who waits is to hear."""
+        self._farewell = error
+        self._fail_all(error)
+        self.transport.abortConnection()
+
+    def _fail_all(self, error: TransferError) -> None:
+        self._held_by = None
+        exchanges = [*self._waiting, *self._queue]
+        self._waiting.clear()
+        self._queue.clear()
+        for exchange in exchanges:
+            exchange.failed(error)
+        if self.lost is not None:
+            self.fail_waiters()
+        self._fire_due()
+
+    def close(self) -> None:
+        """End the connection; whatever waits for a reply fails."""
+        self.flush()
+        self.transport.loseConnection()

@@ -1,0 +1,44 @@
+"""Copying a file from one storage to another. Download and upload are both this one function.
+
+What is read to its end without an error is whole: `ReadFile.read` checks the digest. What is not committed never
+bears its name: so a copy that fails changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ftpsvc.model import ConnectionFailed, ServiceClosing, Stored, TooLarge
+from ftpsvc.storage import CHUNK, SMALL, Storage
+
+#: Told how many bytes have been copied since the last call.
+Progress = Callable[[int], None]
+
+
+async def copy(
+    source: Storage, path: str, target: Storage, name: str, progress: Progress = lambda count: None
+) -> Stored:
+    """Copy the file `path` of one storage to `name` in another, with its modify time and mode."""
+    reading = await source.open_read(path)
+    try:
+        writing = await target.open_write(name)
+        try:
+            while chunk := await reading.read(CHUNK):
+                await writing.write(chunk)
+                progress(len(chunk))
+        except BaseException as error:
+            await writing.abort(keep=isinstance(error, ConnectionFailed | ServiceClosing))
+            raise
+        return await writing.commit(reading.facts)
+    finally:
+        await reading.close()
+
+
+async def copy_known(source: Storage, path: str, size: int, target: Storage, name: str) -> Stored:
+    """Copy a file whose size is known from a listing: a small one in one piece."""
+    if size <= SMALL:
+        try:
+            return await target.put(name, await source.fetch(path))
+        except TooLarge:
+            pass  # it has grown since
+    return await copy(source, path, target, name)

@@ -1,0 +1,101 @@
+"""Doing many things at once, but not too many."""
+
+from __future__ import annotations
+
+import gc
+from collections import deque
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList
+
+T = TypeVar("T")
+
+#: How many objects may come into being between two looks for cycles among them, and how seldom the old ones are looked
+#: at. Python's own 700, 10 and 10 make it look at thousands of transfers under way again and again, which took half of
+#: the time of a tree of small files. Hardly any of our objects are ever in a cycle.
+COLLECTOR = (50_000, 20, 20)
+
+
+def relax_collector() -> None:
+    """Let the garbage collector look less often. For programs to call once, at their start."""
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR)
+
+
+async def for_each(items: AsyncIterable[T], work: Callable[[T], Awaitable[object]], at_once: int) -> None:
+    """Do `work` for every item, for up to `at_once` of them at a time, while the items still arrive.
+
+    The first error ends it: no more are begun, those under way come to their end, and then it is raised.
+    """
+    feed = _Feed(items)
+    workers: list[Deferred[None]] = []
+
+    async def go_on(item: T) -> None:
+        try:
+            await work(item)
+            async for later in feed:
+                await work(later)
+        except BaseException as error:
+            feed.stop(error)
+
+    while len(workers) < at_once and (first := await feed.next()):
+        workers.append(Deferred.fromCoroutine(go_on(first[0])))
+    await DeferredList(workers)
+    if feed.error is not None:
+        raise feed.error
+
+
+class _Feed(Generic[T]):
+    """Hands out the items of an asynchronous iterator to many, one after the other."""
+
+    def __init__(self, items: AsyncIterable[T]) -> None:
+        self._items = aiter(items)
+        self._is_busy = False
+        self._is_over = False
+        self._is_waking = False
+        self._queue: deque[Deferred[None]] = deque()
+        self.error: BaseException | None = None
+
+    def stop(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self._is_over = True
+
+    async def next(self) -> tuple[T] | None:
+        """The next item, wrapped so that it can be anything; None at the end."""
+        if self._is_busy:
+            turn: Deferred[None] = Deferred()
+            self._queue.append(turn)
+            await turn
+        if self._is_over:
+            return None
+        self._is_busy = True
+        try:
+            return (await anext(self._items),)
+        except StopAsyncIteration:
+            self._is_over = True
+            return None
+        except BaseException as error:
+            self.stop(error)
+            return None
+        finally:
+            self._is_busy = False
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let those who wait have their turn. In a loop: if each woke the next, thousands would be stacked up."""
+        if self._is_waking:
+            return
+        self._is_waking = True
+        while self._queue and not self._is_busy:
+            self._queue.popleft().callback(None)
+        self._is_waking = False
+
+    def __aiter__(self) -> _Feed[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        item = await self.next()
+        if item is None:
+            raise StopAsyncIteration
+        return item[0]

@@ -1,0 +1,358 @@
+"""The client, with a server that is played by the test: what it sends, and what it makes of the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import support
+from support import ScriptedServer, collected, frames, read_all, result_of, start
+
+from ftpsvc import model
+from ftpsvc.copying import copy
+from ftpsvc.frames import digest_of
+from ftpsvc.model import Facts, Stored, Whole
+
+HELLO = b"hello\n"
+
+
+@pytest.fixture
+def server() -> ScriptedServer:
+    return ScriptedServer()
+
+
+def answered(server: ScriptedServer, work: support.Started, *answers: bytes) -> object:
+    for answer in answers:
+        server.say(answer)
+    server.link.pump()
+    return work.result()
+
+
+# -- commands and replies
+
+
+def test_replies_are_matched_to_commands_in_order(server: ScriptedServer) -> None:
+    works = [start(server.remote.change_directory("/x")), start(server.remote.working_directory())]
+    works.append(start(server.remote.stat("/missing")))
+    assert server.heard() == b"CWD /x\r\nPWD\r\nMLST /missing\r\n"
+    server.say(b'250 Moved.\r\n257 "/first"\r\n550 No.\r\n')
+    assert server.heard() == b"PWD\r\n"
+    server.say(b'257 "/second"\r\n')
+    assert [work.result() for work in works[:2]] == ["/second", "/first"]
+    with pytest.raises(model.Unavailable, match="550 No"):
+        works[2].result()
+
+
+def test_a_call_that_is_given_up_leaves_the_others_their_own_answers(server: ScriptedServer) -> None:
+    first, second = (start(server.remote.working_directory()) for _ in range(2))
+    server.heard()
+    server.say(b'257 "/fi')
+    first.deferred.cancel()
+    server.say(b'rst"\r\n257 "/second"\r\n')
+    assert second.result() == "/second"
+
+
+def test_a_login_sends_name_and_password_at_once_and_asks_for_mode_i(server: ScriptedServer) -> None:
+    server.remote.features["MODE I"] = ""
+    login = start(server.remote.login("ann", "secret"))
+    assert server.heard() == b"USER ann\r\nPASS secret\r\n"
+    server.say(b"331 Go on.\r\n230 Welcome.\r\n")
+    assert server.heard() == b"MODE I\r\n"
+    answered(server, login, b"200 So be it.\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answers", "error"),
+    [
+        (b"331 Go on.\r\n530 No.\r\n", model.NotLoggedIn),
+        (b"530 No.\r\n503 No name.\r\n", model.NotLoggedIn),
+        (b"421 Too many.\r\n", model.ServiceClosing),
+    ],
+)
+def test_a_login_that_is_refused_says_why(server: ScriptedServer, answers: bytes, error: type[Exception]) -> None:
+    login = start(server.remote.login("ann", "secret"))
+    server.say(answers)
+    server.link.lose()
+    with pytest.raises(error):
+        answered(server, login)
+
+
+def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: ScriptedServer) -> None:
+    server.remote.features["MODE I"] = ""
+    answered(server, start(server.remote.login()), b"230 Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
+
+
+def test_a_server_without_mode_i_is_not_used(server: ScriptedServer) -> None:
+    with pytest.raises(model.NotImplementedHere, match="MODE I"):
+        answered(server, start(server.remote.login()), b"331 x\r\n230 x\r\n")
+
+
+def test_a_name_that_would_be_two_commands_is_never_sent(server: ScriptedServer) -> None:
+    for work in (
+        server.remote.stat("/a\r\nDELE b"),
+        server.remote.open_read("/a\nb"),
+        collected(server.remote.list("\0")),
+    ):
+        with pytest.raises(model.TransferError):
+            result_of(work, server.link)
+    assert server.heard() == b""
+
+
+# -- downloads
+
+
+def download(data: bytes, **more: str) -> bytes:
+    return b"150 Sending (%d bytes)\r\n" % len(data) + frames(data, 100, **more) + b"226 Sent.\r\n"
+
+
+async def read(server: ScriptedServer, path: str = "/file", offset: int = 0) -> bytes:
+    return await read_all(await server.remote.open_read(path, offset))
+
+
+@pytest.mark.parametrize("data", [b"", HELLO, bytes(5000)], ids=["empty", "hello", "5000"])
+def test_a_file_is_read(server: ScriptedServer, data: bytes) -> None:
+    assert answered(server, start(read(server)), download(data)) == data
+    assert server.heard() == b"RETR /file\r\n"
+
+
+def test_a_file_is_read_from_an_offset_with_both_commands_at_once(server: ScriptedServer) -> None:
+    reading = start(read(server, offset=3))
+    assert server.heard() == b"REST 3\r\nRETR /file\r\n"
+    assert answered(server, reading, b"350 At 3.\r\n", download(HELLO)) == HELLO
+
+
+@pytest.mark.parametrize("digest", ["0" * 32, digest_of(HELLO).upper(), digest_of(HELLO)[:31], digest_of(HELLO) + "0"])
+def test_a_wrong_digest_is_an_error_and_never_a_file(server: ScriptedServer, tmp_path: Path, digest: str) -> None:
+    (tmp_path / "here").write_bytes(b"old")
+    disk = support.local_disk(tmp_path)
+    for name in ("/here", "/new"):
+        copying = start(copy(server.remote, "/file", disk, name))
+        with pytest.raises(model.Damaged):
+            answered(server, copying, download(HELLO, digest=digest))
+    assert (tmp_path / "here").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+@pytest.mark.parametrize("digest", ["0" * 32, digest_of(HELLO).upper(), digest_of(HELLO)[:31]])
+@pytest.mark.parametrize("size", [1 << 20, 1])
+def test_a_small_file_with_a_wrong_digest_is_an_error_too(server: ScriptedServer, digest: str, size: int) -> None:
+    fetching = [start(server.remote.fetch("/file")) for _ in range(3)]
+    answer = download(HELLO) + download(HELLO, digest=digest) + download(HELLO)
+    for at in range(0, len(answer), size):
+        server.say(answer[at : at + size])
+    assert fetching[0].result() == fetching[2].result() == Whole(HELLO)
+    with pytest.raises(model.Damaged):
+        fetching[1].result()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"150 x\r\nDATA 3\r\nhelFAIL disk on fire\r\n451 Sorry.\r\n", model.Aborted),
+        (b"150 x\r\nFAIL\r\n426 Sorry.\r\n", model.Aborted),
+        (b"550 No such file.\r\n", model.Unavailable),
+        (b"226 Sent, or so.\r\n", model.TransferError),
+    ],
+)
+def test_a_download_that_fails_is_no_file(
+    server: ScriptedServer, tmp_path: Path, answer: bytes, error: type[Exception]
+) -> None:
+    copying = start(copy(server.remote, "/file", support.local_disk(tmp_path), "/here"))
+    with pytest.raises(error):
+        answered(server, copying, answer)
+    assert not list(tmp_path.iterdir())
+    assert answered(server, start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
+
+
+def test_fail_is_told_in_the_servers_words(server: ScriptedServer) -> None:
+    with pytest.raises(model.Aborted, match="disk on fire"):
+        answered(server, start(read(server)), b"150 x\r\nFAIL disk on fire\r\n451 Sorry.\r\n")
+
+
+def test_a_connection_that_ends_inside_a_download_is_no_file(server: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "here").write_bytes(b"old")
+    copying = start(copy(server.remote, "/file", support.local_disk(tmp_path), "/here"))
+    server.say(b"150 x\r\nDATA 100\r\nhalf of it")
+    server.link.lose()
+    with pytest.raises(model.ConnectionFailed):
+        answered(server, copying)
+    assert (tmp_path / "here").read_bytes() == b"old"
+    assert support.take_part(tmp_path) == b"half of it"
+
+
+def test_facts_come_with_the_file(server: ScriptedServer, tmp_path: Path) -> None:
+    copying = start(copy(server.remote, "/file", support.local_disk(tmp_path), "/here"))
+    answered(server, copying, download(HELLO, facts="modify=20000101000000;unix.mode=0640;"))
+    status = (tmp_path / "here").stat()
+    assert (status.st_mtime, status.st_mode & 0o777) == (946684800, 0o640)
+
+
+@pytest.mark.parametrize("facts", ["unix.mode=7777;", "modify=20001301000000;"])
+def test_facts_that_make_no_sense_harm_nobody_else(server: ScriptedServer, tmp_path: Path, facts: str) -> None:
+    disk = support.local_disk(tmp_path)
+    for work in (copy(server.remote, "/file", disk, "/here"), server.remote.fetch("/file")):
+        with pytest.raises(model.TransferError):
+            answered(server, start(work), download(HELLO, facts=facts))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_nobody_reads_is_not_taken_in(server: ScriptedServer) -> None:
+    opening = start(server.remote.open_read("/file"))
+    server.say(b"150 x\r\n")
+    file = opening.result()
+    for _ in range(100):
+        server.say(b"DATA 100000\r\n" + bytes(100_000))
+    assert len(server.link.server_end.outgoing) > 5_000_000
+    reading = start(read_all(file))
+    server.say(b"DONE " + digest_of(bytes(10_000_000)).encode() + b"\r\n226 Sent.\r\n")
+    assert len(reading.result()) == 10_000_000
+
+
+def test_closing_a_download_stops_the_server_and_takes_both_replies(server: ScriptedServer) -> None:
+    opening = start(server.remote.open_read("/file"))
+    server.say(b"150 x\r\nDATA 5\r\nhello")
+    server.heard()
+    result_of(opening.result().close())
+    asking = start(server.remote.working_directory())
+    assert server.heard() == b"ABOR\r\nPWD\r\n"
+    server.say(b"DATA 5\r\nworldFAIL aborted\r\n426 Stopped.\r\n226 Nothing to stop.\r\n")
+    assert answered(server, asking, b'257 "/x"\r\n') == "/x"
+
+
+def test_closing_one_download_does_not_stop_another(server: ScriptedServer) -> None:
+    """An ABOR stops whatever the server is sending, and that may be somebody else's file."""
+    first = start(server.remote.open_read("/first"))
+    second = start(server.remote.open_read("/second"))
+    server.say(b"150 x\r\nDATA 5\r\nhello")
+    server.heard()
+    result_of(first.result().close())
+    assert b"ABOR" not in server.heard()
+    server.say(b"DONE " + digest_of(HELLO[:5]).encode() + b"\r\n226 Sent.\r\n" + download(HELLO))
+    assert result_of(read_all(second.result()), server.link) == HELLO
+
+
+# -- listings
+
+
+def test_a_listing_is_read_as_it_arrives_however_it_is_framed(server: ScriptedServer) -> None:
+    lines = b"type=file;size=5; a b\r\ntype=cdir; .\r\ntype=dir; \xe4\r\ntype=pdir; ..\r\n"
+    answer = b"150 x\r\n" + frames(lines, 7) + b"226 x\r\n"
+    entries = answered(server, start(collected(server.remote.list("/"))), answer)
+    assert [(entry.name, entry.size) for entry in entries] == [("a b", 5), ("\udce4", 0)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name", [b"../x", b"/etc/passwd", b"a/b", b"..", b".", b"a\0b", b"../../../root/.ssh/authorized_keys"]
+)
+def test_a_name_that_leads_elsewhere_is_refused(server: ScriptedServer, name: bytes) -> None:
+    answer = b"150 x\r\n" + frames(b"type=file; " + name + b"\r\n") + b"226 x\r\n"
+    with pytest.raises(model.TransferError):
+        answered(server, start(collected(server.remote.list("/"))), answer)
+
+
+def test_a_listing_with_a_wrong_digest_is_an_error(server: ScriptedServer) -> None:
+    answer = b"150 x\r\n" + frames(b"type=file; x\r\n", digest="0" * 32) + b"226 x\r\n"
+    with pytest.raises(model.Damaged):
+        answered(server, start(collected(server.remote.list("/"))), answer)
+
+
+# -- uploads
+
+
+async def store(server: ScriptedServer, *chunks: bytes, path: str = "/file", facts: Facts = model.NO_FACTS) -> Stored:
+    file = await server.remote.open_write(path)
+    try:
+        for chunk in chunks:
+            await file.write(chunk)
+        return await file.commit(facts)
+    except BaseException:
+        await file.abort()
+        raise
+
+
+def stored(data: bytes) -> bytes:
+    return b"150 Ready.\r\n226 Stored %d bytes, xxh3-128 %s.\r\n" % (len(data), digest_of(data).encode())
+
+
+def test_an_upload_is_sent_without_waiting_for_the_server(server: ScriptedServer) -> None:
+    storing = start(store(server, b"hel", b"lo\n", facts=Facts(946684800_000_000_000, 0o600)))
+    end = f"DONE {digest_of(HELLO)} modify=20000101000000;unix.mode=0600;\r\n".encode()
+    assert server.heard() == b"STOR /file\r\nDATA 3\r\nhelDATA 3\r\nlo\n" + end
+    assert answered(server, storing, stored(HELLO)) == Stored(6, digest_of(HELLO))
+
+
+def test_an_upload_that_the_server_has_understood_differently_is_damaged(server: ScriptedServer) -> None:
+    with pytest.raises(model.Damaged):
+        answered(server, start(store(server, HELLO)), stored(b"something else"))
+
+
+def test_one_upload_does_not_get_into_the_frames_of_another(server: ScriptedServer) -> None:
+    first = start(server.remote.open_write("/1")).result()
+    second = start(store(server, b"two", path="/2"))
+    third = start(server.remote.working_directory())
+    result_of(first.write(b"one"))
+    assert server.heard() == b"STOR /1\r\nDATA 3\r\none"
+    committing = start(first.commit())
+    heard = server.heard()
+    assert heard.index(b"DONE") < heard.index(b"STOR /2") < heard.index(b"two") < heard.index(b"PWD")
+    server.say(stored(b"one") + stored(b"two") + b'257 "/x"\r\n')
+    assert [work.result() for work in (committing, second)] == [Stored(3, digest_of(d)) for d in (b"one", b"two")]
+    assert third.result() == "/x"
+
+
+def test_an_upload_that_is_refused_early_ends_in_one_fail(server: ScriptedServer) -> None:
+    file = start(server.remote.open_write("/file")).result()
+    result_of(file.write(b"one"))
+    server.heard()
+    server.say(b"550 Never.\r\n")
+    assert server.heard() == b"FAIL refused\r\n"
+    for work in (file.write(b"two"), file.commit()):
+        with pytest.raises(model.Unavailable, match="550 Never"):
+            result_of(work, server.link)
+    result_of(file.abort())
+    assert server.heard() == b""
+    assert answered(server, start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
+
+
+@pytest.mark.parametrize(
+    "answers", [b"550 Never.\r\n", b"150 Ready.\r\n452 Full.\r\n", b"150 Ready.\r\n451 Damaged.\r\n"]
+)
+def test_an_upload_that_fails_raises_what_the_server_said(server: ScriptedServer, answers: bytes) -> None:
+    storing = start(store(server, HELLO))
+    assert server.heard().count(b"\r\nDONE ") == 0
+    with pytest.raises(model.TransferError, match=answers[-10:-3].decode()):
+        answered(server, storing, answers)
+    assert server.heard() == b""
+
+
+def test_an_upload_that_is_given_up_ends_in_fail(server: ScriptedServer) -> None:
+    file = start(server.remote.open_write("/file")).result()
+    result_of(file.write(b"one"))
+    result_of(file.abort())
+    heard = server.heard()
+    assert heard.startswith(b"STOR /file\r\nDATA 3\r\noneFAIL ")
+    asking = start(server.remote.working_directory())
+    assert answered(server, asking, b'150 Ready.\r\n426 As you like.\r\n257 "/x"\r\n') == "/x"
+
+
+def test_an_upload_from_an_offset_keeps_its_marker_whatever_else_is_asked(server: ScriptedServer) -> None:
+    opening = start(server.remote.open_write("/file", 5))
+    asking = start(server.remote.working_directory())
+    assert server.heard() == b"REST 5\r\nSTOR /file\r\n"
+    server.say(b"350 At 5.\r\n")
+    storing = start(opening.result().commit())
+    heard = server.heard()
+    assert heard.startswith(b"DONE ")
+    assert heard.endswith(b"PWD\r\n")
+    server.say(b"150 x\r\n226 Stored 5 bytes, xxh3-128 " + digest_of(b"").encode() + b'.\r\n257 "/x"\r\n')
+    assert (storing.result().size, asking.result()) == (5, "/x")
+
+
+def test_an_upload_whose_offset_is_refused_stores_nothing(server: ScriptedServer) -> None:
+    opening = start(server.remote.open_write("/file", 5))
+    server.heard()
+    server.say(b"501 No.\r\n")
+    assert server.heard().startswith(b"FAIL ")
+    server.say(b"150 x\r\n426 Stopped.\r\n")
+    with pytest.raises(model.BadArgument):
+        opening.result()
