@@ -1,0 +1,118 @@
+"""How things look: sizes, times, durations, listings."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from ftpsvc.model import Entry, Kind
+from ftpsvc.words import quote
+
+#: Behind a name, so that what it is can be seen without colour too. As `ls -F` has it.
+_MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
+
+_BLUE, _RED = "34;1", "31"
+
+
+def size(count: float) -> str:
+    """`512 B`, `1.2 kB`, `47.7 MB`: powers of 1000, as disks are sold and networks are measured."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        count /= 1000
+        if round(count, 1) < 1000:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} EB"
+
+
+def part(done: int, total: int) -> str:
+    """How far something got: `19.3 MB of 47.7 MB (40 %)`."""
+    return f"{size(done)} of {size(total)} ({percent(done, total)} %)"
+
+
+def percent(done: int, total: int) -> int:
+    """Rounded down: 100 is reached by the last byte only."""
+    return min(100, done * 100 // total) if total else 100
+
+
+def duration(seconds: float) -> str:
+    """`20 ms`, `0.8 s`, and what is longer as a clock shows it: `0:12`, `1:02:03`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
+
+
+def clock(seconds: float) -> str:
+    """`0:12`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def listing(entries: Iterable[Entry], colour: bool = False) -> Iterator[str]:
+    """A folder's entries, a line for each, sorted and aligned, and a last line that counts them."""
+    ordered = sorted(entries, key=lambda entry: (entry.name.casefold(), entry.name))
+    sizes = [size(entry.size) if entry.is_file else "" for entry in ordered]
+    width = max(map(len, sizes), default=0)
+    for entry, its_size in zip(ordered, sizes, strict=True):
+        yield f"{its_size:>{width}}  {_moment(entry.modified):16}  {_marked(entry, colour)}"
+    yield _total(ordered)
+
+
+def _marked(entry: Entry, colour: bool) -> str:
+    # A name that a terminal would obey is shown as it can be typed.
+    name = entry.name if entry.name.isprintable() else quote(entry.name)
+    return (painted(name, _BLUE) if colour and entry.is_directory else name) + _MARKS[entry.kind]
+
+
+def _moment(nanoseconds: int) -> str:
+    if not nanoseconds:
+        return "-"
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(nanoseconds // 1_000_000_000))
+    except (OverflowError, OSError, ValueError):
+        return "-"  # before or after what this system's calendar knows
+
+
+def _total(entries: list[Entry]) -> str:
+    folders = sum(entry.is_directory for entry in entries)
+    others = len(entries) - folders
+    if not entries:
+        return "The folder is empty."
+    counts = [counted(folders, "folder")] * bool(folders) + [counted(others, "file")] * bool(others)
+    return ", ".join([*counts, *[size(sum(entry.size for entry in entries if entry.is_file))] * bool(others)])
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(letter) else 1 + _is_wide(letter) for letter in text)
+
+
+def clipped(text: str, most: int) -> str:
+    """As much of a text as fits into so many columns, with an ellipsis for the rest."""
+    if columns(text) <= most:
+        return text
+    while columns(text) >= most:
+        text = text[:-1]
+    return text + "…"
+
+
+def _is_wide(letter: str) -> bool:
+    return unicodedata.east_asian_width(letter) in "WF"
+
+
+def painted(text: str, colour: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
+def warning(text: str) -> str:
+    """Text in the colour of what went wrong."""
+    return painted(text, _RED)

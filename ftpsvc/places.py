@@ -1,0 +1,173 @@
+"""The two places that files are carried between, here and there: a storage each, and the folder that short names mean.
+
+Both are told apart only where it matters to people: in how a path is typed, and in what is said when something is
+wrong with one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from collections.abc import AsyncGenerator
+
+from ftpsvc import model
+from ftpsvc.model import Entry, TransferError, Unavailable, parent_and_name, resolve
+from ftpsvc.remote import Remote
+from ftpsvc.storage import Storage
+from ftpsvc.words import quote
+
+#: How many entries of a folder are looked through for a name like the one that isn't there. More would make the
+#: person who mistyped a name wait for the answer.
+MAX_LOOKED_THROUGH = 20_000
+
+#: How many names completion offers: more than anybody reads.
+MAX_OFFERED = 500
+
+#: How many names are said to be close.
+MAX_CLOSE = 3
+
+
+class Place:
+    """A storage and a current folder. All paths that its methods return are absolute."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self.storage = storage
+        self.folder = folder
+
+    def path(self, typed: str) -> str:
+        """What a typed path means. Raises `InvalidName`."""
+        return resolve(self.folder, typed)
+
+    # -- looking
+
+    async def entry(self, path: str) -> Entry:
+        """What there is. Raises `Unavailable`, with the names that are close to it."""
+        try:
+            return await self.storage.stat(path)
+        except Unavailable as error:
+            raise await self._explained(path, error) from error
+
+    async def enter(self, typed: str) -> None:
+        """Make a folder the current one. Raises `Unavailable`."""
+        path = self.path(typed)
+        if not (await self.entry(path)).is_directory:
+            raise model.NotADirectory(f"{quote(path)} is a file, not a folder.")
+        self.folder = path
+
+    async def entries(self, typed: str) -> list[Entry]:
+        """A folder's entries, or the one entry of a file. Raises `Unavailable`."""
+        path = self.path(typed)
+        try:
+            return [entry async for entry in self.storage.list(path)]
+        except (Unavailable, model.BadArgument):  # RFC 3659, section 7.2.1: MLSD of a file is answered 501
+            entry = await self.entry(path)
+            if entry.is_directory:
+                raise
+            return [entry]
+
+    async def offers(self, typed: str) -> list[str]:
+        """The paths that what was typed may be the beginning of, written in the same way; folders end with `/`."""
+        folder, slash, beginning = typed.rpartition("/")
+        found: list[str] = []
+        async with self._listing(self.path(folder + slash)) as listing:
+            async for entry in listing:
+                if entry.name.startswith(beginning) and (beginning or not entry.name.startswith(".")):
+                    found.append(folder + slash + entry.name + "/" * entry.is_directory)
+                if len(found) >= MAX_OFFERED:
+                    break
+        return sorted(found)
+
+    def _listing(self, path: str) -> contextlib.aclosing[AsyncGenerator[Entry, None]]:
+        # Closed at once when it isn't read to its end: an abandoned listing holds up what is asked after it.
+        return contextlib.aclosing(self.storage.list(path))
+
+    # -- free space, and what is said
+
+    async def space(self, path: str) -> int | None:
+        """How many bytes a folder has room for; None if that can't be told."""
+        raise NotImplementedError
+
+    def reason(self, path: str, error: TransferError) -> str:
+        """What went wrong with a path, in this place's words."""
+        raise NotImplementedError
+
+    async def _explained(self, path: str, error: Unavailable) -> TransferError:
+        """The same error, saying what would have been there.
+
+        A server has one code, 550, for what is missing and for what is forbidden; the folder's listing tells them
+        apart.
+        """
+        folder, name = parent_and_name(path)
+        names = await self._names(folder)
+        if names is None or name in names:
+            return type(error)(self.reason(path, error))
+        close = difflib.get_close_matches(name, names, MAX_CLOSE)
+        close = close or sorted(other for other in names if other.startswith(name))[:MAX_CLOSE]
+        hint = f" Close: {', '.join(map(quote, close))}." if close else ""
+        return model.NotFound(f'no "{name}" in {quote(folder)}{self._code(error)}.{hint}')
+
+    def _code(self, error: TransferError) -> str:
+        return ""
+
+    async def _names(self, folder: str) -> list[str] | None:
+        names: list[str] = []
+        try:
+            async with self._listing(folder) as listing:
+                async for entry in listing:
+                    names.append(entry.name)
+                    if len(names) >= MAX_LOOKED_THROUGH:
+                        return None
+        except Unavailable:
+            return None
+        return names
+
+
+class Here(Place):
+    """This machine."""
+
+    def __init__(self, storage: Storage, folder: str, home: str) -> None:
+        super().__init__(storage, folder)
+        self.home = home
+
+    def path(self, typed: str) -> str:
+        if typed == "~" or typed.startswith("~/"):
+            typed = self.home + typed[1:]
+        return super().path(typed)
+
+    async def space(self, path: str) -> int | None:
+        try:
+            return await self.storage.space(path)
+        except TransferError:
+            return None
+
+    def reason(self, path: str, error: TransferError) -> str:
+        # A disk's errors are worded for those at the other end of a connection. Here one is at the machine itself.
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno is None:
+            return str(error)
+        return f"{quote(path)} on this machine: {os.strerror(cause.errno)}."
+
+
+class There(Place):
+    """A server."""
+
+    def __init__(self, remote: Remote, host: str, port: int) -> None:
+        super().__init__(remote, "/")
+        self.remote = remote
+        self.host = host
+        self.port = port
+
+    async def space(self, path: str) -> int | None:
+        if "AVBL" not in self.remote.features:
+            return None
+        try:
+            return await self.storage.space(path)
+        except Unavailable:
+            return None
+
+    def reason(self, path: str, error: TransferError) -> str:
+        return str(error)
+
+    def _code(self, error: TransferError) -> str:
+        return f" ({str(error)[:3]})" if str(error)[:3].isdigit() else ""

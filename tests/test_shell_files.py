@@ -1,0 +1,204 @@
+"""Files carried by the shell: what is said, what is left behind, and what becomes of it all in mid-transfer."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from desk import Desk
+
+from ftpsvc import model
+
+# -- files ---------------------------------------------------------------------------------------------------
+
+DATA = os.urandom(300_000)
+
+
+def test_retrieve(desk: Desk) -> None:
+    (desk.there / "a b").write_bytes(DATA)
+    assert desk.type("get 'a b'") == "retrieved a\\ b: 300.0 kB in 0 ms, digest checked\n"
+    assert (desk.here / "a b").read_bytes() == DATA
+    assert desk.type("get 'a b'").endswith("digest checked, replaced the old one\n")
+    assert desk.shell.failures == 0
+
+
+def test_retrieve_into_a_folder_and_under_another_name(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(DATA)
+    (desk.here / "papers").mkdir()
+    assert desk.type("retrieve a papers").startswith(f"retrieved a as {desk.here}/papers/a: ")
+    assert desk.type("retrieve a papers/b").startswith(f"retrieved a as {desk.here}/papers/b: ")
+    assert (desk.here / "papers" / "a").read_bytes() == (desk.here / "papers" / "b").read_bytes() == DATA
+
+
+def test_a_name_that_is_no_text_is_retrieved_as_it_is_shown(desk: Desk) -> None:
+    Path(os.fsdecode(bytes(desk.there) + b"/caf\xe9")).write_bytes(DATA)
+    shown = desk.type("list").splitlines()[0].split("  ")[-1]
+    assert desk.type(f"retrieve {shown}").startswith(r"retrieved $'caf\xe9': ")
+    assert os.listdir(os.fsencode(desk.here)) == [b"caf\xe9"]
+
+
+def test_store(desk: Desk) -> None:
+    (desk.here / "a b").write_bytes(DATA)
+    (desk.there / "pub").mkdir()
+    desk.type("cd pub")
+    assert desk.type('put "a b"') == "stored a\\ b: 300.0 kB in 0 ms, digest checked\n"
+    assert desk.type('put "a b" /c').startswith("stored a\\ b as /c: ")
+    assert (desk.there / "pub" / "a b").read_bytes() == (desk.there / "c").read_bytes() == DATA
+    assert desk.type('store "a b" /c').endswith(", replaced the old one\n")
+
+
+def test_what_is_missing_there_is_named_with_what_is_close(desk: Desk) -> None:
+    (desk.there / "pub").mkdir()
+    (desk.there / "pub" / "nosuch2.txt").touch()
+    assert desk.type("retrieve pub/nosuch.txt") == ('retrieve: no "nosuch.txt" in /pub (550). Close: nosuch2.txt.\n')
+    assert desk.type("retrieve pub/nos") == 'retrieve: no "nos" in /pub (550). Close: nosuch2.txt.\n'
+    assert os.listdir(desk.here) == []
+
+
+def test_what_is_missing_here(desk: Desk) -> None:
+    (desk.here / "report.pdf").touch()
+    assert desk.type("store reprt.pdf") == f'store: no "reprt.pdf" in {desk.here}. Close: report.pdf.\n'
+
+
+def test_folders_are_not_carried(desk: Desk) -> None:
+    (desk.there / "pub").mkdir()
+    assert desk.type("retrieve pub") == "retrieve: /pub is a folder; one file at a time can be carried.\n"
+
+
+def test_a_target_folder_must_be_there(desk: Desk) -> None:
+    (desk.there / "a").touch()
+    assert desk.type("retrieve a nodir/") == f"retrieve: there is no folder {desk.here}/nodir.\n"
+    (desk.here / "a").mkdir()
+    assert "a folder is not replaced by a file" in desk.type("retrieve a")
+
+
+def test_a_disk_without_room_is_seen_before_the_first_byte(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.there / "a").write_bytes(DATA)
+
+    async def space(path: str) -> int:
+        return 8192
+
+    monkeypatch.setattr(desk.shell._here.storage, "space", space)
+    assert desk.type("retrieve a") == "retrieve: need 300.0 kB, the disk has 8.2 kB free. Nothing transferred.\n"
+    assert os.listdir(desk.here) == []
+
+
+def test_what_this_machine_forbids_is_said_in_its_own_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.there / "a").write_bytes(DATA)
+
+    async def open_write(path: str, offset: int = 0) -> Any:
+        raise model.Denied("the server's system does not permit it") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(desk.shell._here.storage, "open_write", open_write)
+    assert desk.type("retrieve a") == (
+        f"retrieve: {desk.here}/a on this machine: Permission denied. Choose another folder with lcd, or name one at "
+        "the end of the command. Nothing was written locally.\n"
+    )
+    assert desk.type("list").endswith("1 file, 300.0 kB\n")
+
+
+def test_what_may_not_be_read_here_needs_no_other_folder(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.here / "a").write_bytes(DATA)
+
+    async def open_read(path: str, offset: int = 0) -> Any:
+        raise model.Denied("the server's system does not permit it") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(desk.shell._here.storage, "open_read", open_read)
+    assert desk.type("store a") == (
+        f"store: {desk.here}/a on this machine: Permission denied. Nothing was stored on the server.\n"
+    )
+
+
+def test_what_the_server_refuses_is_said_in_its_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.here / "a").write_bytes(DATA)
+
+    async def open_write(path: str, offset: int = 0) -> Any:
+        raise model.Unavailable("550 This account may not store files.")
+
+    monkeypatch.setattr(desk.remote, "open_write", open_write)
+    assert desk.type("store a") == "store: 550 This account may not store files. Nothing was stored on the server.\n"
+
+
+def test_a_folder_that_is_missing_is_named(desk: Desk) -> None:
+    (desk.here / "a").write_bytes(DATA)
+    assert desk.type("store a no/b") == "store: there is no folder /no. Nothing was stored on the server.\n"
+    desk.type("store a")
+    assert desk.type("retrieve a no/b") == (
+        f"retrieve: there is no folder {desk.here}/no. Nothing was written locally.\n"
+    )
+
+
+def test_words_from_a_server_do_not_command_the_terminal(desk: Desk) -> None:
+    name = "\x1b]0;owned\x07"
+    assert "\x1b" not in desk.type(f"retrieve $'{name}'")
+    (desk.there / name).mkdir()
+    assert "\x1b" not in desk.type(f"list; cd $'{name}'") + desk.type("ls") + desk.type("pwd") + desk.shell.prompt
+
+
+# -- stopping, and lost connections --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Desk:
+    """Connected, with a disk here whose jobs wait to be let run."""
+    slow = Desk(tmp_path, support.by_hand())
+    slow.type("connect h")
+    return slow
+
+
+def jobs_of(desk: Desk) -> support.ByHand:
+    run = desk.shell._here.storage._run  # type: ignore[attr-defined]
+    assert isinstance(run, support.ByHand)
+    return run
+
+
+def half_retrieved(desk: Desk, old: bytes = b"") -> support.Started:
+    (desk.there / "big").write_bytes(os.urandom(6_000_000))
+    if old:
+        (desk.here / "big").write_bytes(old)
+    started = desk.start("retrieve big")
+    for _ in range(2):
+        jobs_of(desk).fire()
+        desk.link.pump()
+    assert not started.is_over
+    return started
+
+
+def test_an_interrupted_retrieve_leaves_nothing_and_the_session_goes_on(slow: Desk) -> None:
+    started = half_retrieved(slow)
+    slow.shell.interrupt()
+    jobs_of(slow).fire()
+    slow.link.pump()
+    assert started.result() is False
+    assert re.fullmatch(
+        r"retrieve: stopped at \d\.\d MB of 6\.0 MB \(\d+ %\)\. Nothing was written locally\.\n", slow.said()
+    )
+    assert os.listdir(slow.here) == []
+    assert slow.type("pwd") == "/\n"
+    assert slow.type("list").endswith("1 file, 6.0 MB\n")
+
+
+def test_an_interrupted_retrieve_leaves_the_old_file(slow: Desk) -> None:
+    half_retrieved(slow, old=b"old")
+    slow.shell.interrupt()
+    jobs_of(slow).fire()
+    slow.link.pump()
+    assert f"The old {slow.here}/big is as it was." in slow.said()
+    assert (slow.here / "big").read_bytes() == b"old"
+
+
+def test_a_lost_connection_tells_how_far_it_got_and_what_is_kept(slow: Desk) -> None:
+    started = half_retrieved(slow)
+    slow.link.lose()
+    while not started.is_over:
+        jobs_of(slow).fire()
+    said = slow.said()
+    assert re.match(r"retrieve: connection lost at \d\.\d MB of 6\.0 MB \(\d+ %\): ", said)
+    assert "Nothing was written locally. What came is kept in" in said
+    assert said.endswith("Use: connect h 5000\n")
+    assert slow.shell.prompt == "ftpsvc> "
+    assert support.take_part(slow.here)

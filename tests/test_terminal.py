@@ -1,0 +1,338 @@
+"""The program itself: in a real terminal, and with its input from a pipe, with a server in another process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import select
+import signal
+import stat
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import support
+
+from ftpsvc.terminal import MAX_HISTORY, LineHistory, history_path
+
+#: Whatever takes this many seconds has failed.
+DEADLINE = 8.0
+
+#: The program, as the console script runs it, with the terminal that it is started on for its own.
+IN_TERMINAL = (
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from ftpsvc.shell import main; sys.exit(main())"
+)
+IN_PIPE = (
+    "import sys; from ftpsvc.shell import main; code = main(); "
+    "sys.exit('prompt_toolkit was imported' if 'prompt_toolkit' in sys.modules else code)"
+)
+
+
+#: The space behind it is drawn by moving the cursor.
+PROMPT = "127.0.0.1:/>"
+
+
+class Server:
+    """A server process that serves a folder."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        command = (sys.executable, support.__file__, str(folder))
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()  # type: ignore[union-attr]
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """It neither reads nor answers, and its connections stand."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    with support.python_path() as path:
+        # CPR: a terminal is asked where its cursor is, and nobody would answer for this one.
+        return {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+
+
+@pytest.fixture
+def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[Server]:
+    server = Server(tmp_path / "there", environment)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+class Screen:
+    """The program in a terminal: keys are pressed, and what is drawn is waited for."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
+        self._keyboard, terminal = pty.openpty()
+        termios.tcsetwinsize(terminal, (30, 100))
+        command = (sys.executable, "-c", IN_TERMINAL, *arguments)
+        self.process = subprocess.Popen(
+            command,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        self._drawn = ""
+
+    def press(self, keys: str) -> None:
+        os.write(self._keyboard, keys.encode())
+
+    def until(self, pattern: str) -> str:
+        """Wait until this has been drawn since the last time; everything up to there."""
+        end = time.monotonic() + DEADLINE
+        while (match := re.search(pattern, self._drawn)) is None:
+            ready, _, _ = select.select([self._keyboard], [], [], max(0.0, end - time.monotonic()))
+            assert ready, f"{pattern!r} was never drawn; this was: {self._drawn!r}"
+            self._drawn += self._read()
+        seen, self._drawn = self._drawn[: match.end()], self._drawn[match.end() :]
+        return seen
+
+    def _read(self) -> str:
+        data = os.read(self._keyboard, 1 << 16).decode(errors="replace")
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data)  # where it is drawn, and in which colour, is left out
+
+    def ends(self) -> int:
+        """Wait for the end; its exit code."""
+        # What is drawn last must be taken, or the process would wait for that.
+        with contextlib.suppress(OSError):
+            while self._read():
+                pass
+        return self.process.wait(DEADLINE)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._keyboard)
+
+
+@pytest.fixture
+def screen(tmp_path: Path, environment: dict[str, str], server: Server) -> Iterator[Screen]:
+    """Connected."""
+    screen = Screen(tmp_path / "here", environment, "127.0.0.1", str(server.port))
+    try:
+        screen.until(r"Now all commands work(?s:.)*127\.0\.0\.1:/>")
+        yield screen
+    finally:
+        screen.close()
+
+
+def test_list_retrieve_store_and_quit(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "there" / "my notes.txt").write_bytes(b"x" * 1234)
+    screen.press("list\r")
+    screen.until(r"1\.2 kB .* my notes\.txt\r\n1 file, 1\.2 kB\r\n")
+    screen.until(PROMPT)
+    screen.press("retrieve my\t")
+    screen.until(r"\\ notes\.txt")
+    screen.press("\r")
+    screen.until(r"retrieved my\\ notes\.txt: 1\.2 kB in .*, digest checked\r\n")
+    screen.until(PROMPT)
+    screen.press('store "my\t')
+    screen.until(r'notes\.txt"')
+    screen.press("copy.txt\r")
+    screen.until(r"stored my\\ notes\.txt as /copy\.txt: 1\.2 kB in .*, digest checked\r\n")
+    screen.press("quit\r")
+    assert screen.ends() == 0
+    assert (tmp_path / "here" / "my notes.txt").read_bytes() == b"x" * 1234
+    assert (tmp_path / "there" / "copy.txt").read_bytes() == b"x" * 1234
+    history = tmp_path / "state" / "ftpsvc" / "history"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert history.read_text().splitlines()[0] == "list"
+
+
+def test_ctrl_c_stops_a_transfer_and_not_the_shell(screen: Screen, server: Server, tmp_path: Path) -> None:
+    with open(tmp_path / "there" / "big", "wb") as big:
+        big.truncate(4 * 10**9)
+    screen.press("retrieve big\r")
+    end = time.monotonic() + DEADLINE
+    while not support.parts_in(tmp_path / "here"):
+        assert time.monotonic() < end
+    with server.held():  # in its first moments, so that little of it comes
+        screen.until(r"big \[#*\.+\] +\d+ %  .*B/s")
+        screen.press("\x03")
+        screen.until(r"retrieve: stopped at .* of 4\.0 GB \(\d+ %\)\. Nothing was written locally\.")
+        screen.until(PROMPT)
+    assert os.listdir(tmp_path / "here") == []
+    screen.press("pwd\r")
+    screen.until("\r\n/\r\n")
+    screen.until(PROMPT)
+    screen.press("\x04")
+    assert screen.ends() == 0
+
+
+def test_ctrl_c_at_the_prompt_clears_the_line(screen: Screen) -> None:
+    screen.press("nonsense\x03")
+    screen.until("nonsense(?s:.)*/>")
+    screen.press("pwd\r")
+    assert "no such command" not in screen.until("\r\n/\r\n")
+
+
+def test_typing_goes_on_while_a_completion_waits_for_the_server(screen: Screen, server: Server) -> None:
+    with server.held():
+        screen.press("help \x08\x08\x08\x08\x08list x\t")
+        screen.until("list x")
+        screen.press("yz")
+        screen.until("yz")
+    screen.press("\r")
+    screen.until(r'list: no "xyz" in /')
+
+
+def test_a_server_that_went_away_is_noticed(screen: Screen, server: Server) -> None:
+    server.process.kill()
+    server.process.wait()
+    screen.press("list\r")
+    screen.until(rf"list: .* Use: connect 127\.0\.0\.1 {server.port}")
+    screen.until("ftpsvc>")
+    screen.press(f"connect 127.0.0.1 {server.port}\r")
+    screen.until(r"nothing listens")
+
+
+def test_a_signal_to_end_leaves_the_terminal_in_order(screen: Screen) -> None:
+    screen.process.terminate()
+    assert screen.ends() == 128 + signal.SIGTERM
+
+
+# -- without a terminal --------------------------------------------------------------------------------------
+
+
+def piped(environment: dict[str, str], folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-c", IN_PIPE, *arguments)
+    return subprocess.run(
+        command, input=script, capture_output=True, text=True, env=environment, cwd=folder, timeout=DEADLINE
+    )
+
+
+def test_a_script_goes_on_after_a_failure_and_ends_with_1(
+    server: Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "there" / "a").write_bytes(b"x")
+    script = f"connect 127.0.0.1 {server.port}\nretrieve nosuch\nretrieve a"
+    ended = piped(environment, tmp_path / "here", script)
+    assert ended.returncode == 1
+    assert ended.stderr == 'retrieve: no "nosuch" in / (550).\n'
+    assert "retrieved a: 1 B" in ended.stdout
+    assert "\x1b" not in ended.stdout and "> " not in ended.stdout.replace("<host> ", "").replace("<file> ", "")
+    assert (tmp_path / "here" / "a").read_bytes() == b"x"
+
+
+def test_a_script_without_failures_ends_with_0(server: Server, environment: dict[str, str], tmp_path: Path) -> None:
+    ended = piped(environment, tmp_path, "pwd\nquit\nnonsense\n", "127.0.0.1", str(server.port))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("/\n")
+
+
+def test_letters_that_the_locale_does_not_have_are_shown_in_some_way(
+    server: Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "there" / "é").touch()
+    ended = piped({**environment, "PYTHONIOENCODING": "ascii"}, tmp_path, "list\n", "127.0.0.1", str(server.port))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("  \\xe9\n1 file, 0 B\n")
+
+
+def test_a_script_in_a_file(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("help pwd\n")
+    with open(tmp_path / "script") as script:
+        command = (sys.executable, "-c", IN_PIPE)
+        ended = subprocess.run(command, stdin=script, capture_output=True, env=environment, timeout=DEADLINE)
+    assert ended.returncode == 0
+    assert b"Show the current folder of the server." in ended.stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_from_the_beginning(environment: dict[str, str], closed: str) -> None:
+    command = ("/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, IN_PIPE)
+    ended = subprocess.run(command, input=b"help pwd\n", capture_output=True, env=environment, timeout=DEADLINE)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_folder_that_is_gone(environment: dict[str, str], tmp_path: Path, server: Server) -> None:
+    (tmp_path / "gone").mkdir()
+    script = 'rmdir ../gone; exec "$0" -c "$1" 127.0.0.1 "$2"'
+    command = ("/bin/sh", "-c", script, sys.executable, IN_PIPE, str(server.port))
+    variables = {**environment, "HOME": str(tmp_path)}
+    ended = subprocess.run(
+        command, input=b"lpwd", capture_output=True, env=variables, cwd=tmp_path / "gone", timeout=DEADLINE
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.endswith(b"\n%s\n" % bytes(tmp_path))
+
+
+def test_ctrl_c_ends_a_script(environment: dict[str, str], tmp_path: Path) -> None:
+    command = (sys.executable, "-c", IN_PIPE)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"help pwd\n")
+        process.stdin.flush()
+        while b"Example: pwd" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize(("option", "text"), [("--version", "ftpsvc "), ("--help", "usage: ftpsvc")])
+def test_options(environment: dict[str, str], tmp_path: Path, option: str, text: str) -> None:
+    ended = piped(environment, tmp_path, "", option)
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(text)
+
+
+# -- the history ---------------------------------------------------------------------------------------------
+
+
+def test_the_history_is_kept_the_newest_first(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "history"
+    history = LineHistory(path)
+    for line in ("list", "get caf\udce9", " secret", "two\nlines"):
+        history.append_string(line)
+    assert list(LineHistory(path).load_history_strings()) == ["get caf\udce9", "list"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_the_history_does_not_grow_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text("".join(f"{number}\n" for number in range(MAX_HISTORY + 5)))
+    assert len(list(LineHistory(path).load_history_strings())) == MAX_HISTORY // 2
+    assert path.read_text().splitlines()[-1] == str(MAX_HISTORY + 4)
+    assert len(path.read_text().splitlines()) == MAX_HISTORY // 2
+
+
+def test_a_history_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    history = LineHistory(tmp_path / "file" / "history")
+    history.append_string("list")
+    assert list(history.load_history_strings()) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("/x", "/x"), ("relative", "/h/.local/state"), ("", "/h/.local/state")]
+)
+def test_where_the_history_is(monkeypatch: pytest.MonkeyPatch, state: str, expected: str) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", state)
+    monkeypatch.setenv("HOME", "/h")
+    assert history_path() == Path(expected) / "ftpsvc" / "history"
