@@ -1,0 +1,185 @@
+"""The twistd plugin: its options, and the service that they make.
+
+What can go wrong at the start goes wrong in `makeService`: there the folder is opened and the ports begin to listen,
+before twistd leaves the terminal. So whoever typed the command sees the one line that says what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from ftpsvc import __version__
+from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.localdisk import LocalDisk
+from ftpsvc.parallel import relax_collector
+from ftpsvc.records import printable
+from ftpsvc.server import ServerFactory
+from ftpsvc.threads import Run, pool_of
+from ftpsvc.wire import DEFAULT_PORT
+
+
+class Options(usage.Options):
+    """What follows `twistd ftpsvc` on the command line."""
+
+    longdesc = "Serves a folder over FTP. Anybody may log in, with the name anonymous, and read and write there."
+
+    optParameters = (
+        ("root", None, ".", "The folder to serve."),
+        ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["ports"] = []
+
+    def opt_port(self, port: str) -> None:
+        """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1. May be given more than
+        once. [default: 5000]"""
+        # Twisted's endpoints are always named with their type; a number alone is ours.
+        self["ports"].append(f"tcp:{port}" if port.isascii() and port.isdigit() else port)
+
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        print(f"ftpsvc {__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            # Not left to twistd, which would print forty lines of its own help.
+            refuse(f"{str(error).rstrip('.')}. See: twistd ftpsvc --help")
+
+    def postOptions(self) -> None:
+        self["root"] = os.path.abspath(self["root"])  # now: twistd goes to another folder later
+        self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
+        if self["sync"] not in ("on", "off"):
+            raise usage.UsageError("--sync is on or off")
+
+
+def refuse(why: str) -> NoReturn:
+    """Don't start: one line on stderr, and exit status 1."""
+    raise SystemExit(f"ftpsvc: {printable(why)}")
+
+
+def makeService(options: Options) -> FileService:
+    """Open the folder and listen. Who connects before the service has started waits in the socket's queue."""
+    from twisted.internet import reactor  # not before: twistd installs the one that it was asked for
+
+    run = pool_of(reactor)
+    storage = _open(options["root"], run, options["sync"] == "on")
+    factory = ServerFactory(AnonymousOnly(storage), reactor, run)
+    ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
+    announcements = [_announcement(options["root"], port.getHost()) for port in ports]
+    if options.parent is not None and not options.parent.get("nodaemon", True):
+        print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
+    return FileService(storage, factory, ports, announcements)
+
+
+def _open(root: str, run: Run, sync: bool) -> LocalDisk:
+    try:
+        os.scandir(root).close()  # may it be listed?
+        os.stat(os.path.join(root, "."))  # may what is in it be reached?
+        return LocalDisk(root, run, sync=sync)
+    except OSError as error:
+        refuse(f"can't serve {root}: {error.strerror}. Choose a folder that is there and may be read: --root DIR")
+
+
+_ADVICE: dict[int | None, str] = {
+    errno.EADDRINUSE: "Stop the program that listens there, or choose another port: --port NUMBER",
+    errno.EACCES: "Ports below 1024 are root's; choose a higher one: --port NUMBER",
+}
+_OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.0.0.1: --port ENDPOINT"
+
+#: What Twisted's endpoints mean by errors that don't say it.
+_REASONS: dict[type, str] = {
+    TypeError: "it lacks a parameter, or has one that this kind of endpoint doesn't take",
+    IndexError: "systemd has handed over no such socket",
+}
+
+
+def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPort:
+    outcome: list[IListeningPort | Failure] = []
+    maybeDeferred(lambda: serverFromString(reactor, endpoint).listen(factory)).addBoth(outcome.append)
+    if not outcome:
+        refuse(f"can't listen on {endpoint}: it takes its time, and whether it works has to be known at the start.")
+    if not isinstance(outcome[0], Failure):
+        return outcome[0]
+    # Whatever it is: a kind of endpoint is a plugin, and may raise anything.
+    error: object = outcome[0].value
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    reason = getattr(error, "strerror", None) or _REASONS.get(type(error)) or str(error).rstrip(".")
+    refuse(f"can't listen on {endpoint}: {reason}. {_ADVICE.get(getattr(error, 'errno', None), _OTHER_ADVICE)}")
+
+
+#: What to type on this machine to reach a port that listens on all of its addresses.
+_NEARBY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def _announcement(root: str, address: object) -> str:
+    """Where something is served, and how to connect to it."""
+    serving = f"Serving {printable(root)} on"
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return f"{serving} {address}"
+    host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
+    command = f"ftpsvc {_NEARBY.get(address.host, address.host)} {address.port}"
+    return f"{serving} {host}:{address.port}; connect with: {command}, or any FTP client"
+
+
+class FileService(Service):
+    """Serves on ports that listen already."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        storage: LocalDisk,
+        factory: ServerFactory,
+        ports: Sequence[IListeningPort],
+        announcements: Sequence[str],
+    ) -> None:
+        self._storage = storage
+        self._factory = factory
+        self._ports = ports
+        self._announcements = announcements
+
+    def startService(self) -> None:
+        super().startService()
+        _allow_many_files()
+        relax_collector()
+        for line in self._announcements:
+            self._log.info("{line}", line=line)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        """Let nobody in any more, then see everybody out."""
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        await self._factory.stop()
+        self._storage.close()
+
+
+def _allow_many_files() -> None:
+    """Each session and each transfer holds descriptors, and the usual soft limit of 1024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,312 @@
+"""The plugin: options, what is refused at the start, and real twistd processes from their start to their end."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from twisted.python.usage import UsageError
+
+import ftpsvc
+from ftpsvc.model import PART_PREFIX
+from ftpsvc.service import Options, makeService
+
+#: A start takes half a second; whatever takes this long, in seconds, has failed.
+DEADLINE = 30
+
+#: What twistd is started with: the same ftpsvc that this test imports.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ftpsvc.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
+TWIST = (sys.executable, "-c", "from twisted.application.twist._twist import Twist; Twist.main()")
+
+LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+def parsed(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(arguments)
+    return options
+
+
+class TestOptions:
+    def test_nothing_given(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        options = parsed()
+        assert (options["ports"], options["root"], options["sync"]) == (["tcp:5000"], str(tmp_path), "on")
+
+    def test_digits_are_a_tcp_port_and_anything_else_an_endpoint(self) -> None:
+        options = parsed("--port", "5071", "--port", "tcp:5072:interface=127.0.0.1", "--port=haproxy:tcp:5073")
+        assert options["ports"] == ["tcp:5071", "tcp:5072:interface=127.0.0.1", "haproxy:tcp:5073"]
+
+    def test_the_root_stays_when_the_folder_changes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        options = parsed("--root", "files")
+        monkeypatch.chdir("/")
+        assert options["root"] == str(tmp_path / "files")
+
+    @pytest.mark.parametrize("arguments", [("--prot", "5000"), ("5000",), ("--port",), ("--sync", "maybe")])
+    def test_a_wrong_option_is_one_line(self, arguments: tuple[str, ...]) -> None:
+        with pytest.raises(SystemExit, match=r"\Aftpsvc: [^\n]+ See: twistd ftpsvc --help\Z") as caught:
+            parsed(*arguments)
+        assert isinstance(caught.value.__context__, UsageError)
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Without root's rights, for which no folder is unreadable."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+class TestRoot:
+    def refusal(self, root: Path) -> str:
+        with pytest.raises(SystemExit) as caught:
+            makeService(parsed("--root", str(root)))
+        return str(caught.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        said = self.refusal(tmp_path / "nowhere")
+        assert said.startswith(f"ftpsvc: can't serve {tmp_path}/nowhere: No such file or directory. ")
+        assert said.endswith("--root DIR")
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        assert "file: Not a directory. " in self.refusal(tmp_path / "file")
+
+    @pytest.mark.parametrize("mode", [0o000, 0o111, 0o444])
+    def test_unreadable(self, mode: int) -> None:
+        with tempfile.TemporaryDirectory() as parent:
+            os.chmod(parent, 0o755)
+            root = Path(parent, "root")
+            root.mkdir()
+            root.chmod(mode)
+            with as_somebody_else():
+                assert "root: Permission denied. " in self.refusal(root)
+
+    def test_a_name_can_not_forge_a_line(self, tmp_path: Path) -> None:
+        assert "\n" not in self.refusal(tmp_path / "a\nb")
+
+
+# -- real processes ------------------------------------------------------------------------------------------
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(*TWISTD, "-n"), (*TWISTD, "--pidfile", "x.pid", "--logfile", "x.log"), TWIST],
+    ids=["foreground", "daemon", "twist"],
+)
+def test_a_port_in_use(command: tuple[str, ...], taken: int, tmp_path: Path) -> None:
+    ended = run(*command, "ftpsvc", "--port", f"tcp:{taken}:interface=127.0.0.1", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        f"ftpsvc: can't listen on tcp:{taken}:interface=127.0.0.1: Address already in use."
+        " Stop the program that listens there, or choose another port: --port NUMBER\n"
+    )
+    assert ended.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"),
+    [
+        ("70000", "port must be 0-65535"),
+        ("carrier-pigeon:1", "Unknown endpoint type: 'carrier-pigeon'"),
+        ("tcp", "lacks a parameter"),
+        ("tcp:0:interface=192.0.2.1", "Cannot assign requested address"),
+        ("systemd:domain=INET:index=0", "no such socket"),
+        ("unix:nowhere/socket", "No such file or directory"),
+    ],
+)
+def test_a_bad_endpoint(port: str, reason: str, tmp_path: Path) -> None:
+    ended = run(*TWISTD, "-n", "ftpsvc", "--port", port, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert re.fullmatch(rf"ftpsvc: can't listen on [^\n]*{re.escape(reason)}[^\n]*--port ENDPOINT\n", ended.stderr)
+
+
+class Server:
+    """A server in the foreground, that serves the folder it was started in."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        # If it neither speaks nor ends, it is ended, and whoever reads from it finds the end.
+        self._deadline = threading.Timer(DEADLINE, process.kill)
+        self._deadline.start()
+        self.log = ""
+        self.port = 0
+
+    def wait_until_it_serves(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log += line
+            if "Serving " in line:
+                break
+        match = re.search(r"on 127\.0\.0\.1:(\d+); connect with: ftpsvc 127\.0\.0\.1 (\d+), ", self.log)
+        assert match is not None and match[1] == match[2] != "0", self.log
+        self.port = int(match[1])
+
+    def ended(self, number: signal.Signals) -> str:
+        """All that it has logged, once a signal has ended it."""
+        rest, _ = self.process.communicate()
+        assert self.process.returncode == -number  # as twistd does: it cleans up, and then lets the signal have its way
+        return self.log + rest
+
+    def close(self) -> None:
+        self._deadline.cancel()
+        self._deadline.join()
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    @contextmanager
+    def session(self) -> Iterator[Conversation]:
+        with Conversation(self.port) as talk:
+            talk.expect("220")
+            talk.say("USER anonymous", "PASS x", "MODE I")
+            talk.expect("331", "230", "200")
+            yield talk
+
+
+class Conversation:
+    """A client of lines and bytes, blocking."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self._lines = self._connection.makefile("rb")
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+        self._connection.close()
+
+    def say(self, *lines: str) -> None:
+        self._connection.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+    def expect(self, *words: str) -> None:
+        """The next lines, by the first word of each."""
+        for word in words:
+            assert (line := self._lines.readline().decode()).split()[:1] == [word], line
+
+    def expect_end(self) -> None:
+        """Nothing more comes: not a byte, and then the end or a reset."""
+        try:
+            assert self._lines.readline() == b""
+        except ConnectionResetError:
+            pass
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start(*program: str) -> Server:
+        command = (*(program or (*TWISTD, "-n")), "ftpsvc", "--port", LOCAL)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        server = Server(process)
+        servers.append(server)
+        server.wait_until_it_serves()
+        return server
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_leaves_nothing_half_done(serve: Callable[..., Server], tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "old").write_bytes(b"as it was")
+    server = serve()
+    with server.session() as idle, server.session() as storing:
+        storing.say("STOR old", "DATA 1000000", "only the beginning")
+        storing.expect("150")
+        server.process.send_signal(number)
+        idle.expect("421")
+        idle.expect_end()
+        storing.expect_end()
+    log = server.ended(number)
+    assert "STOR /old aborted" in log
+    assert "Traceback" not in log and "#error" not in log and "#critical" not in log
+    assert (tmp_path / "old").read_bytes() == b"as it was"
+    part = next(tmp_path.glob(f"{PART_PREFIX}*"))  # kept, because the client may come back and go on
+    assert part.read_bytes() == b"only the beginning\r\n"
+    part.unlink()
+
+
+def test_it_serves_the_current_folder(serve: Callable[..., Server], tmp_path: Path) -> None:
+    (tmp_path / "hello").write_bytes(b"hello\n")
+    server = serve()
+    assert f"Serving {tmp_path} on " in server.log
+    with server.session() as talk:
+        talk.say("RETR hello")
+        talk.expect("150", "DATA", "hello", "DONE", "226")
+
+
+def test_twist(serve: Callable[..., Server]) -> None:
+    server = serve(*TWIST, "--log-format=text")
+    with server.session() as talk:
+        talk.say("QUIT")
+        talk.expect("221")
+    server.process.send_signal(signal.SIGTERM)
+    assert "Traceback" not in server.ended(signal.SIGTERM)
+
+
+def test_a_daemon(tmp_path: Path) -> None:
+    pid_file, log_file = tmp_path / "ftpsvc.pid", tmp_path / "ftpsvc.log"
+    started = run(
+        *TWISTD, "--pidfile", str(pid_file), "--logfile", str(log_file), "--umask", "027", "ftpsvc", "--port", LOCAL,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert (started.returncode, started.stderr) == (0, "")
+    pid = int(pid_file.read_text())
+    # Not our child, so it can't be waited for in the usual way.
+    ending = os.pidfd_open(pid)
+    try:
+        port = re.search(r"\AServing .* on 127\.0\.0\.1:(\d+);", started.stdout)
+        assert port is not None, started.stdout
+        with Conversation(int(port[1])) as talk:
+            talk.say("USER anonymous", "PASS x", "MODE I", "STOR new", "DATA 3", "yesDONE", "QUIT")
+            talk.expect("220", "331", "230", "200", "150", "226", "221")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        ended, _, _ = select.select([ending], [], [], DEADLINE)
+        os.close(ending)
+    assert ended
+    assert not pid_file.exists()
+    assert (tmp_path / "new").read_bytes() == b"yes"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o640  # twistd's mask, which is set after the service was made
+    log = log_file.read_text()
+    assert started.stdout.strip() in log
+    assert "STOR /new complete, 3 bytes" in log
+    assert "Traceback" not in log
