@@ -18,8 +18,10 @@ _KINDS = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "cdir": Kind.DIRECTORY, "pdi
 FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode")
 
 
-def machine_line(entry: Entry, permissions: Permission) -> bytes:
-    """One entry with its facts, for an account that may do this much. Without a line's end."""
+def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> bytes:
+    """One entry with these of its facts, for an account that may do this much. Without a line's end."""
+    if facts != FACTS:
+        return _chosen_facts(entry, permissions, facts) + b" " + encode_name(entry.name)
     size = f"size={entry.size};" if entry.kind is Kind.FILE else ""
     return b"type=%s;%smodify=%s;perm=%s;unique=%s;UNIX.mode=%04o; %s" % (
         _TYPES[entry.kind].encode(),
@@ -30,6 +32,18 @@ def machine_line(entry: Entry, permissions: Permission) -> bytes:
         entry.mode,
         encode_name(entry.name),
     )
+
+
+def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> bytes:
+    values = {
+        "type": _TYPES[entry.kind],
+        "size": str(entry.size) if entry.kind is Kind.FILE else "",
+        "modify": format_time(entry.modified),
+        "perm": _perm(entry.kind, permissions),
+        "unique": entry.unique,
+        "UNIX.mode": f"{entry.mode:04o}",
+    }
+    return "".join(f"{fact}={values[fact]};" for fact in facts if values[fact]).encode()
 
 
 @lru_cache(maxsize=1024)

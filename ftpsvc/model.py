@@ -58,6 +58,10 @@ class BadOffset(TransferError):
     """A restart marker that lies behind the end of what there is."""
 
 
+class WrongType(TransferError):
+    """The command counts bytes, and the transfer type or mode in force doesn't."""
+
+
 class NotLoggedIn(TransferError):
     """The command needs an account first."""
 

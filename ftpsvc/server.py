@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -30,7 +30,7 @@ from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
 from ftpsvc.records import Transfer, TransferLog
 from ftpsvc.session import Accounts, Closed, Outcome, Ready, Session, admit
-from ftpsvc.threads import Run, done_with
+from ftpsvc.threads import Run, done_with, few_at_once
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
 
@@ -41,6 +41,9 @@ UPLOADS = frozenset(verb.name for verb in VERBS.values() if verb.uploads)
 
 #: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
 MAX_COMMITS = 64
+
+#: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
+MAX_ASIDE = 2
 
 #: How many commands in a row one session may have carried out before the others have their turn.
 TURN = 64
@@ -301,6 +304,9 @@ class ServerProtocol(LineThenRaw):
     def record(self, transfer: Transfer) -> None:
         self._server.transfers.add(transfer)
 
+    def aside(self, function: Callable[..., T], /, *args: Any) -> Deferred[T]:
+        return self._server.aside(function, *args)
+
 
 @dataclass(slots=True)
 class _Place:
@@ -324,6 +330,7 @@ class ServerFactory(Factory):
         self.accounts = accounts
         self.clock = reactor
         self.run = run
+        self.aside = few_at_once(run, MAX_ASIDE)
         self.limits = limits or Limits()
         self.digests = KnownDigests(time.time)
         self._sessions: WeakSet[ServerProtocol] = WeakSet()

@@ -9,14 +9,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from ftpsvc import model
+from ftpsvc import listing, model
 from ftpsvc.channel import Channel
 from ftpsvc.model import Account, Facts, Permission
 from ftpsvc.records import Transfer
 from ftpsvc.storage import Storage
 from ftpsvc.wire import Command, Reply
+
+T = TypeVar("T")
 
 # -- states --------------------------------------------------------------------------------------------------
 
@@ -41,20 +43,36 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """RANG was given: the next RETR or HASH is of these bytes only, both ends included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Renaming:
     """RNFR was given: RNTO is due."""
 
     source: str
 
 
+#: What one command leaves for the next. Only one of them can: REST takes RANG back, and RANG takes back REST.
+Marker = Restart | Range | Renaming
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Logged in. `marker` is what the command before left for this one, and for this one only."""
+    """Logged in. `marker` is what the command before left for this one, and for this one only.
+
+    `declared` is the size that ALLO announced. It waits for the next upload, because clients send PASV in between.
+    """
 
     account: Account
     storage: Storage
     cwd: str = "/"
-    marker: Restart | Renaming | None = None
+    marker: Marker | None = None
+    declared: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +92,12 @@ class Mode(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What TYPE and MODE set. They may be set before the login, and REIN puts them back."""
+    """What TYPE, MODE and OPTS set. They may be set before the login, and REIN puts them back."""
 
     ascii: bool = True  # RFC 959, section 5.1: the default type is A
     mode: Mode = Mode.STREAM
+    facts: tuple[str, ...] = listing.FACTS  #: what MLSD and MLST tell
+    algorithm: str = "SHA-256"  #: what HASH computes
 
 
 # -- the session ---------------------------------------------------------------------------------------------
@@ -101,6 +121,9 @@ class Control(Protocol):
 
     def record(self, transfer: Transfer) -> None:
         """A transfer has ended, in one way or another."""
+
+    def aside(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
+        """Run what takes the processor's time where no other session waits for it."""
 
 
 @dataclass(slots=True)
@@ -134,7 +157,19 @@ class Session:
         marker = self.ready.marker
         return marker.offset if isinstance(marker, Restart) else 0
 
-    def forget_marker(self, marker: Restart | Renaming | None) -> None:
+    def take_range(self) -> Range | None:
+        """The range of RANG, which holds for one command."""
+        marker = self.ready.marker
+        return marker if isinstance(marker, Range) else None
+
+    def take_declared(self) -> int | None:
+        """The size that ALLO declared, which holds for one upload."""
+        declared = self.ready.declared
+        if declared is not None:
+            self.state = replace(self.ready, declared=None)
+        return declared
+
+    def forget_marker(self, marker: Marker | None) -> None:
         """After a command: the marker that it found is used up, whether it looked at it or not."""
         if marker is not None and isinstance(self.state, Ready) and self.state.marker is marker:
             self.state = replace(self.state, marker=None)
@@ -187,12 +222,12 @@ class Verb:
     usage: str
     before_login: bool = False
     permission: Permission | None = None
-    feature: str = ""
+    feature: str | Callable[[Session], str] = ""  #: its lines in FEAT, with | between them
     uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
 
 
 #: Commands of the RFCs that this server knows of and does not carry out: 502, where others get 500.
-KNOWN_ELSEWHERE = frozenset("ACCT ADAT CCC CONF ENC LPRT LPSV MIC SMNT STRU XSEM XSEN".split())
+KNOWN_ELSEWHERE = frozenset("ADAT CCC CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
 
 
 def admit(session: Session, command: Command) -> Verb:

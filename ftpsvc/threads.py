@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
@@ -26,6 +26,17 @@ def pool_of(reactor: Any) -> Run:
         return job
 
     return run
+
+
+def few_at_once(run: Run, most: int) -> Run:
+    """The same place for jobs, with at most so many of these in it at a time. Who comes later waits for a turn."""
+    turns = DeferredSemaphore(most)
+
+    def limited(function: Callable[..., T], /, *args: Any) -> Deferred[T]:
+        job: Deferred[T] = turns.run(run, function, *args)
+        return job
+
+    return limited
 
 
 def done_with(job: Deferred[T]) -> Deferred[T]:

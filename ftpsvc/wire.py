@@ -34,7 +34,7 @@ class Command(NamedTuple):
 #: Verbs whose argument is never printed, logged or shown.
 SECRET_VERBS = frozenset({"PASS", "ACCT", "ADAT"})
 
-_COMMAND = re.compile(rb"([A-Za-z]{1,12})(?: (.*))?", re.DOTALL)
+_COMMAND = re.compile(rb"([A-Za-z][A-Za-z0-9]{0,11})(?: (.*))?", re.DOTALL)
 
 # RFC 854: IAC and a command, some with one more octet (WILL, WONT, DO, DONT). An IAC before anything else goes alone:
 # where the urgent octet of "IAC IP IAC DM" was lost on the way, the letters behind it are still the command's.
@@ -197,6 +197,7 @@ CODES: tuple[tuple[type[TransferError], int], ...] = (
     (model.NotFound, 550),
     (model.Denied, 550),
     (model.Unavailable, 550),
+    (model.WrongType, 551),
     (model.OverQuota, 552),
     (model.InvalidName, 553),
     (model.BadOffset, 554),

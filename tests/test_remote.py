@@ -10,8 +10,6 @@ import support
 from storage_contract import Place, StorageContract, TreeContract
 from support import result_of
 
-from ftpsvc.verbs import VERBS
-
 
 @pytest.fixture(params=["whole", "cut"])
 def place(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
@@ -26,6 +24,5 @@ class TestRemote(StorageContract):
     """The contract, on the far side of a connection."""
 
 
-@pytest.mark.skipif("MKD" not in VERBS, reason="the server carries out no command that changes the tree")
 class TestRemoteTree(TreeContract):
     """What changes the tree, on the far side of a connection."""

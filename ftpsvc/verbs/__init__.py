@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from ftpsvc.session import Verb
-from ftpsvc.verbs import access, browse, transfer
+from ftpsvc.verbs import access, browse, change, digest, parameters, transfer
 
-VERBS: dict[str, Verb] = {verb.name: verb for verb in (*access.VERBS, *browse.VERBS, *transfer.VERBS)}
+_MODULES = (access, parameters, browse, change, digest, transfer)
+
+VERBS: dict[str, Verb] = {verb.name: verb for module in _MODULES for verb in module.VERBS}

@@ -1,9 +1,12 @@
-"""Coming, going, and what one may know of the server: USER PASS QUIT NOOP FEAT HELP SYST."""
+"""Coming, going, and what one may know of the server: USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 from ftpsvc import model
-from ftpsvc.session import Authenticating, Closed, Greeted, Ready, Session, Takes, Verb
+from ftpsvc.session import Authenticating, Closed, Greeted, Parameters, Ready, Session, Takes, Verb
 from ftpsvc.wire import Reply
 
 
@@ -23,6 +26,42 @@ async def password(session: Session, secret: str) -> Reply:
     return Reply(230, f"Logged in as {account.name}.")
 
 
+async def account(session: Session, _: str) -> Reply:
+    """Nobody needs one here, and a client that has been told to send one is not to fail for it."""
+    if isinstance(session.state, Greeted):
+        raise model.BadSequence("Send the name with USER first.")
+    return Reply(202, "No account is needed here.")
+
+
+async def reinitialize(session: Session, _: str) -> Reply:
+    """As after the connection: nobody is logged in, and every parameter is what it was."""
+    session.state = Greeted()
+    session.parameters = Parameters()
+    return Reply(220, "Ready for a new user.")
+
+
+_HOST = re.compile(r"(?=.{1,253}\.?$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+
+
+async def host(session: Session, name: str) -> Reply:
+    """RFC 7151: which of its names the server was reached by. It has one set of files for all of them."""
+    if isinstance(session.state, Ready):
+        raise model.BadSequence("HOST goes before USER.")
+    if name.startswith("["):
+        _check_literal(name)
+    elif _HOST.fullmatch(name) is None:
+        raise model.BadArgument("A host is a name, an IPv4 address, or an IPv6 address in brackets; without a port.")
+    session.state = Greeted()
+    return Reply(220, "The same files are served under every name.")
+
+
+def _check_literal(name: str) -> None:
+    try:
+        ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        raise model.BadArgument("That is no IPv6 address in brackets.") from None
+
+
 async def quit_(session: Session, _: str) -> Reply:
     session.state = Closed()
     return Reply(221, "Goodbye.")
@@ -33,8 +72,12 @@ async def noop(session: Session, _: str) -> Reply:
 
 
 async def features(session: Session, _: str) -> Reply:
-    lines = sorted({feature for verb in session.verbs.values() for feature in verb.feature.split("|") if feature})
-    return Reply(211, "End", ("Features:", *lines))
+    lines = {line for verb in session.verbs.values() for line in _features_of(verb, session).split("|") if line}
+    return Reply(211, "End", ("Features:", *sorted(lines)))
+
+
+def _features_of(verb: Verb, session: Session) -> str:
+    return verb.feature if isinstance(verb.feature, str) else verb.feature(session)
 
 
 async def help_(session: Session, name: str) -> Reply:
@@ -56,6 +99,9 @@ async def system(session: Session, _: str) -> Reply:
 VERBS = (
     Verb("USER", user, Takes.TEXT, "USER <name>", before_login=True),
     Verb("PASS", password, Takes.MAYBE, "PASS <password>", before_login=True),
+    Verb("ACCT", account, Takes.MAYBE, "ACCT <account>", before_login=True),
+    Verb("REIN", reinitialize, Takes.NOTHING, "REIN", before_login=True),
+    Verb("HOST", host, Takes.TEXT, "HOST <name>", before_login=True, feature="HOST"),
     Verb("QUIT", quit_, Takes.NOTHING, "QUIT", before_login=True),
     Verb("NOOP", noop, Takes.MAYBE, "NOOP", before_login=True),
     Verb("FEAT", features, Takes.NOTHING, "FEAT", before_login=True, feature="UTF8|TVFS"),

@@ -1,16 +1,20 @@
-"""Looking around: PWD CWD CDUP LIST NLST MLSD MLST SIZE MDTM STAT."""
+"""Looking around: PWD CWD CDUP LIST NLST MLSD MLST SIZE MDTM AVBL STAT."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from typing import NamedTuple
 
 from ftpsvc import listing, model
 from ftpsvc.frames import format_time
 from ftpsvc.model import Entry, Permission, encode_name
+from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.session import Authenticating, Ready, Session, Takes, Verb
+from ftpsvc.verbs.change import set_by_mdtm
 from ftpsvc.wire import Reply, quoted
 
 #: Lines of a listing are sent together once they come to this many bytes.
@@ -50,14 +54,25 @@ async def size(session: Session, argument: str) -> Reply:
 
 
 async def modify_time(session: Session, argument: str) -> Reply:
-    entry = await session.ready.storage.stat(session.resolve(argument))
+    """Tells the time; sets it for those who send one, unless a file has exactly that for its name."""
+    try:
+        entry = await session.ready.storage.stat(session.resolve(argument))
+    except (model.NotFound, model.NotADirectory):
+        if reply := await set_by_mdtm(session, argument):
+            return reply
+        raise
     return Reply(213, format_time(entry.modified // 1_000_000_000 * 1_000_000_000))
+
+
+async def available(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    return Reply(213, str(await session.ready.storage.space(path)))
 
 
 async def machine_entry(session: Session, argument: str) -> Reply:
     path = session.resolve(argument)
     entry = await session.ready.storage.stat(path)
-    line = listing.machine_line(entry._replace(name=path), session.ready.account.permissions)
+    line = listing.machine_line(entry._replace(name=path), session.ready.account.permissions, session.parameters.facts)
     return Reply(250, "End", ("Facts:", model.decode_name(line)))
 
 
@@ -65,45 +80,91 @@ async def machine_list(session: Session, argument: str) -> Reply:
     path = session.resolve(argument)
     if not (await session.ready.storage.stat(path)).is_directory:
         raise model.BadArgument(f"{path} is not a folder: MLST tells of a single entry.")
-    permissions = session.ready.account.permissions
-    return await _send(session, path, lambda entry: listing.machine_line(entry, permissions))
+    permissions, facts = session.ready.account.permissions, session.parameters.facts
+    return await _send(session, _Shown(path), lambda entry: listing.machine_line(entry, permissions, facts))
 
 
 async def long_list(session: Session, argument: str) -> Reply:
     now = time.time()
-    return await _send(
-        session, session.resolve(_without_options(argument)), lambda entry: listing.long_line(entry, now)
-    )
+    return await _send(session, await _what(session, argument), lambda entry: listing.long_line(entry, now))
 
 
 async def name_list(session: Session, argument: str) -> Reply:
-    argument = _without_options(argument)
+    shown = await _what(session, argument)
     # Each name so that RETR takes it as it is: with the folder before it, if the client named one.
-    prefix = encode_name(argument.rstrip("/") + "/") if argument else b""
-    return await _send(session, session.resolve(argument), lambda entry: prefix + encode_name(entry.name))
+    prefix = encode_name(shown.prefix)
+    return await _send(session, shown, lambda entry: prefix + encode_name(entry.name))
 
 
-def _without_options(argument: str) -> str:
-    """The path in `-la folder`: clients send the options of `ls`, and mean what LIST does anyway."""
-    while argument.startswith("-"):
-        _, _, argument = argument.partition(" ")
-    return argument
+class _Shown(NamedTuple):
+    """What a listing is of: a folder, all of it or what a pattern means; or the one entry that is no folder."""
+
+    path: str
+    prefix: str = ""  #: what stands before the names, as the client wrote it
+    only: Entry | None = None
+    pattern: Pattern | None = None
+
+    def entries(self, session: Session) -> AsyncGenerator[Entry, None]:
+        if self.only is not None:
+            return _one(self.only)
+        entries = session.ready.storage.list(self.path)
+        return entries if self.pattern is None else _matching(entries, self.pattern)
 
 
-async def _send(session: Session, path: str, line: Line) -> Reply:
-    """Send a folder's entries, or the one entry that is no folder, over the session's channel."""
-    storage = session.ready.storage
-    entry = await storage.stat(path)
+#: Clients send the options of `ls`, and mean what LIST does anyway.
+_OPTION = re.compile(r"-[A-Za-z0-9]+(?: +|$)")
+
+
+async def _what(session: Session, argument: str) -> _Shown:
+    """What the argument of LIST, NLST or STAT means: a name, if something bears it; else options, else a pattern."""
+    while (entry := await _found(session, argument)) is None:
+        option = _OPTION.match(argument)
+        if option is None:
+            break
+        argument = argument[option.end() :]
+    path = session.resolve(argument)
+    folder, slash, last = argument.rpartition("/")
+    if entry is None and is_pattern(last):
+        parent = session.resolve(folder + slash)
+        await _demand_folder(session, parent)
+        return _Shown(parent, folder + slash, pattern=Pattern(last))
+    if entry is None:
+        raise model.NotFound(f"{path}: there is no such file or directory.")
+    if entry.is_directory:
+        return _Shown(path, argument.rstrip("/") + "/" if argument else "")
+    return _Shown(path, folder + slash, only=entry)
+
+
+async def _found(session: Session, argument: str) -> Entry | None:
+    try:
+        return await session.ready.storage.stat(session.resolve(argument))
+    except (model.NotFound, model.NotADirectory):
+        return None
+
+
+async def _demand_folder(session: Session, path: str) -> None:
+    if not (await session.ready.storage.stat(path)).is_directory:
+        raise model.NotADirectory(f"{path} is not a folder.")
+
+
+async def _send(session: Session, shown: _Shown, line: Line) -> Reply:
+    """Send a listing over the session's channel."""
     channel = session.control.channel()
-    session.control.reply(Reply(150, f"Listing {path}"))
-    entries = storage.list(path) if entry.is_directory else _only(entry)
-    async with aclosing(_blocks(entries, line)) as blocks:
+    session.control.reply(Reply(150, f"Listing {shown.path}"))
+    async with aclosing(shown.entries(session)) as entries, aclosing(_blocks(entries, line)) as blocks:
         await channel.send_lines(blocks)
     return Reply(226, "Listing complete.")
 
 
-async def _only(entry: Entry) -> AsyncGenerator[Entry, None]:
+async def _one(entry: Entry) -> AsyncGenerator[Entry, None]:
     yield entry
+
+
+async def _matching(entries: AsyncGenerator[Entry, None], pattern: Pattern) -> AsyncGenerator[Entry, None]:
+    async with aclosing(entries):
+        async for entry in entries:
+            if pattern.matches(entry.name):
+                yield entry
 
 
 async def _blocks(entries: AsyncGenerator[Entry, None], line: Line) -> AsyncGenerator[bytes, None]:
@@ -138,24 +199,31 @@ async def _status_of(session: Session, argument: str) -> Reply:
     if not isinstance(session.state, Ready):
         raise model.NotLoggedIn("Log in first, with USER and PASS.")
     session.demand(Permission.LIST, argument)
-    path = session.resolve(_without_options(argument))
-    entry = await session.ready.storage.stat(path)
+    shown = await _what(session, argument)
     now = time.time()
     lines: list[str] = []
-    async with aclosing(session.ready.storage.list(path) if entry.is_directory else _only(entry)) as entries:
+    async with aclosing(shown.entries(session)) as entries:
         async for entry in entries:
             if len(lines) == MAX_STAT_ENTRIES:
                 lines.append(f"Only the first {MAX_STAT_ENTRIES}; LIST shows all.")
                 break
             if listing.is_listable(entry.name):
                 lines.append(model.decode_name(listing.long_line(entry, now)))
-    return Reply(213, "End of status.", (f"Status of {path}:", *lines))
+    return Reply(213, "End of status.", (f"Status of {shown.path}:", *lines))
+
+
+def _facts_feature(session: Session) -> str:
+    """With a star at each fact that is told."""
+    return "MLST " + "".join(f"{fact}{'*' * (fact in session.parameters.facts)};" for fact in listing.FACTS)
 
 
 VERBS = (
     Verb("PWD", working_directory, Takes.NOTHING, "PWD"),
+    Verb("XPWD", working_directory, Takes.NOTHING, "XPWD"),
     Verb("CWD", change_directory, Takes.TEXT, "CWD <folder>"),
+    Verb("XCWD", change_directory, Takes.TEXT, "XCWD <folder>"),
     Verb("CDUP", change_to_parent, Takes.NOTHING, "CDUP"),
+    Verb("XCUP", change_to_parent, Takes.NOTHING, "XCUP"),
     Verb("LIST", long_list, Takes.MAYBE, "LIST [<path>]", permission=Permission.LIST),
     Verb("NLST", name_list, Takes.MAYBE, "NLST [<path>]", permission=Permission.LIST),
     Verb("MLSD", machine_list, Takes.MAYBE, "MLSD [<folder>]", permission=Permission.LIST),
@@ -165,9 +233,10 @@ VERBS = (
         Takes.MAYBE,
         "MLST [<path>]",
         permission=Permission.LIST,
-        feature="MLST " + "".join(f"{fact}*;" for fact in listing.FACTS),
+        feature=_facts_feature,
     ),
     Verb("SIZE", size, Takes.TEXT, "SIZE <file>", feature="SIZE"),
     Verb("MDTM", modify_time, Takes.TEXT, "MDTM <path>", feature="MDTM"),
+    Verb("AVBL", available, Takes.MAYBE, "AVBL [<folder>]", feature="AVBL"),
     Verb("STAT", status, Takes.MAYBE, "STAT [<path>]", before_login=True),
 )

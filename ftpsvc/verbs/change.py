@@ -1,0 +1,212 @@
+"""Changing the tree: MKD RMD DELE RNFR RNTO MFMT MFF SITE, and MDTM where it sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from ftpsvc import model
+from ftpsvc.frames import format_time, parse_mode, parse_time
+from ftpsvc.model import NO_FACTS, Facts, Permission
+from ftpsvc.session import Renaming, Session, Takes, Verb
+from ftpsvc.wire import Reply, quoted
+
+# -- folders and names
+
+
+async def make_directory(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    await session.ready.storage.make_dir(path)
+    return Reply(257, f"{quoted(path)} created.")
+
+
+async def remove_directory(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    if path == session.ready.cwd:
+        raise model.Denied(f"{path} is the current folder.")
+    await session.ready.storage.remove_dir(path)
+    return Reply(250, f"{path} removed.")
+
+
+async def delete(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    await session.ready.storage.remove(path)
+    return Reply(250, f"{path} deleted.")
+
+
+async def rename_from(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    if path == "/":
+        raise model.Denied("The root has no name that could be changed.")
+    await session.ready.storage.stat(path)
+    session.state = replace(session.ready, marker=Renaming(path))
+    return Reply(350, "Send the new name with RNTO.")
+
+
+async def rename_to(session: Session, argument: str) -> Reply:
+    marker = session.ready.marker
+    if not isinstance(marker, Renaming):
+        raise model.BadSequence("RNFR goes directly before RNTO.")
+    path = session.resolve(argument)
+    if Permission.OVERWRITE not in session.ready.account.permissions and await _exists(session, path):
+        session.demand(Permission.OVERWRITE, path)
+    await session.ready.storage.rename(marker.source, path)
+    return Reply(250, f"{marker.source} is {path} now.")
+
+
+async def _exists(session: Session, path: str) -> bool:
+    try:
+        await session.ready.storage.stat(path)
+    except model.NotFound:
+        return False
+    return True
+
+
+# -- times and modes
+
+
+async def set_modify_time(session: Session, argument: str) -> Reply:
+    """`MFMT 20261122055957 name` (draft-somers-ftp-mfxx)."""
+    text, path = _value_and_path(session, argument, "MFMT")
+    modified = parse_time(text)
+    await _set(session, path, Facts(modified=modified))
+    return Reply(213, f"Modify={format_time(modified)}; {path}")
+
+
+async def set_facts(session: Session, argument: str) -> Reply:
+    """`MFF Modify=20261122055957;UNIX.mode=0644; name`: all of them, or none if one can't be set."""
+    text, path = _value_and_path(session, argument, "MFF")
+    facts, told = NO_FACTS, ""
+    for fact in text.removesuffix(";").split(";"):
+        name, _, value = fact.partition("=")
+        if name.lower() == "modify":
+            facts = facts._replace(modified=parse_time(value))
+        elif name.lower() == "unix.mode":
+            facts = facts._replace(mode=parse_mode(value))
+        else:
+            raise model.BadArgument("The facts that can be set are modify and UNIX.mode.")
+        told += f"{name}={value};"
+    await _set(session, path, facts)
+    return Reply(213, f"{told} {path}")
+
+
+_SETTING_TIME = re.compile(r"([0-9]{14}) (.+)", re.DOTALL)
+
+
+async def set_by_mdtm(session: Session, argument: str) -> Reply | None:
+    """`MDTM 20261122055957 name`, which old clients send where MFMT is meant; None if it isn't that."""
+    match = _SETTING_TIME.fullmatch(argument)
+    if match is None:
+        return None
+    session.demand(Permission.SET_FACTS, match[2])
+    modified = parse_time(match[1])
+    await _set(session, session.resolve(match[2]), Facts(modified=modified))
+    return Reply(213, format_time(modified))
+
+
+def _value_and_path(session: Session, argument: str, verb: str) -> tuple[str, str]:
+    value, _, name = argument.partition(" ")
+    if not name:
+        raise model.BadArgument(f"It takes a value and a name: {session.verbs[verb].usage}")
+    return value, session.resolve(name)
+
+
+async def _set(session: Session, path: str, facts: Facts) -> None:
+    if path == "/":
+        raise model.Denied("The root stays as it is.")
+    await session.ready.storage.set_facts(path, facts)
+
+
+# -- SITE
+
+
+async def site(session: Session, argument: str) -> Reply:
+    name, _, rest = argument.partition(" ")
+    command = SITE_COMMANDS.get(name.upper())
+    if command is None:
+        raise model.BadCommand("There is no such SITE command. SITE HELP lists those there are.")
+    if command.permission is not None:
+        session.demand(command.permission, "SITE")
+    return await command.run(session, rest)
+
+
+async def _site_help(_: Session, __: str) -> Reply:
+    return Reply(214, "End", ("SITE commands:", *(command.usage for command in SITE_COMMANDS.values())))
+
+
+async def _change_mode(session: Session, argument: str) -> Reply:
+    text, _, name = argument.partition(" ")
+    mode = parse_mode(text)
+    if not name:
+        raise model.BadArgument("SITE CHMOD takes a mode and a name.")
+    path = session.resolve(name)
+    await _set(session, path, Facts(mode=mode))
+    return Reply(200, f"{path} has mode {mode:04o} now.")
+
+
+#: `name atime mtime ctime UTC`, as lftp and others send it, and `mtime name`. Only the modify time is set.
+_UTIME_LONG = re.compile(r"(.+) ([0-9]{14}) ([0-9]{14}) ([0-9]{14}) UTC", re.DOTALL)
+_UTIME_SHORT = re.compile(r"([0-9]{12}|[0-9]{14}) (.+)", re.DOTALL)
+
+
+async def _set_time(session: Session, argument: str) -> Reply:
+    if match := _UTIME_LONG.fullmatch(argument):
+        name, text = match[1], match[3]
+    elif match := _UTIME_SHORT.fullmatch(argument):
+        name, text = match[2], match[1].ljust(14, "0")
+    else:
+        raise model.BadArgument("SITE UTIME takes a time as YYYYMMDDHHMMSS and a name.")
+    modified = parse_time(text)
+    path = session.resolve(name)
+    await _set(session, path, Facts(modified=modified))
+    return Reply(200, f"{path} was modified at {format_time(modified)}.")
+
+
+async def _idle(_: Session, __: str) -> Reply:
+    return Reply(202, "How long a session may be idle is for the server's operator to say.")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCommand:
+    """One SITE command as data, as `Verb` is for the others."""
+
+    run: Callable[[Session, str], Awaitable[Reply]]
+    usage: str
+    permission: Permission | None = None
+
+
+SITE_COMMANDS = {
+    "CHMOD": SiteCommand(_change_mode, "CHMOD <mode> <path>", Permission.SET_FACTS),
+    "UTIME": SiteCommand(_set_time, "UTIME <YYYYMMDDHHMMSS> <path>", Permission.SET_FACTS),
+    "IDLE": SiteCommand(_idle, "IDLE"),
+    "HELP": SiteCommand(_site_help, "HELP"),
+}
+
+
+VERBS = (
+    Verb("MKD", make_directory, Takes.TEXT, "MKD <folder>", permission=Permission.MAKE_DIRECTORY),
+    Verb("XMKD", make_directory, Takes.TEXT, "XMKD <folder>", permission=Permission.MAKE_DIRECTORY),
+    Verb("RMD", remove_directory, Takes.TEXT, "RMD <folder>", permission=Permission.DELETE),
+    Verb("XRMD", remove_directory, Takes.TEXT, "XRMD <folder>", permission=Permission.DELETE),
+    Verb("DELE", delete, Takes.TEXT, "DELE <file>", permission=Permission.DELETE),
+    Verb("RNFR", rename_from, Takes.TEXT, "RNFR <path>", permission=Permission.RENAME),
+    Verb("RNTO", rename_to, Takes.TEXT, "RNTO <path>", permission=Permission.RENAME),
+    Verb(
+        "MFMT",
+        set_modify_time,
+        Takes.TEXT,
+        "MFMT <YYYYMMDDHHMMSS> <path>",
+        permission=Permission.SET_FACTS,
+        feature="MFMT",
+    ),
+    Verb(
+        "MFF",
+        set_facts,
+        Takes.TEXT,
+        "MFF <fact>=<value>; <path>",
+        permission=Permission.SET_FACTS,
+        feature="MFF modify;UNIX.mode;",
+    ),
+    Verb("SITE", site, Takes.TEXT, "SITE CHMOD | UTIME | IDLE | HELP ..."),
+)

@@ -1,0 +1,125 @@
+"""Comparing without retrieving: RANG HASH XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from ftpsvc import model
+from ftpsvc.checksums import ALGORITHMS
+from ftpsvc.model import Permission
+from ftpsvc.session import Range, Session, Takes, Verb
+from ftpsvc.storage import CHUNK
+from ftpsvc.wire import Reply
+
+_RANGE = re.compile(r"([0-9]{1,19}) ([0-9]{1,19})")
+
+# The largest offset that a file can have on every system.
+_MAX_OFFSET = 2**63 - 1
+
+
+async def byte_range(session: Session, argument: str) -> Reply:
+    """Which bytes the next RETR or HASH is about, both ends included (draft-bryan-ftp-range)."""
+    match = _RANGE.fullmatch(argument)
+    if match is None or int(match[2]) > _MAX_OFFSET:
+        raise model.BadArgument("A range is two numbers, those of its first and its last byte.")
+    first, last = int(match[1]), int(match[2])
+    if (first, last) == (1, 0):
+        session.state = replace(session.ready, marker=None)
+        return Reply(350, "The next command is about the whole file.")
+    if first > last:
+        raise model.BadArgument("A range begins before it ends; RANG 1 0 takes it back.")
+    if session.parameters.ascii and not session.is_inline:
+        raise model.WrongType("RANG counts bytes and needs TYPE I.")
+    session.state = replace(session.ready, marker=Range(first, last))
+    return Reply(350, f"The next RETR or HASH is of the bytes {first} to {last}.")
+
+
+async def digest(session: Session, argument: str) -> Reply:
+    path = session.resolve(argument)
+    wanted = session.take_range() or Range(0, _MAX_OFFSET)
+    algorithm = session.parameters.algorithm
+    await _refuse_directory(session, path)
+    found, size = await _digest(session, path, algorithm, wanted)
+    last = wanted.first + max(size, 1) - 1
+    return Reply(213, f"{algorithm} {wanted.first}-{last} {found} {argument}")
+
+
+async def _refuse_directory(session: Session, path: str) -> None:
+    if (await session.ready.storage.stat(path)).is_directory:
+        raise model.InvalidName(f"{path} is a folder, and only files have a digest.")
+
+
+async def _digest(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
+    """The digest of a part of a file, and how many bytes it is of: none, where the range begins behind the end.
+
+    It is computed chunk by chunk, each beside the reactor: the other sessions never wait for it, and it ends soon
+    after a client who has gone.
+    """
+    size = (await session.ready.storage.stat(path)).size
+    file = await session.ready.storage.open_read(path, min(wanted.first, size))
+    try:
+        checksum = ALGORITHMS[algorithm]()
+        left = total = max(min(wanted.last + 1, file.entry.size) - wanted.first, 0)
+        while left:
+            chunk = await file.read(min(CHUNK, left))
+            await session.control.aside(checksum.update, chunk)
+            left -= len(chunk)
+        return checksum.hexdigest(), total
+    finally:
+        await file.close()
+
+
+#: `name`, `"name"`, and both with a first byte and the one behind the last.
+_QUOTED = re.compile(r'"([^"]+)"(?: ([0-9]{1,18}) ([0-9]{1,18}))?')
+_WITH_RANGE = re.compile(r"(.+) ([0-9]{1,18}) ([0-9]{1,18})", re.DOTALL)
+
+
+def older(algorithm: str) -> Callable[[Session, str], Awaitable[Reply]]:
+    """A command that has its algorithm in its name. No document says how they work; this is what servers do."""
+
+    async def run(session: Session, argument: str) -> Reply:
+        path, wanted = await _file_and_range(session, argument)
+        found, _ = await _digest(session, path, algorithm, wanted)
+        return Reply(250, found.upper())
+
+    return run
+
+
+async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
+    """A file with exactly that name wins over any way of reading the argument."""
+    everything = Range(0, _MAX_OFFSET)
+    match = _QUOTED.fullmatch(argument) or _WITH_RANGE.fullmatch(argument)
+    path = session.resolve(argument)
+    if match is None:
+        return path, everything
+    try:
+        await session.ready.storage.stat(path)
+    except model.NotFound:
+        name, first, end = match.groups()
+        return session.resolve(name), everything if end is None else Range(int(first), int(end) - 1)
+    return path, everything
+
+
+def _hash_feature(session: Session) -> str:
+    """With a star at the algorithm that is chosen."""
+    chosen = session.parameters.algorithm
+    return "HASH " + ";".join(f"{name}*" if name == chosen else name for name in ALGORITHMS)
+
+
+VERBS = (
+    Verb("RANG", byte_range, Takes.TEXT, "RANG <first> <last>", feature="RANG STREAM"),
+    Verb("HASH", digest, Takes.TEXT, "HASH <file>", permission=Permission.READ, feature=_hash_feature),
+    *(
+        Verb(name, older(algorithm), Takes.TEXT, f"{name} <file>", permission=Permission.READ, feature=name)
+        for name, algorithm in (
+            ("XCRC", "CRC32"),
+            ("XMD5", "MD5"),
+            ("XSHA", "SHA-1"),
+            ("XSHA1", "SHA-1"),
+            ("XSHA256", "SHA-256"),
+            ("XSHA512", "SHA-512"),
+        )
+    ),
+)
