@@ -25,6 +25,7 @@ from ftpsvc.model import Entry, Facts, Kind, Stored, Whole, decode_name, encode_
 from ftpsvc.oserrors import domain_error
 from ftpsvc.parts import apply_facts, is_part
 from ftpsvc.storage import SMALL
+from ftpsvc.sweeping import Sweep, remove_if_only_parts
 from ftpsvc.threads import Run, done_with
 
 #: How many entries one trip to a thread reads: enough to make the trip cheap, few enough to hold in memory.
@@ -214,22 +215,45 @@ class LocalDisk:
     async def remove_dir(self, path: str) -> None:
         self._jail.forget()
         with self._parent(path) as (directory, name):
-            os.rmdir(name, dir_fd=directory)
+            try:
+                os.rmdir(name, dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                # What nobody sees must not keep it: the parts of uploads that broke off.
+                await done_with(self._run(remove_if_only_parts, directory, name))
 
     @_in_domain_terms
     async def rename(self, source: str, target: str) -> None:
         with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
+            _refuse_to_replace_directory(old, old_name, new, new_name)
             os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
             self._jail.forget()
             await self._committer.sync(new)
 
     @_in_domain_terms
     async def set_facts(self, path: str, facts: Facts) -> None:
-        descriptor = self._jail.open(_relative(path), _READ)
+        try:
+            descriptor = self._jail.open(_relative(path), _READ)
+        except PermissionError:
+            # The owner of a file may set its mode without the right to read it.
+            descriptor = self._jail.open(_relative(path), _LOOK)
         try:
             apply_facts(descriptor, facts)
         finally:
             os.close(descriptor)
+
+    async def sweep(self, before: float) -> int:
+        """Remove the parts that were last written before this time of day and that no upload holds; how many."""
+        sweep = Sweep(self._jail, before)
+        job = self._run(sweep.step)
+        try:
+            while await done_with(job):
+                job = self._run(sweep.step)
+            return sweep.removed
+        finally:
+            await job  # a thread can't be stopped, and uses what is closed next
+            sweep.close()
 
     @_in_domain_terms
     async def space(self, path: str) -> int:
@@ -249,6 +273,17 @@ class LocalDisk:
             yield directory, name
         finally:
             os.close(directory)
+
+
+def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: bytes) -> None:
+    # rename(2) would let a directory take the place of an empty one.
+    try:
+        target = os.stat(new_name, dir_fd=new, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    source = os.stat(old_name, dir_fd=old, follow_symlinks=False)
+    if stat.S_ISDIR(target.st_mode) and not os.path.samestat(source, target):
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 class _Scan:

@@ -78,10 +78,24 @@ def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None
 
 def apply_facts(descriptor: int, facts: Facts) -> None:
     """Set mode and modify time of an open file. Raises `OSError`."""
+    try:
+        if facts.mode is not None:
+            os.fchmod(descriptor, facts.mode)
+        if facts.modified is not None:
+            os.utime(descriptor, ns=(facts.modified, facts.modified))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        _apply_by_name(descriptor, facts)
+
+
+def _apply_by_name(descriptor: int, facts: Facts) -> None:
+    """The same for O_PATH, which fchmod does not take: by the name that Linux has for every descriptor."""
+    path = f"/proc/self/fd/{descriptor}"
     if facts.mode is not None:
-        os.fchmod(descriptor, facts.mode)
+        os.chmod(path, facts.mode)
     if facts.modified is not None:
-        os.utime(descriptor, ns=(facts.modified, facts.modified))
+        os.utime(path, ns=(facts.modified, facts.modified))
 
 
 def write_all(descriptor: int, data: Buffer) -> None:

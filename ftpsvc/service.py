@@ -10,15 +10,17 @@ import contextlib
 import errno
 import os
 import resource
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -142,6 +144,13 @@ def _announcement(root: str, address: object) -> str:
     return f"{serving} {host}:{address.port}; connect with: {command}, or any FTP client"
 
 
+#: How often, in seconds, the parts that broken uploads left are looked for.
+SWEEP_EVERY = 24 * 3600
+
+#: For how long a part is kept for a client that comes back to go on.
+KEEP_PARTS = 24 * 3600
+
+
 class FileService(Service):
     """Serves on ports that listen already."""
 
@@ -158,22 +167,44 @@ class FileService(Service):
         self._factory = factory
         self._ports = ports
         self._announcements = announcements
+        self._sweeping = LoopingCall(self._sweep)
+        self._sweep_under_way: Deferred[int] | None = None
 
     def startService(self) -> None:
         super().startService()
         _allow_many_files()
         relax_collector()
+        self._sweeping.clock = self._factory.clock
+        self._sweeping.start(SWEEP_EVERY, now=True)
         for line in self._announcements:
             self._log.info("{line}", line=line)
 
+    def _sweep(self) -> Deferred[None]:
+        """Remove what broken uploads have left and nobody came back for."""
+        self._sweep_under_way = Deferred.fromCoroutine(self._storage.sweep(time.time() - KEEP_PARTS))
+        return self._sweep_under_way.addCallbacks(self._swept, self._not_swept)
+
+    def _swept(self, removed: int) -> None:
+        if removed:
+            self._log.info("{removed} part files of uploads that broke off were removed", removed=removed)
+
+    def _not_swept(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._log.failure("The part files of broken uploads could not be removed", failure)
+
     def stopService(self) -> Deferred[None]:
         super().stopService()
+        if self._sweeping.running:
+            self._sweeping.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         """Let nobody in any more, then see everybody out."""
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        if self._sweep_under_way is not None:
+            self._sweep_under_way.cancel()
+            await self._sweep_under_way
         await self._factory.stop()
         self._storage.close()
 

@@ -12,8 +12,8 @@ from ftpsvc.channel import Channel, Sent
 from ftpsvc.frames import read_facts
 from ftpsvc.model import Permission
 from ftpsvc.records import Ending, Transfer
-from ftpsvc.session import Mode, Restart, Session, Takes, Verb
-from ftpsvc.storage import WriteFile
+from ftpsvc.session import Mode, Range, Restart, Session, Takes, Verb
+from ftpsvc.storage import Buffer, ReadFile, WriteFile
 from ftpsvc.wire import Reply
 
 # The largest restart marker: what fits a file's offset on every system.
@@ -50,8 +50,10 @@ async def restart(session: Session, argument: str) -> Reply:
 class _Record:
     """Counts what a transfer does, and makes exactly one record of how it ended."""
 
-    def __init__(self, session: Session, verb: str, path: str) -> None:
+    def __init__(self, session: Session, verb: str, path: str, declared: int | None = None) -> None:
+        """`declared`: how many bytes ALLO said that it will have."""
         self._session = session
+        self._declared = declared
         self._verb = verb
         self._path = path
         self._account = session.ready.account.name
@@ -64,6 +66,12 @@ class _Record:
         self._session.control.reply(Reply(150, text))
         self._channel = channel
         return channel
+
+    def check_size(self) -> None:
+        """Raises `ConnectionFailed` for data that ended, however orderly, before it was all there."""
+        if self._channel is None or self._declared in (None, self._channel.moved):
+            return
+        raise model.ConnectionFailed(f"The data ended at {self._channel.moved} bytes; ALLO said {self._declared}.")
 
     def close(self, digest: str = "", error: BaseException | None = None) -> None:
         session, channel = self._session, self._channel
@@ -82,10 +90,14 @@ class _Record:
 async def retrieve(session: Session, argument: str) -> Reply:
     path = session.resolve(argument)
     offset = session.take_offset()
+    wanted = session.take_range()
     record = _Record(session, "RETR", path)
     try:
-        sent = None if offset else await _send_whole(session, record, path)
-        sent = sent or await _send_open(session, record, path, offset)
+        sent = None if offset or wanted else await _send_whole(session, record, path)
+        if wanted is not None:
+            sent = await _send_range(session, record, path, wanted)
+        elif sent is None:
+            sent = await _send_open(session, record, path, offset)
     except BaseException as error:
         record.close(error=error)
         raise
@@ -112,10 +124,53 @@ async def _send_open(session: Session, record: _Record, path: str, offset: int) 
         await file.close()
 
 
-async def store(session: Session, argument: str) -> Awaitable[Reply]:
-    path = session.resolve(argument)
-    record = _Record(session, "STOR", path)
+async def _send_range(session: Session, record: _Record, path: str, wanted: Range) -> Sent:
+    """Send what RANG asked for, as far as the file has it: behind its end there is nothing, and that is no error."""
+    size = (await session.ready.storage.stat(path)).size
+    offset = min(wanted.first, size)
+    file = _Beginning(await session.ready.storage.open_read(path, offset), offset, wanted.last + 1)
     try:
+        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        return await channel.send_file(file, offset)
+    finally:
+        await file.close()
+
+
+class _Beginning:
+    """An open file that seems to end early."""
+
+    def __init__(self, file: ReadFile, offset: int, end: int) -> None:
+        self._file = file
+        self._left = max(min(end, file.entry.size) - offset, 0)
+        self.entry = file.entry._replace(size=offset + self._left)
+        self.facts = file.facts
+
+    def fileno(self) -> int | None:
+        return None  # a descriptor knows nothing of our end
+
+    async def read(self, size: int) -> Buffer:
+        if not self._left:
+            return b""
+        chunk = await self._file.read(min(size, self._left))
+        self._left -= len(chunk)
+        return chunk
+
+    async def close(self) -> None:
+        await self._file.close()
+
+
+def _refuse_range(session: Session) -> None:
+    # To write into the middle of a file would show others a file that is half old and half new.
+    if session.take_range() is not None:
+        raise model.BadSequence("RANG goes with RETR and HASH; an upload can go on from a byte with REST.")
+
+
+async def store(session: Session, argument: str) -> Awaitable[Reply]:
+    declared = session.take_declared()
+    path = session.resolve(argument)
+    record = _Record(session, "STOR", path, declared)
+    try:
+        _refuse_range(session)
         await _demand_write(session, path)
         file = await session.ready.storage.open_write(path, session.take_offset())
     except BaseException as error:
@@ -138,10 +193,12 @@ async def _demand_write(session: Session, path: str) -> None:
 
 
 async def append(session: Session, argument: str) -> Awaitable[Reply]:
+    declared = session.take_declared()
     path = session.resolve(argument)
+    _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
-    record = _Record(session, "APPE", path)
+    record = _Record(session, "APPE", path, declared)
     try:
         file = await session.ready.storage.open_append(path)
     except BaseException as error:
@@ -151,11 +208,14 @@ async def append(session: Session, argument: str) -> Awaitable[Reply]:
 
 
 async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
+    declared = session.take_declared()
+    _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
     path = session.resolve(f"{argument or 'file'}-{token_hex(8)}")
-    record = _Record(session, "STOU", path)
+    record = _Record(session, "STOU", path, declared)
     try:
+        await _demand_nothing_there(session, path)
         file = await session.ready.storage.open_write(path)
     except BaseException as error:
         record.close(error=error)
@@ -164,11 +224,22 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
 
 
+async def _demand_nothing_there(session: Session, path: str) -> None:
+    """64 random bits are nobody else's; this is for the one case in which they are."""
+    try:
+        await session.ready.storage.stat(path)
+    except model.NotFound:
+        return
+    raise model.Busy(f"{path} is taken. Try again for another name.")
+
+
 async def _receive(session: Session, record: _Record, file: WriteFile, ready: str) -> Awaitable[Reply]:
     """Take in an upload's data. What is left, its commit, may go on while the next upload arrives."""
     try:
         channel = record.begin(ready)
         received = await channel.receive_file(file)
+        if not session.parameters.ascii or session.is_inline:
+            record.check_size()
         facts = session.allowed_facts(read_facts(received.facts))
     except BaseException as error:
         # Where nobody decided against the upload (a lost connection, a cancelled session), what has arrived is kept.
