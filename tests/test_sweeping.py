@@ -1,0 +1,172 @@
+"""Parts that broken uploads left: which go, which stay, and who waits for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import support
+from support import Conversation, result_of, start
+
+from ftpsvc import sweeping
+from ftpsvc.localdisk import LocalDisk
+from ftpsvc.model import Facts
+from ftpsvc.parts import apply_facts, open_part
+
+NOW = 1_800_000_000.0
+YESTERDAY = NOW - 86_400
+
+
+def part(folder: Path, name: str = ".ftpsvc-0123", written: float = YESTERDAY - 1) -> Path:
+    path = folder / name
+    path.write_bytes(b"left")
+    os.utime(path, (written, written))
+    return path
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> LocalDisk:
+    return support.local_disk(tmp_path)
+
+
+def test_old_parts_go_wherever_they_are_and_nothing_else_does(disk: LocalDisk, tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    old = [part(tmp_path), part(deep), part(tmp_path / "a", ".ftpsvc-9")]
+    kept = [part(deep, "file"), part(tmp_path, "ftpsvc-0"), part(tmp_path, ".ftpsvc")]
+    young = part(tmp_path, ".ftpsvc-young", YESTERDAY)
+    assert result_of(disk.sweep(YESTERDAY)) == 3
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in (*kept, young))
+    young.unlink()
+
+
+def test_a_part_that_an_upload_holds_stays_however_old_it_is(disk: LocalDisk, tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    descriptor, name, _ = open_part(directory, b"file", "")
+    os.utime(descriptor, (0, 0))
+    assert result_of(disk.sweep(YESTERDAY)) == 0
+    os.close(descriptor)
+    assert result_of(disk.sweep(YESTERDAY)) == 1
+    assert os.fsdecode(name) not in os.listdir(tmp_path)
+    os.close(directory)
+
+
+def test_an_upload_that_begins_while_its_part_is_looked_at_takes_another_name(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    old, name, _ = open_part(directory, b"file", "")
+    os.utime(old, (0, 0))
+    os.close(old)
+    begun = []
+
+    def unlink(path: bytes, **where: int) -> None:
+        begun.append(open_part(directory, b"file", ""))
+        remove(path, **where)
+
+    remove = os.unlink
+    monkeypatch.setattr(sweeping.os, "unlink", unlink)
+    assert result_of(disk.sweep(YESTERDAY)) == 1
+    monkeypatch.undo()
+    descriptor, other, _ = begun[0]
+    assert other != name
+    assert os.listdir(directory) == [os.fsdecode(other)]
+    os.unlink(other, dir_fd=directory)
+    os.close(descriptor)
+    os.close(directory)
+
+
+def test_links_are_not_followed(disk: LocalDisk, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    theirs = part(outside)
+    (tmp_path / "folder").symlink_to(outside)
+    (tmp_path / ".ftpsvc-link").symlink_to(theirs)
+    assert result_of(disk.sweep(NOW)) == 0
+    assert theirs.exists()
+    (tmp_path / ".ftpsvc-link").unlink()
+
+
+def test_a_folder_that_has_the_name_of_a_part_and_a_fifo_stay(disk: LocalDisk, tmp_path: Path) -> None:
+    (tmp_path / ".ftpsvc-folder").mkdir()
+    os.mkfifo(tmp_path / ".ftpsvc-fifo")
+    assert result_of(disk.sweep(NOW * 2)) == 0
+    (tmp_path / ".ftpsvc-fifo").unlink()
+
+
+def test_a_tree_of_a_thousand_levels_is_walked_without_recursion(disk: LocalDisk, tmp_path: Path) -> None:
+    at = tmp_path
+    for _ in range(1000):
+        at = at / "d"
+        at.mkdir()
+    part(at)
+    assert result_of(disk.sweep(YESTERDAY)) == 1
+    while at != tmp_path:  # what cleans up behind the tests is recursive
+        at.rmdir()
+        at = at.parent
+
+
+def test_the_walk_is_cut_into_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "STEP", 3)
+    for name in range(10):
+        part(tmp_path, f".ftpsvc-{name}")
+    run = support.by_hand()
+    sweep = start(support.local_disk(tmp_path, run).sweep(YESTERDAY))
+    run.fire()
+    assert not sweep.is_over
+    assert 0 < len(support.parts_in(tmp_path)) < 10
+    while not sweep.is_over:
+        run.fire()
+    assert sweep.result() == 10
+
+
+def test_a_sweep_that_is_cancelled_waits_for_its_thread_and_gives_everything_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "STEP", 1)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    run = support.by_hand()
+    sweep = start(support.local_disk(tmp_path, run).sweep(YESTERDAY))
+    run.fire()
+    sweep.deferred.cancel()
+    assert not sweep.is_over, "its thread still works with the folder"
+    run.fire()
+    assert sweep.is_over and not run.jobs
+
+
+def test_a_part_that_can_not_be_removed_does_not_stop_the_sweep(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in range(3):
+        part(tmp_path, f".ftpsvc-{name}")
+    remove = os.unlink
+
+    def unlink(path: bytes, **where: int) -> None:
+        if path == b".ftpsvc-1":
+            raise OSError(errno.EACCES, "no")
+        remove(path, **where)
+
+    monkeypatch.setattr(sweeping.os, "unlink", unlink)
+    assert result_of(disk.sweep(YESTERDAY)) == 2
+    monkeypatch.undo()
+    support.take_part(tmp_path)
+
+
+def test_uploads_go_on_after_their_part_was_swept(tmp_path: Path, disk: LocalDisk) -> None:
+    talk = Conversation(disk).log_in()
+    assert talk.codes(b"ALLO 5\r\nSTOR a\r\n", support.frames(b"123")) == [200, 150, 426]
+    assert result_of(disk.sweep(NOW * 2)) == 1
+    assert talk.codes(b"REST 3\r\nSTOR a\r\n", support.frames(b"45")) == [350, 554]
+    assert talk.codes(b"STOR a\r\n", support.frames(b"12345")) == [150, 226]
+
+
+def test_facts_are_set_through_a_descriptor_that_may_do_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    descriptor = os.open(tmp_path / "a", os.O_PATH)
+    apply_facts(descriptor, Facts(5_000_000_000, 0o200))
+    os.close(descriptor)
+    status = (tmp_path / "a").stat()
+    assert (status.st_mtime_ns, status.st_mode & 0o777) == (5_000_000_000, 0o200)
