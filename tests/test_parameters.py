@@ -233,6 +233,12 @@ def test_help_knows_every_command(talk: Conversation, name: str) -> None:
     assert text(talk, b"HELP " + name.lower().encode()).startswith(f"214 Syntax: {name}")
 
 
+@pytest.mark.parametrize("name", sorted(VERBS))
+def test_every_command_is_documented(name: str) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "commands.md").read_text()
+    assert f"`{name}`" in page or f"`{name} " in page
+
+
 @pytest.mark.parametrize(("verb", "same"), [(b"XPWD", b"PWD"), (b"XCUP", b"CDUP"), (b"XCWD /d", b"CWD /d")])
 def test_the_old_names_do_what_the_new_ones_do(talk: Conversation, tmp_path: Path, verb: bytes, same: bytes) -> None:
     (tmp_path / "d").mkdir()

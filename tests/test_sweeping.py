@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 from support import Conversation, result_of, start
+from twisted.internet.task import Clock
 
 from ftpsvc import sweeping
+from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Facts
 from ftpsvc.parts import apply_facts, open_part
+from ftpsvc.server import ServerFactory
+from ftpsvc.service import KEEP_PARTS, SWEEP_EVERY, FileService
 
-NOW = 1_800_000_000.0
+NOW = 1_700_000_000.0
 YESTERDAY = NOW - 86_400
 
 
@@ -92,7 +98,7 @@ def test_links_are_not_followed(disk: LocalDisk, tmp_path_factory: pytest.TempPa
 def test_a_folder_that_has_the_name_of_a_part_and_a_fifo_stay(disk: LocalDisk, tmp_path: Path) -> None:
     (tmp_path / ".ftpsvc-folder").mkdir()
     os.mkfifo(tmp_path / ".ftpsvc-fifo")
-    assert result_of(disk.sweep(NOW * 2)) == 0
+    assert result_of(disk.sweep(time.time() + 1)) == 0
     (tmp_path / ".ftpsvc-fifo").unlink()
 
 
@@ -158,7 +164,7 @@ def test_a_part_that_can_not_be_removed_does_not_stop_the_sweep(
 def test_uploads_go_on_after_their_part_was_swept(tmp_path: Path, disk: LocalDisk) -> None:
     talk = Conversation(disk).log_in()
     assert talk.codes(b"ALLO 5\r\nSTOR a\r\n", support.frames(b"123")) == [200, 150, 426]
-    assert result_of(disk.sweep(NOW * 2)) == 1
+    assert result_of(disk.sweep(time.time() + 1)) == 1
     assert talk.codes(b"REST 3\r\nSTOR a\r\n", support.frames(b"45")) == [350, 554]
     assert talk.codes(b"STOR a\r\n", support.frames(b"12345")) == [150, 226]
 
@@ -170,3 +176,55 @@ def test_facts_are_set_through_a_descriptor_that_may_do_nothing_else(tmp_path: P
     os.close(descriptor)
     status = (tmp_path / "a").stat()
     assert (status.st_mtime_ns, status.st_mode & 0o777) == (5_000_000_000, 0o200)
+
+
+# -- the service
+
+
+def serving(folder: Path, run: Any = support.at_once) -> tuple[FileService, Clock]:
+    disk = LocalDisk(str(folder), run)
+    clock = support.make_clock()
+    return FileService(disk, ServerFactory(AnonymousOnly(disk), clock, run), [], []), clock
+
+
+def test_the_service_sweeps_at_its_start_and_every_day(tmp_path: Path) -> None:
+    service, clock = serving(tmp_path)
+    at_start, young = part(tmp_path), part(tmp_path, ".ftpsvc-young", time.time() - KEEP_PARTS + 3600)
+    service.startService()
+    assert not at_start.exists()
+    later = part(tmp_path)
+    clock.advance(SWEEP_EVERY - 1)
+    assert later.exists()
+    clock.advance(1)
+    assert not later.exists() and young.exists()
+    result_of(service.stopService())
+    young.unlink()
+
+
+def test_a_service_that_stops_waits_for_its_sweep(tmp_path: Path) -> None:
+    run = support.by_hand()
+    service, _ = serving(tmp_path, run)
+    service.startService()
+    stopping = start(service.stopService())
+    assert not stopping.is_over, "the folder would be closed under the sweep"
+    run.fire()
+    stopping.result()
+
+
+def test_a_service_that_stops_in_the_middle_of_a_sweep_does_not_finish_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged_errors: Any
+) -> None:
+    monkeypatch.setattr(sweeping, "STEP", 1)
+    run = support.by_hand()
+    for name in range(10):
+        part(tmp_path, f".ftpsvc-{name}")
+    service, _ = serving(tmp_path, run)
+    service.startService()
+    run.fire()
+    stopping = start(service.stopService())
+    run.fire()
+    stopping.result()
+    assert logged_errors.take() == []
+    assert support.parts_in(tmp_path), "it went on to the end"
+    for left in support.parts_in(tmp_path):
+        left.unlink()
