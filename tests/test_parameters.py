@@ -172,6 +172,17 @@ def test_what_arrived_of_a_declared_upload_can_be_gone_on_from(talk: Conversatio
     assert (tmp_path / "a").read_bytes() == b"12345"
 
 
+@pytest.mark.parametrize(("declared", "code"), [(2, 226), (5, 226), (3, 426)])
+def test_behind_rest_what_is_sent_or_the_whole_may_be_declared(
+    talk: Conversation, tmp_path: Path, declared: int, code: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    assert talk.codes(b"ALLO %d\r\nREST 3\r\nSTOR a\r\n" % declared, frames(b"45"))[-1] == code
+    assert (tmp_path / "a").read_bytes() == (b"12345" if code == 226 else b"123")
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
 def test_a_declared_size_holds_for_one_upload(talk: Conversation) -> None:
     assert talk.codes(b"ALLO 5\r\nSTOR no/where\r\n", frames(b"1")) == [200, 550]
     assert talk.codes(b"STOR a\r\n", frames(b"123")) == [150, 226]
