@@ -17,7 +17,7 @@ from ftpsvc.commits import Committer, PartFile, WholeFile, fsync_directory, is_i
 from ftpsvc.frames import Digest, digest_of
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, copy_start, known_part, open_part, write_all
+from ftpsvc.parts import apply_facts, copy_start, known_part, open_part, size_of_part, write_all
 from ftpsvc.storage import Buffer
 from ftpsvc.threads import Run, done_with
 
@@ -167,17 +167,25 @@ class DiskWriteFile:
         The file wins if it has exactly that many, because its size is what any client can ask for; a part is known only
         to those who left it. Raises `BadOffset`.
         """
-        target = self._size_of_target()
-        kept = self._open_part()
-        if target != offset and kept >= offset:
-            os.ftruncate(self._file, offset)
-        elif target >= offset:
-            os.ftruncate(self._file, 0)
-            await done_with(self._run(copy_start, self._directory, self._name, self._file, offset))
-        else:
-            raise model.BadOffset(f"Only {max(target, kept)} bytes are here; can't go on from byte {offset}.")
-        os.lseek(self._file, offset, os.SEEK_SET)
+        self._check_offset(offset, size_of_part(self._directory, self._name, self._owner))
         self._offset = offset
+
+    def _check_offset(self, offset: int, kept: int) -> bool:
+        """Whether the part is to be gone on from, rather than the file. Raises `BadOffset`."""
+        target = self._size_of_target()
+        if max(target, kept) < offset:
+            raise model.BadOffset(f"Only {max(target, kept)} bytes are here; can't go on from byte {offset}.")
+        return target != offset and kept >= offset
+
+    async def _go_on(self) -> None:
+        """Make the part begin with what is here of the file."""
+        kept = self._open_part()
+        if self._check_offset(self._offset, kept):
+            os.ftruncate(self._file, self._offset)
+        else:
+            os.ftruncate(self._file, 0)
+            await done_with(self._run(copy_start, self._directory, self._name, self._file, self._offset))
+        os.lseek(self._file, self._offset, os.SEEK_SET)
         self._writing = _Writing(self._file, self._run)
 
     def _size_of_target(self) -> int:
@@ -193,6 +201,9 @@ class DiskWriteFile:
 
     async def _begin(self) -> None:
         """Put what was held into a part, and go on there."""
+        if self._offset:
+            await self._go_on()
+            return
         if self._open_part():
             os.ftruncate(self._file, 0)
         self._writing = _Writing(self._file, self._run)
@@ -202,7 +213,7 @@ class DiskWriteFile:
     async def write(self, chunk: Buffer) -> None:
         try:
             if self._writing is None:
-                if len(self._held) + len(chunk) <= HELD:
+                if not self._offset and len(self._held) + len(chunk) <= HELD:
                     # A copy: a slice would keep all that was received with it in memory.
                     self._held += bytes(chunk)
                     return
@@ -216,6 +227,8 @@ class DiskWriteFile:
         mode = self._mode if facts.mode is None else facts.mode
         finished: WholeFile | PartFile
         try:
+            if self._writing is None and self._offset:
+                await self._begin()
             if self._writing is None:
                 found = _checked(digest_of(self._held), digest)
                 finished = WholeFile(self._directory, self._name, self._held, mode, facts.modified)

@@ -69,7 +69,7 @@ class Inline:
         protocol.transport.unregisterProducer()
         status = os.fstat(descriptor)
         known = None if offset else self._digests.look_up(status)
-        sender = pump.FramePump(protocol.transport, self._run, descriptor, offset, left, self._may_go_on, known)
+        sender = pump.RangePump(protocol.transport, self._run, descriptor, offset, left, self._may_go_on, known)
         try:
             digest = await sender.send()
             if not offset and not known:

@@ -1,4 +1,4 @@
-"""Seeing an ABOR that waits behind a transfer, before its turn has come.
+"""Seeing an ABOR or a STAT that waits behind a transfer, before its turn has come.
 
 ABOR takes effect at once, while its reply keeps its place (docs/protocol.md, "Download"). To find it, the lines that
 wait are read without being taken; the frames of uploads among them are skipped, because their bytes may look like
@@ -23,12 +23,32 @@ class LookAhead:
         self._abort_at = -1
         self._is_inline = False
         self._in_sequence = False
+        self._only_status = True
+        self._status_ends: set[int] = set()
+        self._unanswered = 0
+
+    def finds_status(self) -> int:
+        """How many STATs about the transfer have come since the last time, with no other command before them.
+
+        They are answered at once, which an answer in its place would be too late for; `was_answered` tells of each
+        when its place comes.
+        """
+        self.finds_abort(False)
+        count, self._unanswered = self._unanswered, 0
+        return count
+
+    def was_answered(self) -> bool:
+        """Whether the line that was taken last is a STAT that was answered ahead."""
+        if self._incoming.taken not in self._status_ends:
+            return False
+        self._status_ends.discard(self._incoming.taken)
+        return True
 
     def finds_abort(self, is_inline: bool) -> bool:
         """Whether an ABOR waits. `is_inline`: the mode of the command that is being carried out."""
         if self._at <= self._incoming.taken:
             self._at = self._incoming.taken
-            self._is_inline, self._in_sequence = is_inline, False
+            self._is_inline, self._in_sequence, self._only_status = is_inline, False, not is_inline
         while (found := self._incoming.peek(self._at)) is not None:
             line, self._at = found
             if self._in_sequence:
@@ -51,8 +71,13 @@ class LookAhead:
         try:
             command = parse_command(line)
         except BadCommand:
+            self._only_status = False
             return
-        if command.verb == "ABOR":
+        self._only_status = self._only_status and command == ("STAT", None)
+        if self._only_status:
+            self._status_ends.add(self._at)
+            self._unanswered += 1
+        elif command.verb == "ABOR":
             self._abort_at = self._at
         elif command.verb == "MODE" and (command.argument or "").upper() in ("I", "S"):
             self._is_inline = (command.argument or "").upper() == "I"

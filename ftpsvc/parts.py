@@ -60,6 +60,15 @@ def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
+def size_of_part(directory: int, name: bytes, owner: str) -> int:
+    """How many bytes an earlier attempt has left of a target; -1 if none has. Raises `OSError`."""
+    try:
+        status = os.stat(known_part(name, owner), dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
 #: The first name may be taken; a made-up one never is, but for somebody who guesses 64 bits.
 MAX_PART_TRIES = 3
 

@@ -57,8 +57,8 @@ def can_sendfile(transport: object) -> bool:
 
 
 @implementer(IPullProducer)
-class FramePump:
-    """Sends a range of a file as frames, behind what the transport still holds.
+class RangePump:
+    """Sends a range of a file, as frames or as it is, behind what the transport still holds.
 
     It is the transport's producer meanwhile: there must be no other, from `start` until what that returned has fired.
     """
@@ -72,14 +72,20 @@ class FramePump:
         size: int,
         may_go_on: Callable[[], bool],
         known: str | None = None,
+        framed: bool = True,
     ) -> None:
-        """`may_go_on` is asked between frames. `known`: the digest, if these bytes need not be digested once more."""
+        """`may_go_on` is asked between steps. `known`: the digest, if these bytes need not be digested once more.
+
+        `framed`: each step is a frame with its header, and is sent to its end whatever happens, so that both ends stay
+        in step.
+        """
         self._transport = transport
         self._socket: socket.socket = transport.getHandle()
         self._run = run
         self._descriptor = descriptor
         self._may_go_on = may_go_on
         self._known = known
+        self._framed = framed
         self._device = os.fstat(descriptor).st_dev
         self._at = self._digested = offset
         self._end = offset + size
@@ -127,7 +133,11 @@ class FramePump:
     # -- the reactor's side
 
     def _keep_digesting(self) -> None:
-        while self._known and self._digested < min(self._end, self._at + AHEAD) and self._is_at_hand(self._digested):
+        while (
+            self._known is not None
+            and self._digested < min(self._end, self._at + AHEAD)
+            and self._is_at_hand(self._digested)
+        ):
             self._digested = min(self._digested + STEP, self._end)
         if self._job is None and self._digested < self._end and self._digested - self._at < AHEAD // 2:
             self._job = self._run(self._digest_ahead)
@@ -189,7 +199,7 @@ class FramePump:
 
     def _next_frame(self) -> bool:
         if self._at == self._end:
-            self._finish(self._known or self._digest.hexdigest())
+            self._finish(self._digest.hexdigest() if self._known is None else self._known)
             return False
         if not self._may_go_on():
             self._fault = self._fault or Aborted(ABORTED)
@@ -200,7 +210,7 @@ class FramePump:
         size = min(STEP, self._digested - self._at)
         if size < STEP and self._digested < self._end:
             return False
-        self._header = data_line(size)
+        self._header = data_line(size) if self._framed else b""
         self._frame_end = self._at + size
         return True
 
@@ -210,7 +220,8 @@ class FramePump:
 
     def _fill_up(self) -> None:
         """The file became shorter between digesting and sending: the frame was announced, so it is filled up."""
-        self._transport.write(bytes(self._frame_end - self._at))
+        if self._framed:
+            self._transport.write(bytes(self._frame_end - self._at))
         self._finish(LocalFault(SHRANK))
 
     def stopProducing(self) -> None:

@@ -22,14 +22,18 @@ from twisted.python.failure import Failure
 
 from ftpsvc import model
 from ftpsvc.channel import Channel
+from ftpsvc.datasetup import DataSetup
 from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
+from ftpsvc.passive import PassiveOptions
+from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer, TransferLog
 from ftpsvc.session import Accounts, Closed, Outcome, Ready, Session, admit
+from ftpsvc.stream import Stream
 from ftpsvc.threads import Run, done_with, few_at_once
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
@@ -38,6 +42,9 @@ T = TypeVar("T")
 
 #: The verbs behind which a sequence follows in MODE I, whatever becomes of the command.
 UPLOADS = frozenset(verb.name for verb in VERBS.values() if verb.uploads)
+
+#: The verbs that take the data connection that was prepared.
+MOVING = frozenset(verb.name for verb in VERBS.values() if verb.moves_data)
 
 #: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
 MAX_COMMITS = 64
@@ -60,6 +67,7 @@ class Limits:
     login: float = 60  #: from the connection to the login
     idle: float = 300  #: without a command, or in a transfer without a byte moving
     closing: float = 5  #: for the client to take the last reply
+    connecting: float = 30  #: for a data connection to come about, from the command that needs it
 
 
 class ServerProtocol(LineThenRaw):
@@ -72,7 +80,8 @@ class ServerProtocol(LineThenRaw):
         self._server = factory
         self._limits = factory.limits
         self._session = Session(self, factory.accounts, VERBS, peer, self._clock.seconds)
-        self._channel: Inline | None = None
+        self.data = DataSetup(factory.clock, factory.passive)
+        self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
         self._outbox: deque[_Place] = deque()
@@ -84,6 +93,7 @@ class ServerProtocol(LineThenRaw):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.data.attach(self.transport)
         self._log.debug("{peer}: connected", peer=self._session.peer)
         self.reply(Reply(220, "ftpsvc is ready."))
         self._watchdog = self._clock.callLater(min(self._limits.login, self._limits.idle), self._check_time)
@@ -94,10 +104,24 @@ class ServerProtocol(LineThenRaw):
         if not isinstance(self._session.state, Closed):
             super().dataReceived(data)
 
+    def bytes_arrived(self) -> None:
+        super().bytes_arrived()
+        if isinstance(self._channel, Stream):
+            self._look_ahead_for(self._channel)
+
+    def _look_ahead_for(self, channel: Stream) -> None:
+        """What takes effect while a transfer runs on a connection of its own, and this one is free for replies."""
+        for _ in range(self._look_ahead.finds_status()):
+            # 213 and a number are what clients take for progress.
+            self.reply(Reply(213, f"Status: {channel.moved} bytes transferred"))
+        if self.abort_requested:
+            channel.fail(model.Aborted(ABORTED))
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._session.state = Closed()
         self._stop_watchdog()
+        self.data.forget()
         # Whoever waits for the client hears of it; whoever waits for something else is cancelled.
         if not self.fail_waiters() and self._serving is not None:
             self._serving.cancel()
@@ -122,7 +146,9 @@ class ServerProtocol(LineThenRaw):
             return
         limit = self._limits.idle if isinstance(state, Ready) else self._limits.login
         left = self._heard + limit - self._clock.seconds()
-        if left <= 0 and self._channel is None and (self._commits or not self.is_waiting):
+        if isinstance(self._channel, Stream):
+            left = self._check_data(self._channel, limit)
+        elif left <= 0 and self._channel is None and (self._commits or not self.is_waiting):
             left = limit  # what takes so long is our own work
         if left > 0:
             self._watchdog = self._clock.callLater(left, self._check_time)
@@ -132,6 +158,16 @@ class ServerProtocol(LineThenRaw):
         else:
             self._log.info("{peer}: idle for {limit} s; closed", peer=self._session.peer, limit=limit)
             self._end(Reply(421, f"Nothing was heard for {limit:g} seconds; closing. Connect again when you like."))
+
+    def _check_data(self, channel: Stream, limit: float) -> float:
+        """Break off a transfer whose data stands still, whatever arrives here; when to look again."""
+        since = channel.stalled_since
+        if since is None:
+            return limit
+        left = since + limit - self._clock.seconds()
+        if left <= 0:
+            channel.fail(model.TimedOut(f"No byte of data moved for {limit:g} seconds."))
+        return left if left > 0 else limit
 
     def _crashed(self, failure: Failure) -> None:
         if self.lost is None:
@@ -185,7 +221,8 @@ class ServerProtocol(LineThenRaw):
                 await self.arrival()
                 turn = TURN
                 continue
-            await self._carry_out(line)
+            if not self._look_ahead.was_answered():
+                await self._carry_out(line)
             turn -= 1
             if not turn or self.is_clogged:
                 turn = TURN
@@ -209,10 +246,10 @@ class ServerProtocol(LineThenRaw):
             raise ProtocolViolation("A frame where none is due: frames follow STOR, APPE and STOU in MODE I.")
         session = self._session
         marker = session.state.marker if isinstance(session.state, Ready) else None
-        is_upload = False
+        is_upload = moves_data = False
         try:
             command = parse_command(line)
-            is_upload = command.verb in UPLOADS
+            is_upload, moves_data = command.verb in UPLOADS, command.verb in MOVING
             # The next upload may begin while those before it are committed; anything else waits for them.
             await self._settled(MAX_COMMITS if is_upload else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
@@ -221,7 +258,11 @@ class ServerProtocol(LineThenRaw):
             self.reply(reply_for(error))
         if is_upload and session.is_inline:
             await self._inline().drain()
+        if isinstance(self._channel, Stream):
+            self.progressed()  # the client was not idle
         self._channel = None
+        if moves_data or not isinstance(session.state, Ready):
+            self.data.forget()  # one connection is for one command, and for one login
         session.forget_marker(marker)
 
     async def _admitted(self, command: Command) -> Outcome:
@@ -288,12 +329,15 @@ class ServerProtocol(LineThenRaw):
     # -- what verbs and the channel ask for
 
     def channel(self) -> Channel:
-        if not self._session.is_inline:
-            raise model.NoDataConnection("There is no data connection. This server sends data inline: MODE I.")
-        return self._inline()
+        if self._session.is_inline:
+            return self._inline()
+        server = self._server
+        channel = Stream(self.data.take(), self._clock, server.run, self._limits.connecting, self._session.is_text)
+        self._channel = channel
+        return channel
 
     def _inline(self) -> Inline:
-        if self._channel is None:
+        if not isinstance(self._channel, Inline):
             self._channel = Inline(self, self, self._server.run, self._server.digests)
         return self._channel
 
@@ -325,13 +369,21 @@ class ServerFactory(Factory):
     _log = Logger()
     noisy = False
 
-    def __init__(self, accounts: Accounts, reactor: Any, run: Run, limits: Limits | None = None) -> None:
-        """`reactor` is the clock; `run` is where work that waits for a disk is done."""
+    def __init__(
+        self,
+        accounts: Accounts,
+        reactor: Any,
+        run: Run,
+        limits: Limits | None = None,
+        passive: PassiveOptions = PassiveOptions(),  # noqa: B008 (frozen)
+    ) -> None:
+        """`reactor` is the clock, and makes data connections; `run` is where work that waits for a disk is done."""
         self.accounts = accounts
         self.clock = reactor
         self.run = run
         self.aside = few_at_once(run, MAX_ASIDE)
         self.limits = limits or Limits()
+        self.passive = passive
         self.digests = KnownDigests(time.time)
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
+import re
 import resource
 import time
 from collections.abc import Sequence
+from ipaddress import ip_network
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
@@ -29,6 +32,7 @@ from ftpsvc import __version__
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.parallel import relax_collector
+from ftpsvc.passive import PassiveOptions
 from ftpsvc.records import printable
 from ftpsvc.server import ServerFactory
 from ftpsvc.threads import Run, pool_of
@@ -42,18 +46,29 @@ class Options(usage.Options):
 
     optParameters = (
         ("root", None, ".", "The folder to serve."),
+        ("passive-ports", None, "", "Where to listen for data connections, as 50000-50100. [default: any port]"),
+        ("passive-address", None, "auto", "What PASV tells: an address, or auto, the one that the client came to."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
     )
 
     def __init__(self) -> None:
         super().__init__()
         self["ports"] = []
+        self["passive-local"] = ()
 
     def opt_port(self, port: str) -> None:
         """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1. May be given more than
         once. [default: 5000]"""
         # Twisted's endpoints are always named with their type; a number alone is ours.
         self["ports"].append(f"tcp:{port}" if port.isascii() and port.isdigit() else port)
+
+    def opt_passive_local(self, network: str) -> None:
+        """Clients from this network (as 192.168.0.0/16; private: all that are) are told the address that they came to,
+        whatever --passive-address says. May be given more than once."""
+        try:
+            self["passive-local"] += PRIVATE if network == "private" else (ip_network(network),)
+        except ValueError as error:
+            raise usage.UsageError(f"--passive-local: {error}") from error
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -72,6 +87,35 @@ class Options(usage.Options):
         self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
         if self["sync"] not in ("on", "off"):
             raise usage.UsageError("--sync is on or off")
+        self["passive"] = PassiveOptions(
+            _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
+        )
+
+
+#: The networks that no router leads to (RFC 1918, RFC 4193, and the link-local ones).
+PRIVATE = tuple(
+    ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
+)
+
+
+def _ports(text: str) -> range:
+    if not text:
+        return range(0)
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    low, high = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 < low <= high < 65536:
+        raise usage.UsageError("--passive-ports takes the first and the last port, as 50000-50100")
+    return range(low, high + 1)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | None:
+    if text == "auto":
+        return None
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError as error:
+        raise usage.UsageError("--passive-address is auto or an IPv4 address; EPSV, for IPv6, tells none") from error
 
 
 def refuse(why: str) -> NoReturn:
@@ -85,7 +129,7 @@ def makeService(options: Options) -> FileService:
 
     run = pool_of(reactor)
     storage = _open(options["root"], run, options["sync"] == "on")
-    factory = ServerFactory(AnonymousOnly(storage), reactor, run)
+    factory = ServerFactory(AnonymousOnly(storage), reactor, run, passive=options["passive"])
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost()) for port in ports]
     if options.parent is not None and not options.parent.get("nodaemon", True):

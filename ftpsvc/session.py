@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from ftpsvc import listing, model
+from ftpsvc.addresses import IP, Address
 from ftpsvc.channel import Channel
 from ftpsvc.model import Account, Facts, Permission
 from ftpsvc.records import Transfer
@@ -98,6 +99,7 @@ class Parameters:
     mode: Mode = Mode.STREAM
     facts: tuple[str, ...] = listing.FACTS  #: what MLSD and MLST tell
     algorithm: str = "SHA-256"  #: what HASH computes
+    only_extended: bool = False  # EPSV ALL was given (RFC 2428, section 4)
 
 
 # -- the session ---------------------------------------------------------------------------------------------
@@ -110,8 +112,29 @@ class Accounts(Protocol):
         """Raises `NotLoggedIn`, with the same text whatever was wrong."""
 
 
+class Data(Protocol):
+    """The way of the next transfer's data in MODE S, while it is prepared."""
+
+    @property
+    def local(self) -> IP:
+        """The server's address on the control connection. Raises `NoDataConnection`."""
+
+    def listen(self) -> Address:
+        """Wait for the client, and say where. Raises `NoDataConnection`."""
+
+    def connect_to(self, address: Address) -> None:
+        """Connect there for the next transfer. Raises `BadParameter`."""
+
+    def forget(self) -> bool:
+        """Give up what was prepared; whether there was any."""
+
+
 class Control(Protocol):
     """What a verb may ask of the control connection."""
+
+    @property
+    def data(self) -> Data:
+        """Where data connections are prepared."""
 
     def reply(self, reply: Reply) -> None:
         """Send a reply in its turn."""
@@ -148,14 +171,23 @@ class Session:
     def is_inline(self) -> bool:
         return self.parameters.mode is Mode.INLINE
 
+    @property
+    def is_text(self) -> bool:
+        """Whether file data is converted. Never in MODE I, where it is the file's own bytes whatever TYPE says."""
+        return self.parameters.ascii and not self.is_inline
+
     def resolve(self, argument: str) -> str:
         """The absolute virtual path that an argument means here. Raises `InvalidName`."""
         return model.resolve(self.ready.cwd, argument)
 
     def take_offset(self) -> int:
-        """The restart marker, which holds for one command."""
+        """The restart marker, which holds for one command. Raises `BadParameter` where it would have no meaning."""
         marker = self.ready.marker
-        return marker.offset if isinstance(marker, Restart) else 0
+        offset = marker.offset if isinstance(marker, Restart) else 0
+        if offset and self.is_text:
+            # In converted bytes the whole file would have to be read for it; in the file's own it would be wrong.
+            raise model.BadParameter("REST needs TYPE I: in TYPE A the bytes that are sent are not the file's.")
+        return offset
 
     def take_range(self) -> Range | None:
         """The range of RANG, which holds for one command."""
@@ -223,6 +255,7 @@ class Verb:
     before_login: bool = False
     permission: Permission | None = None
     feature: str | Callable[[Session], str] = ""  #: its lines in FEAT, with | between them
+    moves_data: bool = False  #: in MODE S it takes the data connection that was prepared, even when it is refused
     uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
 
 

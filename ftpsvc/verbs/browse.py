@@ -224,9 +224,9 @@ VERBS = (
     Verb("XCWD", change_directory, Takes.TEXT, "XCWD <folder>"),
     Verb("CDUP", change_to_parent, Takes.NOTHING, "CDUP"),
     Verb("XCUP", change_to_parent, Takes.NOTHING, "XCUP"),
-    Verb("LIST", long_list, Takes.MAYBE, "LIST [<path>]", permission=Permission.LIST),
-    Verb("NLST", name_list, Takes.MAYBE, "NLST [<path>]", permission=Permission.LIST),
-    Verb("MLSD", machine_list, Takes.MAYBE, "MLSD [<folder>]", permission=Permission.LIST),
+    Verb("LIST", long_list, Takes.MAYBE, "LIST [<path>]", permission=Permission.LIST, moves_data=True),
+    Verb("NLST", name_list, Takes.MAYBE, "NLST [<path>]", permission=Permission.LIST, moves_data=True),
+    Verb("MLSD", machine_list, Takes.MAYBE, "MLSD [<folder>]", permission=Permission.LIST, moves_data=True),
     Verb(
         "MLST",
         machine_entry,

@@ -263,6 +263,8 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
 
 
 async def abort(session: Session, _: str) -> Reply:
+    if session.control.data.forget():
+        return Reply(225, "Nothing is being transferred; the data connection that was prepared is closed.")
     # If a transfer was under way, it was stopped when this command arrived, and has had its 426.
     return Reply(226, "Nothing is being transferred.")
 
@@ -271,9 +273,11 @@ VERBS = (
     Verb("TYPE", type_, Takes.TEXT, "TYPE A | I", before_login=True),
     Verb("MODE", mode, Takes.TEXT, "MODE S | I", before_login=True, feature="MODE I"),
     Verb("REST", restart, Takes.TEXT, "REST <bytes>", feature="REST STREAM"),
-    Verb("RETR", retrieve, Takes.TEXT, "RETR <file>", permission=Permission.READ),
-    Verb("STOR", store, Takes.TEXT, "STOR <file>", uploads=True),
-    Verb("APPE", append, Takes.TEXT, "APPE <file>", permission=Permission.APPEND, uploads=True),
-    Verb("STOU", store_unique, Takes.MAYBE, "STOU [<name>]", permission=Permission.WRITE, uploads=True),
+    Verb("RETR", retrieve, Takes.TEXT, "RETR <file>", permission=Permission.READ, moves_data=True),
+    Verb("STOR", store, Takes.TEXT, "STOR <file>", moves_data=True, uploads=True),
+    Verb("APPE", append, Takes.TEXT, "APPE <file>", permission=Permission.APPEND, moves_data=True, uploads=True),
+    Verb(
+        "STOU", store_unique, Takes.MAYBE, "STOU [<name>]", permission=Permission.WRITE, moves_data=True, uploads=True
+    ),
     Verb("ABOR", abort, Takes.NOTHING, "ABOR"),
 )

@@ -1,0 +1,55 @@
+"""Data connections that the server makes: PORT and EPRT."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet.interfaces import IWriteDescriptor
+from zope.interface import implementer
+
+from ftpsvc.addresses import IP, Address
+from ftpsvc.dataconnection import Way
+from ftpsvc.model import NoDataConnection, TransferError
+
+
+@implementer(IWriteDescriptor)
+class Active(Way):
+    """Connects to where the client listens, once there is something to move."""
+
+    def __init__(self, reactor: Any, target: Address, local: IP) -> None:
+        super().__init__(reactor, f"{target.host} port {target.port}")
+        self._target = target
+        self._local = local
+
+    def begin(self) -> None:
+        family = socket.AF_INET if self._target.host.version == 4 else socket.AF_INET6
+        try:
+            self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            # From the address that the client knows: a firewall on its side may let in no other.
+            self._socket.bind((str(self._local), 0))
+            code = self._socket.connect_ex((str(self._target.host), self._target.port))
+        except OSError as error:
+            code = error.errno or errno.EIO
+        if code in (0, errno.EINPROGRESS):
+            self._reactor.addWriter(self)
+        else:
+            self.close(self._failure(code))
+
+    def doWrite(self) -> None:
+        assert self._socket is not None
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.close(self._failure(code))
+            return
+        self._reactor.removeWriter(self)
+        connected, self._socket = self._socket, None
+        self._adopt(connected)
+
+    def _failure(self, code: int) -> TransferError:
+        return NoDataConnection(f"Can't connect to {self._peer}: {os.strerror(code)}.")
+
+    def silence(self, limit: float) -> str:
+        return f"Can't connect to {self._peer}: no answer within {limit:g} seconds."

@@ -1,0 +1,75 @@
+"""Addresses as the commands for data connections bear them: PORT and PASV (RFC 959), EPRT and EPSV (RFC 2428)."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from ftpsvc.model import BadArgument
+
+#: Ports up to here belong to a machine's own services, and no client listens there for data (RFC 2577, section 3).
+LAST_RESERVED_PORT = 1023
+
+IP = IPv4Address | IPv6Address
+
+
+class Address(NamedTuple):
+    """Where somebody listens."""
+
+    host: IP
+    port: int
+
+
+def host_of(text: str) -> IP | None:
+    """The address in a socket's name for one end; None if that is none, as with a Unix socket.
+
+    An IPv4 client of an IPv6 socket is an IPv4 client: it can't be reached at any other address.
+    """
+    try:
+        host = ip_address(text)
+    except ValueError:
+        return None
+    return host.ipv4_mapped or host if isinstance(host, IPv6Address) else host
+
+
+_PORT = re.compile(r"([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3})")
+
+
+def parse_port(argument: str) -> Address:
+    """The address in `h1,h2,h3,h4,p1,p2`. Raises `BadArgument`."""
+    match = _PORT.fullmatch(argument)
+    numbers = [int(number) for number in match.groups()] if match else [256]
+    if max(numbers) > 255:
+        raise BadArgument("PORT takes six numbers from 0 to 255: the address's four, and the port's two.")
+    return Address(IPv4Address(bytes(numbers[:4])), numbers[4] * 256 + numbers[5])
+
+
+_EXTENDED = re.compile(r"([!-~])([0-9]{1,5})\1(.{1,50}?)\1([0-9]{1,5})\1")
+
+#: RFC 2428's numbers for what an address can be.
+FAMILIES: dict[str, type[IP]] = {"1": IPv4Address, "2": IPv6Address}
+
+
+def parse_extended(argument: str) -> Address | None:
+    """The address in `|1|192.0.2.1|6446|`; None for a family that isn't known. Raises `BadArgument`."""
+    match = _EXTENDED.fullmatch(argument)
+    if match is None or int(match[4]) > 65535:
+        raise BadArgument("EPRT takes |family|address|port|, with family 1 or 2.")
+    family = FAMILIES.get(match[2])
+    if family is None:
+        return None
+    try:
+        return Address(family(match[3]), int(match[4]))
+    except ValueError as error:
+        raise BadArgument(f"EPRT has no address of family {match[2]}.") from error
+
+
+def format_passive(address: Address) -> str:
+    """`h1,h2,h3,h4,p1,p2` for an IPv4 address."""
+    return ",".join(str(number) for number in (*address.host.packed, *divmod(address.port, 256)))
+
+
+def number_of(host: IP) -> str:
+    """RFC 2428's number for a host's family."""
+    return "1" if isinstance(host, IPv4Address) else "2"

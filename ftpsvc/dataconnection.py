@@ -1,0 +1,239 @@
+"""One data connection: how it comes about, and its bytes, with back-pressure both ways.
+
+`passive` and `active` are the two ways to have one; `stream` moves files and listings over it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ftpsvc.linethenraw import BUFFER
+from ftpsvc.model import ConnectionFailed, NoDataConnection, TransferError
+
+
+@implementer(IPushProducer)
+class DataConnection(Protocol):
+    """The bytes of one data connection. Nothing is read before somebody asks for it."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._chunks: deque[bytes] = deque()
+        self._waiting = 0
+        self._waiter: Deferred[None] | None = None
+        self._is_clogged = False
+        self._is_watched = False
+        self.transport: Any = None
+        self.has_ended = False
+        self.lost: TransferError | None = None
+        self.moved_at: float = clock.seconds()
+
+    def connectionMade(self) -> None:
+        self.transport.bufferSize = BUFFER
+        self.transport.pauseProducing()
+
+    def moved(self) -> None:
+        """Bytes have moved: the one who waits for the other end begins to count anew."""
+        self.moved_at = self._clock.seconds()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is the other end that has to do something."""
+        return self._waiter is not None
+
+    # -- receiving
+
+    def dataReceived(self, data: bytes) -> None:
+        self.moved()
+        self._chunks.append(data)
+        self._waiting += len(data)
+        if self._waiting >= BUFFER:
+            self.transport.pauseProducing()
+        self._wake()
+
+    async def read(self) -> bytes:
+        """The next bytes; empty at the end of the data, and only there. Raises `ConnectionFailed`."""
+        while not self._chunks:
+            if self.has_ended and self.lost is None:
+                return b""
+            self._demand()
+            self.transport.resumeProducing()
+            await self._wait()
+        chunk = self._chunks.popleft()
+        self._waiting -= len(chunk)
+        return chunk
+
+    # -- sending
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Send this, and wait as long as too much waits to be sent. Raises `ConnectionFailed`."""
+        self._demand()
+        if not self._is_watched:
+            self._is_watched = True
+            self.transport.registerProducer(self, True)
+        self.transport.write(data)
+        while self._is_clogged:
+            await self._wait()
+            self._demand()
+
+    def pauseProducing(self) -> None:
+        self._is_clogged = True
+
+    def resumeProducing(self) -> None:
+        self._is_clogged = False
+        self.moved()
+        self._wake()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` tells whoever waits."""
+
+    async def finish(self) -> None:
+        """End the data in order, behind all that was written. Raises `ConnectionFailed` if not all of it has left."""
+        self._demand()
+        if self._is_watched:
+            self._is_watched = False
+            self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        while not self.has_ended:
+            await self._wait()
+        if self.lost is not None:
+            raise self.lost
+
+    # -- the end
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.has_ended = True
+        if self.lost is None and not reason.check(ConnectionDone):
+            self.lost = ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}")
+        self._wake()
+
+    def fail(self, why: TransferError) -> None:
+        """Reset it, now and whatever still waits to be sent: the other end must not take what it has for the whole."""
+        if self.lost is None:
+            self.lost = why
+        self._chunks.clear()
+        self.transport.abortConnection()
+        self._wake()
+
+    def discard(self) -> None:
+        """Close it unused."""
+        self.transport.loseConnection()
+
+    def _demand(self) -> None:
+        if self.lost is not None or self.has_ended:
+            raise self.lost or ConnectionFailed("The data connection was closed at the other end.")
+
+    def _wait(self) -> Deferred[None]:
+        self._waiter = Deferred(lambda _: setattr(self, "_waiter", None))
+        return self._waiter
+
+    def _wake(self) -> None:
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.callback(None)
+
+
+class Way:
+    """How one data connection comes about. It holds a socket until there is one, and both are given back by `close`.
+
+    A descriptor of the reactor's rather than an endpoint: a passive port lives for one connection, and Twisted's own
+    would log two lines about each and close a turn of the reactor too late.
+    """
+
+    def __init__(self, reactor: Any, peer: str) -> None:
+        """`peer` is for messages."""
+        self._reactor = reactor
+        self._peer = peer
+        self._socket: socket.socket | None = None
+        self._waiter: Deferred[DataConnection] | None = None
+        self._is_closed = False
+        self.connection: DataConnection | None = None
+
+    def begin(self) -> None:
+        """Do what has to be done before the connection can be had. Called when somebody waits for it."""
+
+    def connected(self, limit: float) -> Deferred[DataConnection]:
+        """The connection, within so many seconds. Raises `NoDataConnection`."""
+        waiter: Deferred[DataConnection] = Deferred(lambda _: setattr(self, "_waiter", None))
+        if self.connection is not None:
+            waiter.callback(self.connection)
+            return waiter
+        self._waiter = waiter
+        call = self._reactor.callLater(limit, self.close, NoDataConnection(self.silence(limit)))
+
+        def stop_the_clock(result: Any) -> Any:
+            if call.active():
+                call.cancel()
+            return result
+
+        waiter.addBoth(stop_the_clock)
+        self.begin()
+        return waiter
+
+    def silence(self, limit: float) -> str:
+        """What to say when no connection came within the limit."""
+        raise NotImplementedError
+
+    def close(self, why: TransferError | None = None) -> None:
+        """Give everything back. With a reason the transfer is broken off for it; without, nobody had begun one."""
+        self._is_closed = True
+        self._give_up_socket()
+        if self.connection is not None and why is not None:
+            self.connection.fail(why)
+        elif self.connection is not None:
+            self.connection.discard()
+        elif self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(why or NoDataConnection("The data connection was given up."))
+
+    def _give_up_socket(self) -> None:
+        if self._socket is not None:
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            self._socket.close()
+            self._socket = None
+
+    def _adopt(self, connected: socket.socket) -> None:
+        """Here is the connection. The one place where a data connection begins, and so where its TLS would."""
+        family = connected.family
+        factory = _Once(self._reactor)
+        with connected:
+            connected.setblocking(False)
+            self._reactor.adoptStreamConnection(connected.fileno(), family, factory)  # which makes a copy
+        self.connection = factory.connection
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            self.connection.moved()
+            waiter.callback(self.connection)
+
+    # -- for the reactor
+
+    def fileno(self) -> int:
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return type(self).__name__
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has let go of the socket: an error of ours, or the end of all."""
+        self.close(ConnectionFailed(f"The data connection failed: {reason.getErrorMessage()}"))
+
+
+class _Once(Factory):
+    """Makes the one protocol."""
+
+    noisy = False
+
+    def __init__(self, clock: Any) -> None:
+        self.connection = DataConnection(clock)
+
+    def buildProtocol(self, addr: Any) -> DataConnection:
+        return self.connection

@@ -1,0 +1,102 @@
+"""Data connections that the client makes: PASV and EPSV."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from twisted.internet.interfaces import IReadDescriptor
+from zope.interface import implementer
+
+from ftpsvc.addresses import IP, host_of
+from ftpsvc.dataconnection import Way
+from ftpsvc.model import NoDataConnection
+
+#: How many ports of a range are tried. Enough to find a free one among a few, and few enough that a full range of
+#: sixty thousand doesn't hold up the other sessions.
+MAX_TRIES = 256
+
+#: Connections that may wait to be accepted. One is the client's; a few more, so that strangers can't keep it out.
+BACKLOG = 5
+
+#: How many are accepted before others have their turn.
+MAX_ACCEPTS = 8
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class PassiveOptions:
+    """Where the server listens for data connections, and what it says of it."""
+
+    ports: range = range(0)  #: empty: whatever port the system gives
+    address: IP | None = None  #: what PASV tells; None: the control connection's own
+    local: tuple[Network, ...] = ()  #: clients from here are told the control connection's own address all the same
+
+    def advertised(self, local: IP, peer: IP) -> IP:
+        """The address to tell to a client."""
+        if self.address is None or peer.is_loopback or any(peer in network for network in self.local):
+            return local
+        return self.address
+
+
+@implementer(IReadDescriptor)
+class Passive(Way):
+    """Listens for one connection, from one peer. Others are closed, and the waiting goes on."""
+
+    def __init__(self, reactor: Any, listening: socket.socket, peer: IP) -> None:
+        super().__init__(reactor, str(peer))
+        self._socket = listening
+        self._from = peer
+        self.port: int = listening.getsockname()[1]
+
+    def start(self) -> None:
+        """The client may connect before it says for what."""
+        self._reactor.addReader(self)
+
+    def doRead(self) -> None:
+        for _ in range(MAX_ACCEPTS):
+            if self._socket is None:
+                return
+            try:
+                accepted, name = self._socket.accept()
+            except OSError:  # none is left, or one that has gone already
+                return
+            if host_of(name[0]) == self._from:
+                self._give_up_socket()
+                self._adopt(accepted)
+            else:
+                accepted.close()
+
+    def silence(self, limit: float) -> str:
+        return f"No data connection came from {self._peer} within {limit:g} seconds."
+
+
+def listen(host: IP, ports: range) -> socket.socket:
+    """Listen on a random port of the range. Raises `NoDataConnection`."""
+    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
+    for port in _candidates(ports):
+        listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((str(host), port))
+            listening.listen(BACKLOG)
+            return listening
+        except OSError as error:
+            listening.close()
+            if error.errno != errno.EADDRINUSE:
+                raise NoDataConnection(
+                    f"Can't listen for a data connection: {os.strerror(error.errno or 0)}."
+                ) from error
+    raise NoDataConnection("All ports for data connections are in use. Try again in a moment.")
+
+
+def _candidates(ports: range) -> Iterable[int]:
+    # At random, so that nobody can tell where the next transfer will be waited for (RFC 2577, section 8).
+    return random.SystemRandom().sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]

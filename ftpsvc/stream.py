@@ -1,0 +1,142 @@
+"""MODE S on the server's side: each transfer's data on a connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc import pump
+from ftpsvc.channel import Received, Sent
+from ftpsvc.dataconnection import DataConnection, Way
+from ftpsvc.model import Aborted, TransferError, Whole
+from ftpsvc.newlines import FromWire, ToWire
+from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
+from ftpsvc.threads import Run
+
+
+class Stream:
+    """The channel of one transfer. Its data connection may still have to come, and ends with the transfer."""
+
+    def __init__(self, way: Way, clock: Any, run: Run, limit: float, ascii: bool) -> None:
+        """`limit`: how many seconds the connection may take to come. `ascii`: lines are converted (TYPE A)."""
+        self._way = way
+        self._clock = clock
+        self._run = run
+        self._limit = limit
+        self._ascii = ascii
+        self._reason: TransferError | None = None
+        self._pump: pump.RangePump | None = None
+        self._moved = 0
+
+    @property
+    def moved(self) -> int:
+        return self._moved + (0 if self._pump is None else self._pump.moved)
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the other end has moved nothing; None while it isn't the one that is waited for."""
+        connection = self._way.connection
+        if connection is None or not (connection.is_waiting or self._pump is not None):
+            return None
+        return connection.moved_at
+
+    def fail(self, why: TransferError) -> None:
+        """Break the transfer off, at once."""
+        if self._reason is None:
+            self._reason = why
+            self._way.close(why)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[DataConnection]:
+        """The connection, for one transfer; reset if that goes wrong."""
+        try:
+            if self._reason is not None:
+                raise self._reason
+            yield await self._way.connected(self._limit)
+        except BaseException:
+            self._way.close(self._reason or Aborted("The transfer was broken off."))
+            raise
+
+    # -- sending
+
+    async def send_file(self, file: ReadFile, offset: int) -> Sent:
+        left = file.entry.size - offset
+        async with self._connection() as connection:
+            descriptor = file.fileno() if pump.can_sendfile(connection.transport) else None
+            if descriptor is not None and left >= pump.SENDFILE_FROM and not self._ascii:
+                await self._send_by_kernel(connection, descriptor, offset, left)
+            else:
+                await self._send_chunks(connection, file, left)
+            await connection.finish()
+        return Sent(self.moved, "")
+
+    async def _send_by_kernel(self, connection: DataConnection, descriptor: int, offset: int, left: int) -> None:
+        def may_go_on() -> bool:
+            connection.moved()
+            return True
+
+        self._pump = pump.RangePump(
+            connection.transport, self._run, descriptor, offset, left, may_go_on, known="", framed=False
+        )
+        try:
+            await self._pump.send()
+        except TransferError as error:
+            raise connection.lost or error from error
+        finally:
+            self._moved, self._pump = self._pump.moved, None
+
+    async def _send_chunks(self, connection: DataConnection, file: ReadFile, left: int) -> None:
+        lines = ToWire()
+        while left:
+            chunk = await file.read(min(CHUNK, left))
+            left -= len(chunk)
+            await self._send(connection, lines.convert(chunk) if self._ascii else chunk)
+
+    async def _send(self, connection: DataConnection, data: Buffer) -> None:
+        await connection.write(data)
+        self._moved += len(data)
+
+    async def send_whole(self, whole: Whole) -> Sent:
+        async with self._connection() as connection:
+            if whole.data:
+                await self._send(connection, ToWire().convert(whole.data) if self._ascii else whole.data)
+            await connection.finish()
+        return Sent(self.moved, "")
+
+    async def send_lines(self, blocks: AsyncIterator[bytes]) -> None:
+        async with self._connection() as connection:
+            async for block in blocks:
+                await self._send(connection, block)
+            await connection.finish()
+
+    # -- receiving
+
+    async def receive_file(self, file: WriteFile) -> Received:
+        lines = FromWire()
+        async with self._connection() as connection:
+            while chunk := await connection.read():
+                self._moved += len(chunk)
+                await file.write(lines.convert(chunk) if self._ascii else chunk)
+            if rest := lines.rest():
+                await file.write(rest)
+            await self._look_at_the_control_connection()
+            if self._reason is not None:
+                raise self._reason
+        return Received(None, "")
+
+    async def _look_at_the_control_connection(self) -> None:
+        """Let the reactor deliver what came with the end of the data.
+
+        A client that is killed, or sends ABOR and closes, ends its data in order too. What the control connection has
+        to say to that has often arrived already, and turns such an end into what it is: a cut.
+        """
+        turn: Deferred[None] = Deferred()
+        call = self._clock.callLater(0, turn.callback, None)
+        try:
+            await turn
+        finally:
+            if call.active():
+                call.cancel()
