@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from twisted.internet.interfaces import IWriteDescriptor
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.addresses import IP, Address
@@ -47,6 +48,11 @@ class Active(Way):
         self._reactor.removeWriter(self)
         connected, self._socket = self._socket, None
         self._adopt(connected)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """How the reactor may tell of a refusal."""
+        assert self._socket is not None
+        self.close(self._failure(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNREFUSED))
 
     def _failure(self, code: int) -> TransferError:
         return NoDataConnection(f"Can't connect to {self._peer}: {os.strerror(code)}.")

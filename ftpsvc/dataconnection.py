@@ -224,7 +224,7 @@ class Way:
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has let go of the socket: an error of ours, or the end of all."""
-        self.close(ConnectionFailed(f"The data connection failed: {reason.getErrorMessage()}"))
+        self.close(NoDataConnection(f"The data connection failed: {reason.getErrorMessage()}"))
 
 
 class _Once(Factory):

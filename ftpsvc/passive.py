@@ -74,6 +74,16 @@ class Passive(Way):
             else:
                 accepted.close()
 
+    def _give_up_socket(self) -> None:
+        """Whoever has connected and was not let in yet is sent off in order: to close the port alone is a reset."""
+        while self._socket is not None:
+            try:
+                accepted, _ = self._socket.accept()
+            except OSError:
+                break
+            accepted.close()
+        super()._give_up_socket()
+
     def silence(self, limit: float) -> str:
         return f"No data connection came from {self._peer} within {limit:g} seconds."
 

@@ -28,6 +28,7 @@ from ftpsvc.client import ClientProtocol
 from ftpsvc.frames import digest_of
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import PART_PREFIX
+from ftpsvc.passive import PassiveOptions
 from ftpsvc.remote import Remote
 from ftpsvc.server import Limits, ServerFactory
 
@@ -328,18 +329,28 @@ def python_path() -> Iterator[dict[str, str]]:
     yield {**os.environ, "PYTHONPATH": here}
 
 
-def serve_folder(folder: str) -> None:
-    """Serve a folder on a free port, print the port, and go on until killed."""
+def serve_folder(folder: str, interface: str = "127.0.0.1", ports: str = "0-0", **limits: str) -> None:
+    """Serve a folder on a free port, print the port, and go on until killed.
+
+    `ports`: the range for data connections. `limits`: any of `Limits`.
+    """
     from twisted.internet import reactor
 
     from ftpsvc.threads import pool_of
 
     run = pool_of(reactor)
-    factory = ServerFactory(AnonymousOnly(LocalDisk(folder, run)), reactor, run)
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    low, high = map(int, ports.split("-"))
+    factory = ServerFactory(
+        AnonymousOnly(LocalDisk(folder, run)),
+        reactor,
+        run,
+        Limits(**{name: float(limit) for name, limit in limits.items()}),
+        PassiveOptions(range(low, high + 1) if low else range(0)),
+    )
+    port = reactor.listenTCP(0, factory, interface=interface)  # type: ignore[attr-defined]
     print(port.getHost().port, flush=True)
     reactor.run()  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
-    serve_folder(sys.argv[1])
+    serve_folder(sys.argv[1], **dict(option.split("=") for option in sys.argv[2:]))

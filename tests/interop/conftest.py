@@ -1,0 +1,84 @@
+"""A real server process for real clients."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from streams import Server
+
+#: Names that a client or a server may stumble over.
+NAMES = ("with space", "äöü-é", "quote'and\"quote", "-dash", "a;b&c", "100%", "#hash", "[brackets]")
+
+#: The largest file that is moved: many times what any buffer holds.
+LARGE = 100_000_000
+
+#: How long, in seconds, a client may take.
+DEADLINE = 60
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def server(served: Path) -> Iterator[Server]:
+    server = Server(served)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Path:
+    folder = tmp_path / "near"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def program(near: Path) -> Callable[[str], Run]:
+    """A way to run a program in the near folder. A missing one is a skip; where CI runs, it has to be there."""
+
+    def find(name: str) -> Run:
+        if shutil.which(name) is None:
+            if os.environ.get("CI") == "true":
+                pytest.fail(f"{name} is not installed")
+            pytest.skip(f"{name} is not installed")
+
+        def run(*arguments: str) -> str:
+            done = subprocess.run(
+                [name, *arguments],
+                cwd=near,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                env={**os.environ, "HOME": str(near), "LC_ALL": "C.UTF-8"},
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        return run
+
+    return find
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two files have the same content, without holding them."""
+    return subprocess.run(["cmp", "-s", one, other]).returncode == 0
+
+
+def make_large(path: Path, size: int = LARGE) -> Path:
+    piece = os.urandom(1_000_000)
+    with open(path, "wb") as file:
+        for number in range(size // len(piece)):
+            file.write(number.to_bytes(4, "big") + piece[4:])
+    return path
