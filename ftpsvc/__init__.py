@@ -14,6 +14,9 @@ The map, in reading order:
 `linethenraw` the base of both protocols
 `lookahead`   seeing an ABOR before its turn
 `inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
+`stream`      the way that does: `datasetup` prepares it, `passive` and `active` are how it comes about,
+              `dataconnection` its bytes, `newlines` those of text
+`checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `server`      the server's protocol
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
 `accounts`    who may log in

@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer, ISSLTransport
+from twisted.internet.interfaces import IPullProducer, ISSLTransport, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -54,6 +54,53 @@ def can_sendfile(transport: object) -> bool:
     the TLS stream.
     """
     return isinstance(transport, FileDescriptor) and not ISSLTransport.providedBy(transport)
+
+
+#: The same where nothing but the file is sent. The kernel's buffer then never runs full, which is faster than to fill
+#: it and wait until it is nearly empty; with less at a time the calls cost more than the bytes.
+_DIRECT_TURN = 256 * 1024
+
+
+@implementer(IWriteDescriptor)
+class _Direct:
+    """A second descriptor of a socket, which stays with the reactor while there is something to send.
+
+    The transport's own would be taken out and put in again each time that the kernel takes a piece, and that is what
+    the processor would then be busy with.
+    """
+
+    def __init__(self, pump: RangePump, connected: socket.socket, reactor: Any) -> None:
+        self._pump = pump
+        self._socket = connected.dup()
+        self._reactor = reactor
+        self._is_writing = False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        return "RangePump"
+
+    def write(self) -> None:
+        if not self._is_writing:
+            self._is_writing = True
+            self._reactor.addWriter(self)
+
+    def rest(self) -> None:
+        if self._is_writing:
+            self._is_writing = False
+            self._reactor.removeWriter(self)
+
+    def close(self) -> None:
+        self.rest()
+        self._socket.close()
+
+    def doWrite(self) -> None:
+        self._pump.resumeProducing()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._is_writing = False
+        self._pump.stopProducing()
 
 
 @implementer(IPullProducer)
@@ -97,6 +144,7 @@ class RangePump:
         self._has_started = False
         self._done: Deferred[str] | None = None
         self._offset = offset
+        self._direct = None if framed else _Direct(self, self._socket, transport.reactor)
 
     @property
     def moved(self) -> int:
@@ -113,6 +161,8 @@ class RangePump:
         try:
             return await self._done
         finally:
+            if self._direct is not None:
+                self._direct.close()
             if self._job is not None:
                 await done_with(self._job)  # it reads from a descriptor that its owner closes next
 
@@ -162,33 +212,42 @@ class RangePump:
             # Not the end yet: the frame under way is sent first.
             self._fault = error if isinstance(error, TransferError) else LocalFault(f"The file can't be read: {error}.")
         if self._done is not None:
-            self._transport.startWriting()
+            self._go_on()
 
     def resumeProducing(self) -> None:
         """The transport has sent all that it held. Called by `registerProducer` too, when it has not."""
         if not self._has_started:
             self._has_started = True
             self._keep_digesting()
-            self._transport.startWriting()
+            self._go_on()
             return
-        turn = self._at + _TURN
+        turn = self._at + (_TURN if self._framed else _DIRECT_TURN)
         try:
-            while self._done is not None and self._at < turn and self._step():
+            while self._done is not None and self._at < turn and self._step(turn):
                 pass
         except BlockingIOError:
             pass
         except OSError as error:
             self._finish(ConnectionFailed(f"The connection was lost: {os.strerror(error.errno or 0)}"))
         if self._done is not None and not self._waits_for_digest():
-            self._transport.startWriting()
+            self._go_on()
+        elif self._direct is not None:
+            self._direct.rest()
 
-    def _step(self) -> bool:
+    def _go_on(self) -> None:
+        """Be called again when the socket takes more."""
+        if self._direct is None:
+            self._transport.startWriting()
+        else:
+            self._direct.write()
+
+    def _step(self, turn: int) -> bool:
         """Send what the kernel takes of a header or a frame. False: the digest has to come first, or all is over."""
         if self._header:
             # MSG_MORE: the header travels in one packet with what sendfile puts behind it.
             self._header = self._header[self._socket.send(self._header, socket.MSG_MORE) :]
         elif self._at < self._frame_end:
-            sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, self._frame_end - self._at)
+            sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, min(self._frame_end, turn) - self._at)
             if not sent:
                 self._fill_up()
                 return False

@@ -30,6 +30,7 @@ class Stream:
         self._reason: TransferError | None = None
         self._pump: pump.RangePump | None = None
         self._moved = 0
+        self._seen = 0
 
     @property
     def moved(self) -> int:
@@ -41,6 +42,10 @@ class Stream:
         connection = self._way.connection
         if connection is None or not (connection.is_waiting or self._pump is not None):
             return None
+        if self.moved != self._seen:
+            # The kernel sends by the megabyte, and a slow reader may take minutes for one: not a stall.
+            self._seen = self.moved
+            connection.moved()
         return connection.moved_at
 
     def fail(self, why: TransferError) -> None:

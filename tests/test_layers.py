@@ -13,9 +13,13 @@ MODULES = {".".join(path.relative_to(HOUSE).with_suffix("").parts): path for pat
 ALL = {module.split(".")[0] for module in MODULES}
 
 #: What would stay as it is on any other event loop.
-NO_TWISTED = set("model wire frames listing session verbs storage records channel lookahead copying".split())
+NO_TWISTED = set(
+    "addresses newlines model wire frames listing session verbs storage records channel lookahead copying".split()
+)
 #: What only the server's own modules may import: neither the client nor what both share needs it.
-SERVER = set("server session verbs inline lookahead accounts service".split())
+SERVER = set(
+    "server session verbs inline stream datasetup dataconnection passive active lookahead accounts service".split()
+)
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())
 

@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from twisted.python.usage import UsageError
 
 import ftpsvc
 from ftpsvc.model import PART_PREFIX
+from ftpsvc.passive import PassiveOptions
 from ftpsvc.service import Options, makeService
 
 #: A start takes half a second; whatever takes this long, in seconds, has failed.
@@ -310,3 +312,33 @@ def test_a_daemon(tmp_path: Path) -> None:
     assert started.stdout.strip() in log
     assert "STOR /new complete, 3 bytes" in log
     assert "Traceback" not in log
+
+
+class TestDataConnections:
+    def test_nothing_given(self) -> None:
+        assert parsed()["passive"] == PassiveOptions()
+
+    def test_all_given(self) -> None:
+        options = parsed("--passive-ports=50000-50001", "--passive-address=203.0.113.5", "--passive-local=192.0.2.0/24")
+        assert options["passive"] == PassiveOptions(
+            range(50_000, 50_002), ip_address("203.0.113.5"), (ip_network("192.0.2.0/24"),)
+        )
+
+    def test_private_is_a_word_for_many_networks(self) -> None:
+        assert any(ip_address("10.1.2.3") in network for network in parsed("--passive-local=private")["passive"].local)
+
+    @pytest.mark.parametrize(
+        "argument",
+        (
+            "--passive-ports=5",
+            "--passive-ports=9-8",
+            "--passive-ports=0-9",
+            "--passive-ports=1-65536",
+            "--passive-address=here",
+            "--passive-address=::1",
+            "--passive-local=1.2.3.4/8",
+        ),
+    )
+    def test_a_wrong_one_is_one_line(self, argument: str) -> None:
+        with pytest.raises(SystemExit, match=r"\Aftpsvc: [^\n]+ See: twistd ftpsvc --help\Z"):
+            parsed(argument)
