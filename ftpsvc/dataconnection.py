@@ -164,6 +164,7 @@ class Way:
         """The connection, within so many seconds. Raises `NoDataConnection`."""
         waiter: Deferred[DataConnection] = Deferred(lambda _: setattr(self, "_waiter", None))
         if self.connection is not None:
+            self.connection.moved()  # that it came long before the command is no stall
             waiter.callback(self.connection)
             return waiter
         self._waiter = waiter
