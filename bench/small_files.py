@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from stage import ftpsvc, head, row, rsyncd, scratch, timed
+from stage import ftpsvc, head, on_the_reactor, row, rsyncd, scratch, timed
 
 RUNS = 7
 FILES = 10_000
@@ -69,7 +69,6 @@ def _check(source: Path, copy: Path) -> None:
 def client(port: int, direction: str, local: str) -> None:
     """One session; prints how long it took."""
     from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
 
     from ftpsvc.copying import copy_known
     from ftpsvc.localdisk import LocalDisk
@@ -94,10 +93,7 @@ def client(port: int, direction: str, local: str) -> None:
         print(time.perf_counter() - start)
         await remote.quit()
 
-    work = Deferred.fromCoroutine(session())
-    work.addErrback(lambda failure: failure.printTraceback(sys.stderr))
-    work.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    on_the_reactor(session())
 
 
 if __name__ == "__main__":

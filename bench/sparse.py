@@ -6,12 +6,11 @@ Needs a file system that knows holes and such sizes; the current folder's is use
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from stage import ftpsvc
+from stage import ftpsvc, on_the_reactor
 
 SIZE = 200_000_000_000
 OFFSET = 199_000_000_000
@@ -31,7 +30,6 @@ def main() -> None:
 
 def _session(port: int) -> None:
     from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
 
     from ftpsvc.remote import Remote
 
@@ -53,10 +51,7 @@ def _session(port: int) -> None:
         print(f"listed, sized, and {count} bytes from {OFFSET} on in {seconds:.2f} s, digest checked")
         await remote.quit()
 
-    work = Deferred.fromCoroutine(session())
-    work.addErrback(lambda failure: failure.printTraceback(sys.stderr))
-    work.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    on_the_reactor(session())
 
 
 if __name__ == "__main__":

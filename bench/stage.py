@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 GIB = 1 << 30
 
@@ -106,6 +107,17 @@ def _installed(program: str) -> str:
     if found is None:
         raise SystemExit(f"{program} is not installed, and this benchmark measures against it")
     return found
+
+
+def on_the_reactor(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end."""
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+
+    done = Deferred.fromCoroutine(work)
+    done.addErrback(lambda failure: failure.printTraceback(sys.stderr))
+    done.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
+    reactor.run()  # type: ignore[attr-defined]
 
 
 def resident(pid: int) -> int:
