@@ -17,6 +17,8 @@ The map, in reading order:
 `stream`      the way that does: `datasetup` prepares it, `passive` and `active` are how it comes about,
               `dataconnection` its bytes, `newlines` those of text
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
+`tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
+`limits`      how long a session may keep the server waiting
 `server`      the server's protocol
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
 `accounts`    who may log in

@@ -9,18 +9,21 @@ import socket
 from collections import deque
 from typing import Any
 
+from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
 from ftpsvc.linethenraw import BUFFER
-from ftpsvc.model import ConnectionFailed, NoDataConnection, TransferError
+from ftpsvc.model import ConnectionFailed, HandshakeFailed, NoDataConnection, TransferError
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHandshakeListener)
 class DataConnection(Protocol):
     """The bytes of one data connection. Nothing is read before somebody asks for it."""
 
@@ -31,6 +34,9 @@ class DataConnection(Protocol):
         self._waiter: Deferred[None] | None = None
         self._is_clogged = False
         self._is_watched = False
+        self._is_secure = False
+        self._has_greeted = False
+        self._farewell: IDelayedCall | None = None
         self.transport: Any = None
         self.has_ended = False
         self.lost: TransferError | None = None
@@ -53,6 +59,8 @@ class DataConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.moved()
+        if self._farewell is not None:
+            return
         self._chunks.append(data)
         self._waiting += len(data)
         if self._waiting >= BUFFER:
@@ -79,7 +87,7 @@ class DataConnection(Protocol):
         if not self._is_watched:
             self._is_watched = True
             self.transport.registerProducer(self, True)
-        self.transport.write(data)
+        self.transport.write(bytes(data) if self._is_secure else data)
         while self._is_clogged:
             await self._wait()
             self._demand()
@@ -101,18 +109,79 @@ class DataConnection(Protocol):
         if self._is_watched:
             self._is_watched = False
             self.transport.unregisterProducer()
+        if self._is_secure:
+            await self._say_farewell()
+            return
         self.transport.loseConnection()
         while not self.has_ended:
             await self._wait()
         if self.lost is not None:
             raise self.lost
 
+    # -- TLS
+
+    async def secure(self, tls: Any) -> None:
+        """Speak TLS from here on, as its server, whoever has connected to whom. Raises `HandshakeFailed`."""
+        self._demand()
+        self._is_secure = True
+        silence = HandshakeFailed(
+            f"There was no TLS handshake on the data connection within {HANDSHAKE_LIMIT:g} seconds."
+        )
+        call = self._clock.callLater(HANDSHAKE_LIMIT, self.fail, silence)
+        try:
+            self.transport.startTLS(tls)
+            self.transport.resumeProducing()
+            while not self._has_greeted:
+                await self._wait()
+                self._demand()
+        finally:
+            if call.active():
+                call.cancel()
+
+    def handshakeCompleted(self) -> None:
+        """TLS stands. It is Twisted that calls this."""
+        self._has_greeted = True
+        self.transport.pauseProducing()
+        self._wake()
+
+    async def _say_farewell(self) -> None:
+        """Send the end of TLS behind all the data, and wait until the system has taken both.
+
+        The client's own end is not waited for: some close without one, and by then it says nothing about the data.
+        """
+        # Of the socket, beneath TLS. With a buffer of nothing it pauses for the last byte, and resumes behind it.
+        FileDescriptor.registerProducer(self.transport, self, True)
+        self.transport.bufferSize = 0
+        self.transport.loseConnection()
+        while self._is_clogged:
+            await self._wait()
+            self._demand()
+        FileDescriptor.unregisterProducer(self.transport)
+        if not self.has_ended:
+            # Read on, or the system would answer what still comes with a reset, and take back data under way.
+            self._farewell = self._clock.callLater(FAREWELL_LIMIT, FileDescriptor.loseConnection, self.transport)
+            self.transport.resumeProducing()
+
+    def _lost_for(self, reason: Failure) -> TransferError | None:
+        """What the end of the connection means; None if it is the end of the data."""
+        if not self._is_secure:
+            lost = not reason.check(ConnectionDone)
+            return ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}") if lost else None
+        if not self._has_greeted:
+            return HandshakeFailed("The TLS handshake on the data connection failed.")
+        # Not the reason: behind the end of TLS, the client may close its socket as rudely as it likes.
+        if self.transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+            return None
+        return ConnectionFailed("The data connection ended without the end of TLS: what came may be cut.")
+
     # -- the end
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.has_ended = True
-        if self.lost is None and not reason.check(ConnectionDone):
-            self.lost = ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}")
+        if self._farewell is not None and self._farewell.active():
+            self._farewell.cancel()
+        if self.lost is None:
+            self.lost = self._lost_for(reason)
         self._wake()
 
     def fail(self, why: TransferError) -> None:

@@ -11,12 +11,14 @@ import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.frames import Incoming
+from ftpsvc.limits import HANDSHAKE_LIMIT
 from ftpsvc.model import ConnectionFailed
 
 #: Reading stops while this many bytes wait to be taken (docs/protocol.md, "Pipelining").
@@ -30,6 +32,7 @@ MAX_GATHERED = 64 * 1024
 BUFFER = 1024 * 1024
 
 
+@implementer(IHandshakeListener)
 class LineThenRaw(Protocol):
     """A connection with an `Incoming` on one side and back-pressure on both."""
 
@@ -46,6 +49,8 @@ class LineThenRaw(Protocol):
         self._is_clogged = False
         self._arrival: Deferred[None] | None = None
         self._drain: Deferred[None] | None = None
+        self._handshake: IDelayedCall | None = None
+        self.is_secure = False
 
     # -- incoming
 
@@ -147,9 +152,26 @@ class LineThenRaw(Protocol):
             # Without it a reply waits up to 40 ms for the acknowledgement of the one before.
             self.transport.setTcpNoDelay(True)
             # Clients send ABOR as urgent data. Without this its last byte would not arrive, and the line never end.
-            self.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        self.transport.bufferSize = BUFFER
+            beneath(self.transport).getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+        beneath(self.transport).bufferSize = BUFFER
+        if ISSLTransport.providedBy(self.transport):
+            self._expect_handshake()
         self.watch_outgoing()
+
+    def start_tls(self, tls: Any) -> None:
+        """Speak TLS from here on, as its server, behind all that was written. Nothing may wait in `incoming`."""
+        self.flush()
+        self.transport.startTLS(tls)
+        self._expect_handshake()
+
+    def _expect_handshake(self) -> None:
+        self.is_secure = True
+        self._handshake = self._clock.callLater(HANDSHAKE_LIMIT, self.transport.abortConnection)
+
+    def handshakeCompleted(self) -> None:
+        """TLS stands. It is Twisted that calls this."""
+        if self._handshake is not None and self._handshake.active():
+            self._handshake.cancel()
 
     def watch_outgoing(self) -> None:
         """Be told when the transport has too much, and when it has sent it all."""
@@ -159,6 +181,7 @@ class LineThenRaw(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._gathered and self._flushing.active():
             self._flushing.cancel()
+        self.handshakeCompleted()  # or it never will be
         self._gathered = []
         self.lost = ConnectionFailed(f"The connection was lost: {reason.getErrorMessage()}")
 
@@ -175,6 +198,13 @@ class LineThenRaw(Protocol):
             self._arrival = None
         if waiter is self._drain:
             self._drain = None
+
+
+def beneath(transport: Any) -> Any:
+    """The socket's own transport, where another protocol, as TLS by an endpoint, has put itself in between."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 @implementer(IPushProducer)

@@ -74,6 +74,26 @@ class NoDataConnection(TransferError):
     """The data connection could not be had."""
 
 
+class HandshakeFailed(NoDataConnection):
+    """There was to be TLS on the data connection, and there was none. Not a byte of data has moved."""
+
+
+class Unprotected(TransferError):
+    """The data would travel in clear, and may not."""
+
+
+class NotProtected(TransferError):
+    """The command needs a protected connection, and this one isn't."""
+
+
+class RefusedByPolicy(TransferError):
+    """The command asks for less protection than the server is ready to give."""
+
+
+class UnsupportedProtection(TransferError):
+    """A level of protection that the RFCs name and TLS does not have."""
+
+
 class Aborted(TransferError):
     """The transfer ended before its data did: a lost connection, ABOR, FAIL."""
 

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IAddress, IDelayedCall, ISSLTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,15 +26,17 @@ from ftpsvc.datasetup import DataSetup
 from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
+from ftpsvc.limits import Limits
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer, TransferLog
-from ftpsvc.session import Accounts, Closed, Outcome, Ready, Session, admit
+from ftpsvc.session import Accounts, Closed, Outcome, Ready, Required, Security, Session, admit
 from ftpsvc.stream import Stream
 from ftpsvc.threads import Run, done_with, few_at_once
+from ftpsvc.tls import ServerTLS
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
 
@@ -58,16 +60,6 @@ TURN = 64
 #: First words of protocols that a browser can be made to speak to us. A session that begins so ends at once: no line of
 #: such a request may ever be taken for a command.
 FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a session may keep the server waiting, in seconds."""
-
-    login: float = 60  #: from the connection to the login
-    idle: float = 300  #: without a command, or in a transfer without a byte moving
-    closing: float = 5  #: for the client to take the last reply
-    connecting: float = 30  #: for a data connection to come about, from the command that needs it
 
 
 class ServerProtocol(LineThenRaw):
@@ -94,6 +86,7 @@ class ServerProtocol(LineThenRaw):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.data.attach(self.transport)
+        self._session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
         self._log.debug("{peer}: connected", peer=self._session.peer)
         self.reply(Reply(220, "ftpsvc is ready."))
         self._watchdog = self._clock.callLater(min(self._limits.login, self._limits.idle), self._check_time)
@@ -190,9 +183,10 @@ class ServerProtocol(LineThenRaw):
         self._watchdog = self._clock.callLater(self._limits.closing, self.transport.abortConnection)
         self.incoming.clear()
         self.flush()
-        if hasattr(self.transport, "loseWriteConnection") and not ISSLTransport.providedBy(self.transport):
+        if hasattr(self.transport, "loseWriteConnection") and not self.is_secure:
             self.transport.loseWriteConnection()
         else:
+            self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
             self.transport.loseConnection()
         self.resume_reading()
 
@@ -253,6 +247,8 @@ class ServerProtocol(LineThenRaw):
             # The next upload may begin while those before it are committed; anything else waits for them.
             await self._settled(MAX_COMMITS if is_upload else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
+            if session.security.is_on and not self.is_secure:
+                self.start_tls(self._server.tls)
         except BadCommand as error:
             await self._settled()
             self.reply(reply_for(error))
@@ -331,15 +327,19 @@ class ServerProtocol(LineThenRaw):
     def channel(self) -> Channel:
         if self._session.is_inline:
             return self._inline()
-        server = self._server
-        channel = Stream(self.data.take(), self._clock, server.run, self._limits.connecting, self._session.is_text)
-        self._channel = channel
-        return channel
+        server, limit, session = self._server, self._limits.connecting, self._session
+        tls = server.tls if session.parameters.is_protected else None
+        self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, tls)
+        return self._channel
 
     def _inline(self) -> Inline:
         if not isinstance(self._channel, Inline):
             self._channel = Inline(self, self, self._server.run, self._server.digests)
         return self._channel
+
+    @property
+    def has_more(self) -> bool:
+        return len(self.incoming) > 0
 
     @property
     def abort_requested(self) -> bool:
@@ -376,6 +376,8 @@ class ServerFactory(Factory):
         run: Run,
         limits: Limits | None = None,
         passive: PassiveOptions = PassiveOptions(),  # noqa: B008 (frozen)
+        tls: ServerTLS | None = None,
+        required: Required = Required.NONE,
     ) -> None:
         """`reactor` is the clock, and makes data connections; `run` is where work that waits for a disk is done."""
         self.accounts = accounts
@@ -384,6 +386,8 @@ class ServerFactory(Factory):
         self.aside = few_at_once(run, MAX_ASIDE)
         self.limits = limits or Limits()
         self.passive = passive
+        self.tls = tls
+        self.required = required
         self.digests = KnownDigests(time.time)
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)

@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
@@ -34,7 +33,9 @@ from ftpsvc.localdisk import LocalDisk
 from ftpsvc.parallel import relax_collector
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.records import printable
+from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured, with_type
 from ftpsvc.server import ServerFactory
+from ftpsvc.session import Required
 from ftpsvc.threads import Run, pool_of
 from ftpsvc.wire import DEFAULT_PORT
 
@@ -48,6 +49,10 @@ class Options(usage.Options):
         ("root", None, ".", "The folder to serve."),
         ("passive-ports", None, "", "Where to listen for data connections, as 50000-50100. [default: any port]"),
         ("passive-address", None, "auto", "What PASV tells: an address, or auto, the one that the client came to."),
+        ("certificate", None, "", "A certificate for TLS, in PEM. [default: one is made at the first start, and kept]"),
+        ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
+        ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
+        ("require-tls", None, "none", "none; login: for that; data: for that, too, where it has its own connection."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
     )
 
@@ -57,10 +62,10 @@ class Options(usage.Options):
         self["passive-local"] = ()
 
     def opt_port(self, port: str) -> None:
-        """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1. May be given more than
-        once. [default: 5000]"""
+        """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1; with tls: before it,
+        for TLS from the first byte. May be given more than once. [default: 5000]"""
         # Twisted's endpoints are always named with their type; a number alone is ours.
-        self["ports"].append(f"tcp:{port}" if port.isascii() and port.isdigit() else port)
+        self["ports"].append(with_type(port))
 
     def opt_passive_local(self, network: str) -> None:
         """Clients from this network (as 192.168.0.0/16; private: all that are) are told the address that they came to,
@@ -87,6 +92,12 @@ class Options(usage.Options):
         self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
         if self["sync"] not in ("on", "off"):
             raise usage.UsageError("--sync is on or off")
+        if self["require-tls"] not in [required.value for required in Required]:
+            raise usage.UsageError("--require-tls is none, login or data")
+        if self["key"] and not self["certificate"]:
+            raise usage.UsageError("--key goes with --certificate")
+        for name in ("certificate", "key", "state"):
+            self[name] = self[name] and os.path.abspath(self[name])
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )
@@ -118,23 +129,23 @@ def _address(text: str) -> ipaddress.IPv4Address | None:
         raise usage.UsageError("--passive-address is auto or an IPv4 address; EPSV, for IPv6, tells none") from error
 
 
-def refuse(why: str) -> NoReturn:
-    """Don't start: one line on stderr, and exit status 1."""
-    raise SystemExit(f"ftpsvc: {printable(why)}")
-
-
 def makeService(options: Options) -> FileService:
     """Open the folder and listen. Who connects before the service has started waits in the socket's queue."""
     from twisted.internet import reactor  # not before: twistd installs the one that it was asked for
 
     run = pool_of(reactor)
     storage = _open(options["root"], run, options["sync"] == "on")
-    factory = ServerFactory(AnonymousOnly(storage), reactor, run, passive=options["passive"])
+    tls = secured(options["certificate"], options["key"], options["state"])
+    required = Required(options["require-tls"])
+    factory = ServerFactory(
+        AnonymousOnly(storage), reactor, run, passive=options["passive"], tls=tls, required=required
+    )
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost()) for port in ports]
+    announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
-    return FileService(storage, factory, ports, announcements)
+    return FileService(storage, factory, ports, announcements, OnHangup(reactor, tls.reload))
 
 
 def _open(root: str, run: Run, sync: bool) -> LocalDisk:
@@ -161,7 +172,7 @@ _REASONS: dict[type, str] = {
 
 def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPort:
     outcome: list[IListeningPort | Failure] = []
-    maybeDeferred(lambda: serverFromString(reactor, endpoint).listen(factory)).addBoth(outcome.append)
+    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls).listen(factory)).addBoth(outcome.append)
     if not outcome:
         refuse(f"can't listen on {endpoint}: it takes its time, and whether it works has to be known at the start.")
     if not isinstance(outcome[0], Failure):
@@ -206,6 +217,7 @@ class FileService(Service):
         factory: ServerFactory,
         ports: Sequence[IListeningPort],
         announcements: Sequence[str],
+        hangup: OnHangup,
     ) -> None:
         self._storage = storage
         self._factory = factory
@@ -213,6 +225,7 @@ class FileService(Service):
         self._announcements = announcements
         self._sweeping = LoopingCall(self._sweep)
         self._sweep_under_way: Deferred[int] | None = None
+        self._hangup = hangup
 
     def startService(self) -> None:
         super().startService()
@@ -220,6 +233,7 @@ class FileService(Service):
         relax_collector()
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
+        self._hangup.listen()
         for line in self._announcements:
             self._log.info("{line}", line=line)
 
@@ -240,6 +254,7 @@ class FileService(Service):
         super().stopService()
         if self._sweeping.running:
             self._sweeping.stop()
+        self._hangup.forget()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

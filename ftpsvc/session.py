@@ -100,6 +100,25 @@ class Parameters:
     facts: tuple[str, ...] = listing.FACTS  #: what MLSD and MLST tell
     algorithm: str = "SHA-256"  #: what HASH computes
     only_extended: bool = False  # EPSV ALL was given (RFC 2428, section 4)
+    has_buffer_size: bool = False  #: PBSZ was given (RFC 2228, section 3)
+    is_protected: bool = False  #: PROT P was given: data connections speak TLS
+
+
+class Required(enum.Enum):
+    """For what the server demands TLS."""
+
+    NONE = "none"
+    LOGIN = "login"
+    DATA = "data"  #: for the login too: without TLS there can be no PROT P
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Whether the server has a certificate, what it demands, and whether the control connection speaks TLS by now."""
+
+    is_offered: bool = False
+    required: Required = Required.NONE
+    is_on: bool = False
 
 
 # -- the session ---------------------------------------------------------------------------------------------
@@ -136,6 +155,10 @@ class Control(Protocol):
     def data(self) -> Data:
         """Where data connections are prepared."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more has arrived behind the command that is carried out."""
+
     def reply(self, reply: Reply) -> None:
         """Send a reply in its turn."""
 
@@ -151,7 +174,7 @@ class Control(Protocol):
 
 @dataclass(slots=True)
 class Session:
-    """One client, from its connection to its end. Verbs read and replace the two values; nothing else changes."""
+    """One client, from its connection to its end. Verbs read and replace the last three values, and nothing else."""
 
     control: Control
     accounts: Accounts
@@ -160,6 +183,7 @@ class Session:
     clock: Callable[[], float]
     state: State = field(default_factory=Greeted)
     parameters: Parameters = field(default_factory=Parameters)
+    security: Security = field(default_factory=Security)
 
     @property
     def ready(self) -> Ready:
@@ -260,7 +284,7 @@ class Verb:
 
 
 #: Commands of the RFCs that this server knows of and does not carry out: 502, where others get 500.
-KNOWN_ELSEWHERE = frozenset("ADAT CCC CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
+KNOWN_ELSEWHERE = frozenset("ADAT CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
 
 
 def admit(session: Session, command: Command) -> Verb:
@@ -276,6 +300,7 @@ def admit(session: Session, command: Command) -> Verb:
         if command.verb in KNOWN_ELSEWHERE:
             raise model.NotImplementedHere("This server does not carry out that command. HELP lists those it does.")
         raise model.BadCommand("There is no such command. HELP lists those there are.")
+    _demand_protection(session, verb)
     if verb.takes is Takes.TEXT and not command.argument:
         raise model.BadArgument(f"It takes an argument: {verb.usage}")
     if verb.takes is Takes.NOTHING and command.argument:
@@ -283,3 +308,20 @@ def admit(session: Session, command: Command) -> Verb:
     if verb.permission is not None and isinstance(state, Ready) and verb.permission not in state.account.permissions:
         raise model.Denied(f"This account may not {_WORDS[verb.permission]}.")
     return verb
+
+
+#: What bears a name or a secret.
+LOGIN_VERBS = frozenset({"USER", "PASS", "ACCT"})
+
+
+def _demand_protection(session: Session, verb: Verb) -> None:
+    """Hold the session to the TLS that is required. Raises `NotLoggedIn` and `Unprotected`."""
+    security = session.security
+    if security.required is Required.NONE:
+        return
+    if verb.name in LOGIN_VERBS and not security.is_on:
+        raise model.NotLoggedIn("A login needs TLS here: send AUTH TLS first.")
+    # In MODE I the data has the protection of the control connection, which was demanded for the login.
+    is_protected = session.parameters.is_protected or session.is_inline
+    if security.required is Required.DATA and verb.moves_data and not is_protected:
+        raise model.Unprotected("Data has to be protected here: send PBSZ 0 and PROT P first.")

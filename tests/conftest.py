@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ settings.load_profile("suite")
 def pytest_sessionstart() -> None:
     # A suite that a script runs in the background (`pytest &`) has SIGINT ignored, and so would the servers it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+#: A server that is started without --state keeps its certificate here, and not with whoever runs the tests.
+STATE = tempfile.TemporaryDirectory(prefix="ftpsvc-state-")
+os.environ["XDG_STATE_HOME"] = STATE.name
+
+
+def pytest_unconfigure() -> None:
+    STATE.cleanup()
 
 
 def pytest_collection_finish() -> None:

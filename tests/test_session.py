@@ -29,7 +29,9 @@ from ftpsvc.wire import Command
 NOBODY: Any = None
 
 #: What may be asked before the login (RFC 959 and 2228, and what clients ask for first).
-BEFORE_LOGIN = "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT".split()
+BEFORE_LOGIN = (
+    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT AUTH PBSZ PROT CCC".split()
+)
 
 
 def session(state: State, verbs: dict[str, Verb] = VERBS) -> Session:

@@ -18,6 +18,7 @@ from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Facts
 from ftpsvc.parts import apply_facts, open_part
+from ftpsvc.securing import OnHangup
 from ftpsvc.server import ServerFactory
 from ftpsvc.service import KEEP_PARTS, SWEEP_EVERY, FileService
 
@@ -184,7 +185,8 @@ def test_facts_are_set_through_a_descriptor_that_may_do_nothing_else(tmp_path: P
 def serving(folder: Path, run: Any = support.at_once) -> tuple[FileService, Clock]:
     disk = LocalDisk(str(folder), run)
     clock = support.make_clock()
-    return FileService(disk, ServerFactory(AnonymousOnly(disk), clock, run), [], []), clock
+    hangup = OnHangup(clock, lambda: None)
+    return FileService(disk, ServerFactory(AnonymousOnly(disk), clock, run), [], [], hangup), clock
 
 
 def test_the_service_sweeps_at_its_start_and_every_day(tmp_path: Path) -> None:

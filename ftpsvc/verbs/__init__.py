@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ftpsvc.session import Verb
-from ftpsvc.verbs import access, browse, change, data, digest, parameters, transfer
+from ftpsvc.verbs import access, browse, change, data, digest, parameters, secure, transfer
 
-_MODULES = (access, parameters, browse, change, digest, data, transfer)
+_MODULES = (access, secure, parameters, browse, change, digest, data, transfer)
 
 VERBS: dict[str, Verb] = {verb.name: verb for module in _MODULES for verb in module.VERBS}

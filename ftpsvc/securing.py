@@ -1,0 +1,91 @@
+"""TLS at the start: where the certificate comes from, endpoints with TLS in front, and SIGHUP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from ftpsvc import certificates
+from ftpsvc.certificates import BadCertificate
+from ftpsvc.records import printable
+from ftpsvc.tls import ServerTLS
+
+_IMPLICIT = "tls:"
+
+
+def refuse(why: str) -> NoReturn:
+    """Don't start: one line on stderr, and exit status 1."""
+    raise SystemExit(f"ftpsvc: {printable(why)}")
+
+
+def secured(certificate: str, key: str, state: str) -> ServerTLS:
+    """TLS with the certificate in these files, or with the one that is kept in the state folder."""
+    if certificate:
+        files = Path(certificate), Path(key or certificate)
+        advice = "Give a certificate and its key in PEM: --certificate FILE --key FILE"
+    else:
+        folder = Path(state) if state else _state_folder()
+        advice = "Choose a folder that may be written: --state DIR"
+        try:
+            files = certificates.ensure(folder)
+        except OSError as error:
+            refuse(f"can't keep a certificate in {folder}: {error.strerror}. {advice}")
+    try:
+        return ServerTLS(*files)
+    except BadCertificate as error:
+        refuse(f"can't use the certificate: {error}. {advice}")
+
+
+def _state_folder() -> Path:
+    """What systemd has made for the service, or the user's own (the XDG base directory specification)."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    home = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path(os.path.expanduser("~"), ".local", "state")) / "ftpsvc"
+
+
+def with_type(port: str) -> str:
+    """An endpoint for a port. Twisted's are always named with their type; a number alone is ours."""
+    if port.startswith(_IMPLICIT):
+        return _IMPLICIT + with_type(port.removeprefix(_IMPLICIT))
+    return f"tcp:{port}" if port[:1].isdigit() and port.isascii() else port
+
+
+def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None) -> IStreamServerEndpoint:
+    """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint."""
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text.removeprefix(_IMPLICIT))
+    if tls is not None and text.startswith(_IMPLICIT):
+        endpoint = wrapServerTLS(tls, endpoint, reactor)
+    return endpoint
+
+
+class OnHangup:
+    """Has something done when SIGHUP comes, which says: read your files again. What was there before is put back."""
+
+    def __init__(self, reactor: Any, action: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._action = action
+        self._before: Any = None
+        self._is_listening = False
+
+    def listen(self) -> None:
+        if threading.current_thread() is threading.main_thread():  # only there Python lets one
+            self._before = signal.signal(signal.SIGHUP, self._hung_up)
+            self._is_listening = True
+
+    def forget(self) -> None:
+        if self._is_listening:
+            signal.signal(signal.SIGHUP, self._before)
+            self._is_listening = False
+
+    def _hung_up(self, *_: object) -> None:
+        # In a turn of the reactor's own: a signal may come in the middle of anything.
+        self._reactor.callFromThread(self._action)

@@ -1,0 +1,100 @@
+"""TLS on the server's side: which versions and options, with which certificate, and when that is read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.ssl import CertificateOptions, TLSVersion
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from ftpsvc import certificates
+from ftpsvc.certificates import BadCertificate, Pair
+
+#: The protocol's name in ALPN.
+ALPN = b"ftp"
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """Makes the TLS side of each connection, control and data alike, so that a client may resume its session on both.
+
+    Connections that are there keep what they began with; a new certificate is for those that come.
+    """
+
+    _log = Logger()
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises `BadCertificate`."""
+        self._files = (certificate, key)
+        self._seen = self._look()
+        pair = certificates.read(certificate, key)
+        self._context = _context_for(pair)
+        self.fingerprint = pair.fingerprint
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        self.refresh()
+        return SSL.Connection(self._context, None)
+
+    def refresh(self) -> None:
+        """Read the certificate again if its files have changed."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen = seen
+            self.reload()
+
+    def reload(self) -> None:
+        """Read the certificate again. One that can't be used is logged, and the old one stays."""
+        try:
+            pair = certificates.read(*self._files)
+            self._context = _context_for(pair)
+        except BadCertificate as error:
+            self._log.error("The certificate was not replaced: {error}", error=error)
+            return
+        self.fingerprint = pair.fingerprint
+        self._log.info(
+            "The certificate was read again; SHA-256 fingerprint {fingerprint}", fingerprint=pair.fingerprint
+        )
+
+    def _look(self) -> tuple[object, ...]:
+        """What changes when somebody puts other files in their place."""
+        found: list[object] = []
+        for path in self._files:
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+
+def _context_for(pair: Pair) -> SSL.Context:
+    # Twisted's annotations still ask for pyOpenSSL's own classes, and pyOpenSSL warns of them.
+    key: Any = pair.key
+    chain: Any = pair.chain
+    options = CertificateOptions(
+        privateKey=key,
+        certificate=chain[0],
+        extraCertChain=chain[1:],
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+        enableSessions=True,
+    )
+    try:
+        context: SSL.Context = options.getContext()
+    except SSL.Error as error:
+        raise BadCertificate("TLS does not take this certificate and key; is the key too short?") from error
+    # Each renegotiation costs the server more than the client, who may ask for as many as it likes (CVE-2011-1473).
+    context.set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
+    context.set_alpn_select_callback(_choose)
+    return context
+
+
+def _choose(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """A client that wants to speak something else was led here by somebody else (the ALPACA attack)."""
+    if ALPN not in offered:
+        raise SSL.Error([("", "", "no application protocol in common")])
+    return ALPN

@@ -1,0 +1,99 @@
+"""The certificate: made, kept, read again, and refused with a reason."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import LoggedErrors
+from cryptography import x509
+
+from ftpsvc import certificates
+from ftpsvc.certificates import BadCertificate
+from ftpsvc.tls import ServerTLS
+
+
+def test_one_that_is_made_is_for_this_machine_and_its_key_for_its_owner_only(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path / "a" / "b")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    made = x509.load_pem_x509_certificate(certificate.read_bytes())
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert {str(one) for one in names.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "::1"}
+    assert made.public_key().curve.name == "secp256r1"  # type: ignore[union-attr]
+    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["certificate.pem", "key.pem"]
+
+
+def test_it_is_made_once(tmp_path: Path) -> None:
+    first = ServerTLS(*certificates.ensure(tmp_path)).fingerprint
+    assert ServerTLS(*certificates.ensure(tmp_path)).fingerprint == first
+
+
+def test_its_fingerprint_is_what_others_compute(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path)
+    der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    import hashlib
+
+    assert certificates.read(certificate, key).fingerprint.replace(":", "").lower() == hashlib.sha256(der).hexdigest()
+
+
+def test_a_pair_shows_nothing_of_its_key(tmp_path: Path) -> None:
+    pair = certificates.read(*certificates.ensure(tmp_path))
+    assert repr(pair) == f"Pair({pair.fingerprint})"
+
+
+def test_both_may_be_in_one_file(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path)
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + certificate.read_bytes())
+    assert certificates.read(both, both).fingerprint == certificates.read(certificate, key).fingerprint
+
+
+def test_what_can_not_be_used_is_refused_with_the_reason(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path / "one")
+    _, other = certificates.ensure(tmp_path / "two")
+    with pytest.raises(BadCertificate, match="does not belong"):
+        certificates.read(certificate, other)
+    with pytest.raises(BadCertificate, match="No such file"):
+        certificates.read(tmp_path / "missing", key)
+    with pytest.raises(BadCertificate, match="PEM"):
+        certificates.read(key, certificate)
+
+
+def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path)
+    locked = tmp_path / "locked"
+    command = ["openssl", "pkey", "-aes128", "-passout", "pass:x", "-in", str(key), "-out", str(locked)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    with pytest.raises(BadCertificate, match="encrypted"):
+        certificates.read(certificate, locked)
+
+
+def test_files_that_change_are_read_again(tmp_path: Path) -> None:
+    certificate, key = certificates.ensure(tmp_path / "old")
+    tls = ServerTLS(certificate, key)
+    before = tls.fingerprint
+    for new, old in zip(certificates.ensure(tmp_path / "new"), (certificate, key), strict=True):
+        new.rename(old)
+    tls.serverConnectionForTLS(None)
+    assert tls.fingerprint != before
+    assert tls.fingerprint == certificates.read(certificate, key).fingerprint
+
+
+def test_broken_files_change_nothing(tmp_path: Path, logged_errors: LoggedErrors) -> None:
+    certificate, key = certificates.ensure(tmp_path)
+    tls = ServerTLS(certificate, key)
+    before = tls.fingerprint
+    certificate.write_text("rubbish")
+    for _ in range(3):
+        tls.serverConnectionForTLS(None)
+    assert tls.fingerprint == before
+    assert len(logged_errors.events) == 1
+    logged_errors.take()
