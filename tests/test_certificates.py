@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 import subprocess
@@ -36,8 +37,6 @@ def test_it_is_made_once(tmp_path: Path) -> None:
 def test_its_fingerprint_is_what_others_compute(tmp_path: Path) -> None:
     certificate, key = certificates.ensure(tmp_path)
     der = ssl.PEM_cert_to_DER_cert(certificate.read_text())
-    import hashlib
-
     assert certificates.read(certificate, key).fingerprint.replace(":", "").lower() == hashlib.sha256(der).hexdigest()
 
 

@@ -1,0 +1,136 @@
+"""A server with TLS in a process of its own, and a client of blocking sockets that speaks it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import support
+
+#: How long, in seconds, anything may take before the test fails. Only failures take this long.
+DEADLINE = 20.0
+
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "ftpsvc")
+
+
+def trusting() -> ssl.SSLContext:
+    """Takes any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Server:
+    """A twistd process over a folder."""
+
+    def __init__(self, folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        with support.python_path() as environment:
+            self.process = subprocess.Popen(
+                [*TWISTD, "--root", str(folder), "--port", endpoint, *options],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=folder.parent,
+                env={**environment, "PYTHONUNBUFFERED": "1"},
+            )
+        self.log = ""
+        self.port = int(self.wait_for(r"Serving .* on 127\.0\.0\.1:(\d+)"))
+        self.fingerprint = self.wait_for(r"fingerprint is ([0-9A-F:]+)")
+
+    def wait_for(self, pattern: str) -> str:
+        assert self.process.stdout is not None
+        while (found := re.search(pattern, self.log)) is None:
+            line = self.process.stdout.readline()
+            assert line, f"it ended: {self.log}"
+            self.log += line
+        return found[1]
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> Iterator[Server]:
+    server = Server(folder, *options, endpoint=endpoint)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+class Talk:
+    """A control connection of blocking sockets."""
+
+    def __init__(self, server: Server, implicit: bool = False) -> None:
+        self.port = server.port
+        self.socket: Any = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+        if implicit:
+            self.socket = trusting().wrap_socket(self.socket)
+        self.file = self.socket.makefile("rb")
+        assert self.code() == 220
+
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        self.socket.close()
+
+    def code(self) -> int:
+        while (line := self.file.readline())[3:4] == b"-" or line[:1] == b" ":
+            pass
+        return int(line[:3] or b"0")
+
+    def send(self, *lines: str) -> None:
+        self.socket.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+    def codes(self, *lines: str) -> list[int]:
+        answers = []
+        for line in lines:
+            self.send(line)
+            answers.append(self.code())
+        return answers
+
+    def secure(self, context: ssl.SSLContext | None = None) -> Talk:
+        assert self.codes("AUTH TLS") == [234]
+        self.file.close()
+        self.socket = (context or trusting()).wrap_socket(self.socket)
+        self.file = self.socket.makefile("rb")
+        return self
+
+    def log_in(self) -> Talk:
+        assert self.codes("USER ftp", "PASS x", "TYPE I", "PBSZ 0", "PROT P") == [331, 230, 200, 200, 200]
+        return self
+
+    def data(self) -> socket.socket:
+        self.send("EPSV")
+        found = re.search(rb"\|\|\|([0-9]+)\|", self.file.readline())
+        assert found
+        return socket.create_connection(("127.0.0.1", int(found[1])), DEADLINE)
+
+
+def upload(talk: Talk, command: str, content: bytes, in_order: bool) -> int:
+    """Store, and end TLS in order or only the connection; the final code."""
+    data = talk.data()
+    assert talk.codes(command) == [150]
+    protected = trusting().wrap_socket(data)
+    protected.sendall(content)
+    if in_order:
+        protected.unwrap().close()
+    else:
+        os.close(protected.detach())
+    return talk.code()

@@ -1,0 +1,227 @@
+"""TLS on real sockets: what is protected, what is refused, and what the end of TLS says."""
+
+from __future__ import annotations
+
+import contextlib
+import ftplib
+import hashlib
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import support
+from secured import DEADLINE, TWISTD, Server, Talk, serving, trusting, upload
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "root")
+    yield server
+    server.close()
+
+
+def test_ftplib_up_down_and_list_with_active_and_passive_data(server: Server) -> None:
+    content = os.urandom(3_000_000)
+    for passive in (True, False):
+        with ftplib.FTP_TLS(context=trusting(), timeout=DEADLINE) as client:
+            client.connect("127.0.0.1", server.port)
+            client.set_pasv(passive)
+            client.login()
+            client.prot_p()
+            for name, data in (("file", content), ("empty", b"")):
+                (server.folder / "local").write_bytes(data)
+                with open(server.folder / "local", "rb") as file:
+                    assert client.storbinary(f"STOR {name}", file).startswith("226")
+                assert (server.folder / name).read_bytes() == data
+                got = bytearray()
+                assert client.retrbinary(f"RETR {name}", got.extend).startswith("226")
+                assert got == data
+            assert set(client.nlst()) == {"file", "empty", "local"}
+
+
+def test_the_certificate_is_the_one_that_was_announced(server: Server) -> None:
+    with Talk(server).secure() as talk:
+        digest = hashlib.sha256(talk.socket.getpeercert(binary_form=True)).hexdigest()
+        assert digest.upper() == server.fingerprint.replace(":", "")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_the_versions_that_are_spoken(server: Server, version: ssl.TLSVersion) -> None:
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    context.set_alpn_protocols(["ftp"])
+    with Talk(server).secure(context) as talk:
+        assert talk.socket.selected_alpn_protocol() == "ftp"
+        assert talk.socket.compression() is None
+        assert talk.codes("NOOP") == [200]
+
+
+def test_a_client_that_wants_another_protocol_is_refused(server: Server) -> None:
+    context = trusting()
+    context.set_alpn_protocols(["http/1.1"])
+    with Talk(server) as talk, pytest.raises(ssl.SSLError):
+        talk.secure(context)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_older_versions_are_refused(server: Server) -> None:
+    context = trusting()
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with Talk(server) as talk, pytest.raises(ssl.SSLError):
+        talk.secure(context)
+
+
+def test_the_commands_of_protection_in_and_out_of_their_order(server: Server) -> None:
+    with Talk(server) as talk:
+        assert talk.codes("PBSZ 0", "PROT P", "CCC", "AUTH", "AUTH KERBEROS") == [503, 503, 533, 501, 504]
+        assert talk.codes("USER ftp", "PASS x", "MODE I") == [331, 230, 200]
+        talk.secure()
+        assert talk.codes("PWD", "AUTH TLS", "PROT P", "PBSZ x", "PBSZ 0") == [530, 503, 503, 501, 200]
+        assert talk.codes("PROT S", "PROT E", "PROT X", "PROT", "PROT C", "PROT P", "CCC") == [
+            536, 536, 504, 501, 200, 200, 534,
+        ]  # fmt: skip
+        assert talk.codes("USER ftp", "PASS x", "EPSV", "QUIT") == [331, 230, 229, 221]
+        assert talk.socket.recv(1) == b""  # the end of TLS, in order
+
+
+@pytest.mark.parametrize("name", ["tls", "TLS-C", "SSL"])
+def test_other_names_of_tls(server: Server, name: str) -> None:
+    with Talk(server) as talk:
+        assert talk.codes(f"AUTH {name}") == [234]
+
+
+def test_what_was_sent_in_clear_behind_auth_is_never_carried_out(server: Server) -> None:
+    with Talk(server) as talk:
+        talk.send("AUTH TLS", "USER ftp", "PASS x", "MODE I", "STOR injected", "DONE")
+        assert talk.code() == 421
+        assert talk.file.read() == b""
+    assert os.listdir(server.folder) == []
+
+
+def test_clear_text_in_place_of_a_handshake_gets_no_clear_answer(server: Server) -> None:
+    with Talk(server) as talk:
+        assert talk.codes("AUTH TLS") == [234]
+        talk.send("USER ftp", "NOOP")
+        with contextlib.suppress(ConnectionResetError):
+            assert not re.search(rb"[0-9]{3} ", talk.file.read())
+
+
+def test_clear_text_on_a_data_connection_is_522_and_nothing_is_stored_or_sent(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"old")
+    with Talk(server).secure().log_in() as talk:
+        for command in ("STOR file", "RETR file"):
+            with talk.data() as data:
+                assert talk.codes(command) == [150]
+                data.sendall(b"this is no handshake at all" * 10)
+                with contextlib.suppress(ConnectionResetError):
+                    assert b"old" not in data.recv(1000)
+                assert talk.code() == 522
+    assert (server.folder / "file").read_bytes() == b"old"
+    assert support.parts_in(server.folder) == []
+
+
+def test_an_upload_without_the_end_of_tls_is_426_and_the_old_file_is_kept(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"old")
+    with Talk(server).secure().log_in() as talk:
+        for _ in range(3):
+            assert upload(talk, "STOR file", b"new" * 1000, in_order=False) == 426
+            assert (server.folder / "file").read_bytes() == b"old"
+            for part in support.parts_in(server.folder):
+                part.unlink()
+        assert upload(talk, "STOR file", b"new" * 1000, in_order=True) == 226
+    assert (server.folder / "file").read_bytes() == b"new" * 1000
+
+
+def test_a_download_ends_with_the_end_of_tls_and_needs_no_answer_to_it(server: Server) -> None:
+    content = os.urandom(5_000_000)
+    (server.folder / "file").write_bytes(content)
+    with Talk(server).secure().log_in() as talk:
+        for _ in range(3):
+            data = talk.data()
+            assert talk.codes("RETR file") == [150]
+            protected = trusting().wrap_socket(data, suppress_ragged_eofs=False)
+            # With ragged ends not suppressed, an empty read is a close_notify and nothing else.
+            assert b"".join(iter(lambda: protected.recv(1 << 16), b"")) == content  # noqa: B023
+            protected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            protected.close()
+            assert talk.code() == 226
+
+
+def test_a_download_that_is_reset_in_the_middle_is_426(server: Server) -> None:
+    (server.folder / "file").write_bytes(os.urandom(50_000_000))
+    with Talk(server).secure().log_in() as talk:
+        data = talk.data()
+        assert talk.codes("RETR file") == [150]
+        protected = trusting().wrap_socket(data)
+        protected.recv(1000)
+        protected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        protected.close()
+        assert talk.code() == 426
+
+
+def test_mode_i_has_the_protection_of_the_control_connection(tmp_path: Path) -> None:
+    with serving(tmp_path / "root", "--require-tls", "data") as server, Talk(server).secure() as talk:
+        content = os.urandom(3_000_000)
+        assert talk.codes("USER ftp", "PASS x", "MODE I") == [331, 230, 200]
+        talk.socket.sendall(b"STOR file\r\n" + support.frames(content) + b"RETR file\r\n")
+        assert [talk.code(), talk.code(), talk.code()] == [150, 226, 150]
+        got = bytearray()
+        while (line := talk.file.readline()).startswith(b"DATA "):
+            got += talk.file.read(int(line[5:]))
+        assert line.startswith(b"DONE ")
+        assert (talk.code(), got) == (226, content)
+
+
+def test_tls_can_be_required_for_the_login(tmp_path: Path) -> None:
+    with serving(tmp_path / "root", "--require-tls", "login") as server, Talk(server) as talk:
+        talk.send("USER ftp")
+        answer = talk.file.readline()
+        assert answer.startswith(b"530 ")
+        assert b"AUTH TLS" in answer
+        assert talk.codes("PASS x", "FEAT") == [530, 211]
+        talk.secure()
+        assert talk.codes("USER ftp", "PASS x") == [331, 230]
+
+
+def test_tls_can_be_required_for_data(tmp_path: Path) -> None:
+    with serving(tmp_path / "root", "--require-tls", "data") as server, Talk(server).secure() as talk:
+        assert talk.codes("USER ftp", "PASS x", "EPSV", "NLST", "STOR x", "PWD") == [331, 230, 229, 521, 521, 257]
+        assert talk.codes("PBSZ 0", "PROT P") == [200, 200]
+        assert upload(talk, "STOR x", b"x", in_order=True) == 226
+
+
+def test_tls_from_the_first_byte(tmp_path: Path) -> None:
+    content = os.urandom(2_000_000)
+    with (
+        serving(tmp_path / "root", endpoint="tls:0:interface=127.0.0.1") as server,
+        Talk(server, implicit=True).log_in() as talk,
+    ):
+        assert talk.codes("AUTH TLS") == [503]
+        assert upload(talk, "STOR file", content, in_order=True) == 226
+        assert (server.folder / "file").read_bytes() == content
+        assert talk.codes("QUIT") == [221]
+        assert talk.socket.recv(1) == b""
+
+
+def test_sighup_reads_the_certificate_again_and_drops_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path / "root") as server, Talk(server).secure().log_in() as talk:
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("(read again)")
+        assert talk.codes("NOOP") == [200]
+
+
+def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_path: Path) -> None:
+    with support.python_path() as environment:
+        command = [*TWISTD, "--root", str(tmp_path), "--certificate", str(tmp_path / "missing")]
+        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("ftpsvc: can't use the certificate: ")
+    assert ended.stderr.count("\n") == 1
