@@ -19,7 +19,7 @@ The map, in reading order:
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      how long a session may keep the server waiting
-`server`      the server's protocol
+`server`      the server's protocol; `outbox`, replies in order
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
 `accounts`    who may log in
 `service`     the twistd plugin's options and service

@@ -7,9 +7,7 @@ client sent meanwhile waits in `incoming`.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -30,6 +28,7 @@ from ftpsvc.limits import Limits
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
+from ftpsvc.outbox import Outbox
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer, TransferLog
@@ -38,7 +37,7 @@ from ftpsvc.stream import Stream
 from ftpsvc.threads import Run, done_with, few_at_once
 from ftpsvc.tls import ServerTLS
 from ftpsvc.verbs import VERBS
-from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
+from ftpsvc.wire import Command, Reply, parse_command, reply_for
 
 T = TypeVar("T")
 
@@ -76,9 +75,7 @@ class ServerProtocol(LineThenRaw):
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
-        self._outbox: deque[_Place] = deque()
-        self._commits = 0
-        self._settling: Deferred[None] | None = None
+        self._outbox = Outbox(self.write)
         self._watchdog: IDelayedCall | None = None
 
     # -- the connection
@@ -123,13 +120,13 @@ class ServerProtocol(LineThenRaw):
     async def stop(self) -> None:
         """The server ends: tell a client that waits, cut off a transfer. Back when nothing of the session goes on."""
         if not isinstance(self._session.state, Closed):
-            if self._arrival is not None and self._channel is None and not self._commits:
+            if self._arrival is not None and self._channel is None and not self._outbox.pending:
                 self._end(Reply(421, "The server is stopping. Connect again later."))
             else:
                 self.transport.abortConnection()  # a reply would be taken for a part of the transfer
         if self._serving is not None:
             await done_with(self._serving)
-        await self._settled()
+        await self._outbox.settled()
 
     def _check_time(self) -> None:
         """Close a session that keeps us waiting; else look again when it could be due."""
@@ -141,7 +138,7 @@ class ServerProtocol(LineThenRaw):
         left = self._heard + limit - self._clock.seconds()
         if isinstance(self._channel, Stream):
             left = self._check_data(self._channel, limit)
-        elif left <= 0 and self._channel is None and (self._commits or not self.is_waiting):
+        elif left <= 0 and self._channel is None and (self._outbox.pending or not self.is_waiting):
             left = limit  # what takes so long is our own work
         if left > 0:
             self._watchdog = self._clock.callLater(left, self._check_time)
@@ -200,11 +197,11 @@ class ServerProtocol(LineThenRaw):
         """Carry out one line after the other, until the session or the connection ends."""
         try:
             await self._carry_out_all()
-            await self._settled()
+            await self._outbox.settled()
             self._close()
         except ProtocolViolation as violation:
             self._log.info("{peer}: {why}", peer=self._session.peer, why=violation)
-            await self._settled()
+            await self._outbox.settled()
             self._end(reply_for(violation))
 
     async def _carry_out_all(self) -> None:
@@ -245,12 +242,12 @@ class ServerProtocol(LineThenRaw):
             command = parse_command(line)
             is_upload, moves_data = command.verb in UPLOADS, command.verb in MOVING
             # The next upload may begin while those before it are committed; anything else waits for them.
-            await self._settled(MAX_COMMITS if is_upload else 0)
+            await self._outbox.settled(MAX_COMMITS if is_upload else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
             if session.security.is_on and not self.is_secure:
                 self.start_tls(self._server.tls)
         except BadCommand as error:
-            await self._settled()
+            await self._outbox.settled()
             self.reply(reply_for(error))
         if is_upload and session.is_inline:
             await self._inline().drain()
@@ -281,46 +278,18 @@ class ServerProtocol(LineThenRaw):
             self._log.failure("{peer}: {command} failed by a fault of ours", peer=self._session.peer, command=command)
             return Reply(451, "An error in the server stopped this command; its operator's log has the details.")
 
-    # -- replies, in order
+    # -- replies
 
     def reply(self, reply: Reply) -> None:
-        data = format_reply(reply)
-        if self._outbox:
-            self._outbox.append(_Place(data))
-        else:
-            self.write(data)
+        self._outbox.post(reply)
 
     def _answer(self, outcome: Outcome) -> None:
         """Send a reply, or keep a place for it until it is known."""
         if isinstance(outcome, Reply):
             self.reply(outcome)
-            return
-        place = _Place(None)
-        self._outbox.append(place)
-        self._commits += 1
-        Deferred.fromCoroutine(self._fill(place, outcome)).addErrback(self._crashed)
-
-    async def _fill(self, place: _Place, outcome: Awaitable[Reply]) -> None:
-        try:
-            place.reply = format_reply(await self._guarded(_COMMIT, outcome))
-        finally:
-            self._commits -= 1
-            self._post()
-
-    def _post(self) -> None:
-        """Send the replies that are due, and wake up who waits for them."""
-        while self._outbox and (reply := self._outbox[0].reply) is not None:
-            self._outbox.popleft()
-            self.write(reply)
-        if self._settling is not None:
-            waiter, self._settling = self._settling, None
-            waiter.callback(None)
-
-    async def _settled(self, most: int = 0) -> None:
-        """Wait until at most this many uploads are still being committed."""
-        while self._commits > most:
-            self._settling = Deferred(lambda _: setattr(self, "_settling", None))
-            await self._settling
+        else:
+            reply = self._guarded(_COMMIT, outcome)
+            Deferred.fromCoroutine(self._outbox.post_later(reply)).addErrback(self._crashed)
 
     # -- what verbs and the channel ask for
 
@@ -350,13 +319,6 @@ class ServerProtocol(LineThenRaw):
 
     def aside(self, function: Callable[..., T], /, *args: Any) -> Deferred[T]:
         return self._server.aside(function, *args)
-
-
-@dataclass(slots=True)
-class _Place:
-    """A reply in its turn; None until it is known."""
-
-    reply: bytes | None
 
 
 #: What an error in a commit is logged as: the command itself was over when the commit began.

@@ -1,0 +1,63 @@
+"""Replies in the order of their commands, though some are known later than those behind them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc.wire import Reply, format_reply
+
+
+@dataclass(slots=True)
+class _Place:
+    """A reply in its turn; None until it is known."""
+
+    reply: bytes | None
+
+
+class Outbox:
+    """What a session has to say. While the answer to an upload is awaited, what comes behind it waits here."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._places: deque[_Place] = deque()
+        self._waiters: list[Deferred[None]] = []
+        self.pending = 0  #: replies that are not known yet
+
+    def post(self, reply: Reply) -> None:
+        """Send a reply in its turn."""
+        data = format_reply(reply)
+        if self._places:
+            self._places.append(_Place(data))
+        else:
+            self._write(data)
+
+    async def post_later(self, reply: Awaitable[Reply]) -> None:
+        """Keep a place for a reply until it is known. Begins at once, and is over when it is."""
+        place = _Place(None)
+        self._places.append(place)
+        self.pending += 1
+        try:
+            place.reply = format_reply(await reply)
+        finally:
+            self.pending -= 1
+            self._send()
+
+    def _send(self) -> None:
+        """Send what is due, and wake up who waits for that."""
+        while self._places and (reply := self._places[0].reply) is not None:
+            self._places.popleft()
+            self._write(reply)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+
+    async def settled(self, most: int = 0) -> None:
+        """Wait until at most so many replies are not known yet."""
+        while self.pending > most:
+            waiter: Deferred[None] = Deferred(self._waiters.remove)
+            self._waiters.append(waiter)
+            await waiter

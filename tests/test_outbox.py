@@ -1,0 +1,60 @@
+"""Replies in the order of their commands, though some are known later."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc.outbox import Outbox
+from ftpsvc.wire import Reply
+
+
+class Session:
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.outbox = Outbox(self.sent.append)
+
+    def later(self) -> Deferred[Reply]:
+        reply: Deferred[Reply] = Deferred()
+        Deferred.fromCoroutine(self.outbox.post_later(reply))
+        return reply
+
+    def waiting(self, most: int = 0) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.outbox.settled(most))
+
+
+def test_a_reply_with_nothing_before_it_is_sent_at_once() -> None:
+    session = Session()
+    session.outbox.post(Reply(200, "x"))
+    assert session.sent == [b"200 x\r\n"]
+
+
+def test_replies_keep_their_order_whichever_is_known_first() -> None:
+    session = Session()
+    first, second = session.later(), session.later()
+    session.outbox.post(Reply(150, "third"))
+    second.callback(Reply(226, "second"))
+    assert session.sent == []
+    first.callback(Reply(226, "first"))
+    assert session.sent == [b"226 first\r\n", b"226 second\r\n", b"150 third\r\n"]
+
+
+def test_everybody_who_waits_for_replies_hears_of_them() -> None:
+    session = Session()
+    first, second = session.later(), session.later()
+    all_known, also_all_known, one_left = session.waiting(), session.waiting(), session.waiting(most=1)
+    first.callback(Reply(226, "x"))
+    assert one_left.called
+    assert not all_known.called
+    second.callback(Reply(226, "x"))
+    assert all_known.called
+    assert also_all_known.called
+
+
+def test_who_gives_up_waiting_is_forgotten() -> None:
+    session = Session()
+    reply = session.later()
+    gone, stays = session.waiting(), session.waiting()
+    gone.addErrback(lambda _: None)
+    gone.cancel()
+    reply.callback(Reply(226, "x"))
+    assert stays.called
