@@ -23,25 +23,42 @@ DEADLINE = 60
 Run = Callable[..., str]
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Path:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    return folder
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
 
 
-@pytest.fixture
-def server(served: Path) -> Iterator[Server]:
-    server = Server(served)
+@pytest.fixture(scope="session")
+def server(root: Path) -> Iterator[Server]:
+    """One for all tests, because a process takes longer to start than most clients take to finish."""
+    server = Server(root)
     yield server
     server.kill()
 
 
 @pytest.fixture
-def near(tmp_path: Path) -> Path:
+def served(root: Path) -> Iterator[Path]:
+    """The folder that is served: empty before each test, and behind it, because the files are large."""
+    empty(root)
+    yield root
+    empty(root)
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Iterator[Path]:
+    """The client's folder."""
     folder = tmp_path / "near"
     folder.mkdir()
-    return folder
+    yield folder
+    empty(folder)
+
+
+def empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @pytest.fixture
@@ -54,16 +71,17 @@ def program(near: Path) -> Callable[[str], Run]:
                 pytest.fail(f"{name} is not installed")
             pytest.skip(f"{name} is not installed")
 
-        def run(*arguments: str) -> str:
+        def run(*arguments: str, input: str = "") -> str:
             done = subprocess.run(
                 [name, *arguments],
                 cwd=near,
+                input=input,
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE,
                 env={**os.environ, "HOME": str(near), "LC_ALL": "C.UTF-8"},
             )
-            assert done.returncode == 0, done.stderr
+            assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout
 
         return run

@@ -70,3 +70,39 @@ def test_a_listing_and_a_text(curl: Run, url: str, served: Path) -> None:
     assert curl(url).endswith(" text\n")
     assert curl("-B", url + "text") == "one\ntwo\n"
     assert "Content-Length: 8" in curl("-I", url + "text")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_making_renaming_and_deleting(curl: Run, url: str, served: Path, name: str) -> None:
+    (served / "old").mkdir()
+    for file in ("file", "away"):
+        (served / file).write_text(file)
+    quotes = [f"MKD {name}", "RMD old", "RNFR file", f"RNTO {name}/file", "DELE away", f"SITE CHMOD 600 {name}/file"]
+    curl(*(part for line in quotes for part in ("-Q", line)), "-o", "listing", url)
+    assert [path.name for path in served.iterdir()] == [name]
+    assert (served / name / "file").read_text() == "file"
+    assert (served / name / "file").stat().st_mode & 0o777 == 0o600
+
+
+@WAYS
+def test_folders_on_the_way_are_made(curl: Run, url: str, served: Path, near: Path, way: tuple[str, ...]) -> None:
+    (near / "file").write_text("file")
+    curl(*way, "--ftp-create-dirs", "-T", "file", url + "new/with%20space/deep/")
+    assert (served / "new/with space/deep/file").read_text() == "file"
+    for method in ("multicwd", "nocwd", "singlecwd"):
+        assert curl(*way, "--ftp-method", method, url + "new/with%20space/deep/file") == "file"
+
+
+def test_adding(curl: Run, url: str, served: Path, near: Path) -> None:
+    (served / "file").write_text("one ")
+    (near / "file").write_text("two")
+    curl("-a", "-T", "file", url)
+    assert (served / "file").read_text() == "one two"
+
+
+def test_many_files_over_one_connection(curl: Run, url: str, served: Path, near: Path) -> None:
+    # Few, because curl 7.88 often waits for a second between an answer to EPSV and its connection, with any server.
+    for number in range(4):
+        (served / f"file{number}").write_text(str(number))
+    curl("--remote-name-all", url + "file[0-3]")
+    assert [(near / f"file{number}").read_text() for number in range(4)] == [str(number) for number in range(4)]

@@ -69,3 +69,47 @@ def test_abor_in_the_middle_of_a_download(ftp: ftplib.FTP, served: Path) -> None
         assert ftp.abort().startswith("426")
     assert ftp.voidresp().startswith("226")
     assert ftp.pwd() == "/"
+
+
+def test_making_renaming_and_deleting(ftp: ftplib.FTP, served: Path) -> None:
+    for name in NAMES:
+        assert ftp.mkd(name) == f"/{name}"
+        ftp.cwd(name)
+        assert ftp.pwd() == f"/{name}"
+        ftp.storbinary(f"STOR {name}", io.BytesIO(b"x"))
+        ftp.rename(name, "other")
+        ftp.delete("other")
+        ftp.cwd("..")
+        ftp.rmd(name)
+    assert list(served.iterdir()) == []
+
+
+def test_listings(ftp: ftplib.FTP, served: Path) -> None:
+    (served / "folder").mkdir()
+    for name in (".hidden", "one.txt", "two.txt", "three"):
+        (served / "folder" / name).write_text(name)
+    lines: list[str] = []
+    ftp.dir("-la folder", lines.append)
+    names = [".hidden", "one.txt", "three", "two.txt"]
+    assert sorted(line.split(" ")[-1] for line in lines) == names
+    assert sorted(ftp.nlst("folder/*.txt")) == ["folder/one.txt", "folder/two.txt"]
+    found = {name: facts for name, facts in ftp.mlsd("folder", ["type", "size"])}
+    assert sorted(found) == names
+    assert found["three"] == {"type": "file", "size": "5"}
+
+
+def test_an_empty_folder_and_a_missing_one(ftp: ftplib.FTP) -> None:
+    assert ftp.nlst() == []
+    assert list(ftp.mlsd()) == []
+    with pytest.raises(ftplib.error_perm, match="550"):
+        ftp.nlst("missing")
+
+
+def test_abor_in_the_middle_of_an_upload(ftp: ftplib.FTP, served: Path) -> None:
+    (served / "file").write_bytes(b"old")
+    ftp.voidcmd("TYPE I")
+    with ftp.transfercmd("STOR file") as data:
+        data.sendall(b"new" * 1000)
+        assert ftp.abort().startswith("426")
+    assert ftp.voidresp().startswith("226")
+    assert (served / "file").read_bytes() == b"old"
