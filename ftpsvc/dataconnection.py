@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import deque
 from typing import Any
@@ -224,6 +225,7 @@ class Way:
         self._socket: socket.socket | None = None
         self._waiter: Deferred[DataConnection] | None = None
         self._is_closed = False
+        self._failed: TransferError | None = None  #: why there won't be a connection, for who asks for it later
         self.connection: DataConnection | None = None
 
     def begin(self) -> None:
@@ -235,6 +237,9 @@ class Way:
         if self.connection is not None:
             self.connection.moved()  # that it came long before the command is no stall
             waiter.callback(self.connection)
+            return waiter
+        if self._failed is not None:
+            waiter.errback(self._failed)
             return waiter
         self._waiter = waiter
         call = self._reactor.callLater(limit, self.close, NoDataConnection(self.silence(limit)))
@@ -263,6 +268,8 @@ class Way:
         elif self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.errback(why or NoDataConnection("The data connection was given up."))
+        else:
+            self._failed = why
 
     def _give_up_socket(self) -> None:
         if self._socket is not None:
@@ -277,7 +284,11 @@ class Way:
         factory = _Once(self._reactor)
         with connected:
             connected.setblocking(False)
-            self._reactor.adoptStreamConnection(connected.fileno(), family, factory)  # which makes a copy
+            try:
+                self._reactor.adoptStreamConnection(connected.fileno(), family, factory)  # which makes a copy
+            except OSError as error:  # it was reset before we came to it
+                self.close(ConnectionFailed(f"The data connection was lost: {os.strerror(error.errno or 0)}."))
+                return
         self.connection = factory.connection
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None

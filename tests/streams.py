@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -60,7 +61,12 @@ class Server:
     def descriptors(self) -> list[str]:
         """What sockets the process has open."""
         folder = f"/proc/{self.process.pid}/fd"
-        return [name for name in os.listdir(folder) if "socket" in os.readlink(f"{folder}/{name}")]
+        found = []
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if "socket" in os.readlink(f"{folder}/{name}"):
+                    found.append(name)
+        return found
 
 
 class Client:
