@@ -77,6 +77,7 @@ class ServerProtocol(LineThenRaw):
         self._serving: Deferred[None] | None = None
         self._outbox = Outbox(self.write)
         self._watchdog: IDelayedCall | None = None
+        self._stranger_since: float = self._clock.seconds()  #: how long nobody has been logged in, if nobody is
 
     # -- the connection
 
@@ -134,8 +135,10 @@ class ServerProtocol(LineThenRaw):
         if isinstance(state, Closed):
             self.transport.abortConnection()
             return
-        limit = self._limits.idle if isinstance(state, Ready) else self._limits.login
-        left = self._heard + limit - self._clock.seconds()
+        is_known = isinstance(state, Ready)
+        limit = self._limits.idle if is_known else self._limits.login
+        # A stranger gains no time by what they send: not with a byte now and then, not with whole commands.
+        left = (self._heard if is_known else self._stranger_since) + limit - self._clock.seconds()
         if isinstance(self._channel, Stream):
             left = self._check_data(self._channel, limit)
         elif left <= 0 and self._channel is None and (self._outbox.pending or not self.is_waiting):
@@ -146,8 +149,9 @@ class ServerProtocol(LineThenRaw):
             self._log.info("{peer}: no byte moved for {limit} s; closed", peer=self._session.peer, limit=limit)
             self.transport.abortConnection()  # a reply would be taken for a part of the transfer
         else:
-            self._log.info("{peer}: idle for {limit} s; closed", peer=self._session.peer, limit=limit)
-            self._end(Reply(421, f"Nothing was heard for {limit:g} seconds; closing. Connect again when you like."))
+            why = "Nothing was heard" if is_known else "Nobody has logged in"
+            self._log.info("{peer}: {why} for {limit} s; closed", peer=self._session.peer, why=why, limit=limit)
+            self._end(Reply(421, f"{why} for {limit:g} seconds; closing. Connect again when you like."))
 
     def _check_data(self, channel: Stream, limit: float) -> float:
         """Break off a transfer whose data stands still, whatever arrives here; when to look again."""
@@ -236,7 +240,9 @@ class ServerProtocol(LineThenRaw):
         if is_frame(line):
             raise ProtocolViolation("A frame where none is due: frames follow STOR, APPE and STOU in MODE I.")
         session = self._session
-        marker = session.state.marker if isinstance(session.state, Ready) else None
+        marker = None
+        if isinstance(session.state, Ready):
+            marker, self._stranger_since = session.state.marker, self._clock.seconds()
         is_upload = moves_data = False
         try:
             command = parse_command(line)

@@ -345,9 +345,21 @@ def test_who_does_not_log_in_is_sent_away(stranger: Conversation) -> None:
     stranger.take()
     stranger.clock.advance(59)
     assert stranger.codes(b"NOOP\r\n") == [200]
-    stranger.clock.advance(60)
+    stranger.clock.advance(1)
     assert stranger.codes() == [421]
     assert stranger.is_closed
+
+
+def test_who_logs_out_has_the_time_of_a_stranger_from_then_on(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(login=60, idle=60)).log_in()
+    for _ in range(3):
+        talk.clock.advance(40)
+        assert talk.codes(b"NOOP\r\n") == [200]
+    assert talk.codes(b"USER anonymous\r\n") == [331]
+    talk.clock.advance(59)
+    assert talk.codes(b"NOOP\r\n") == [200]
+    talk.clock.advance(1)
+    assert talk.codes() == [421]
 
 
 def test_a_session_without_a_command_ends_with_421(talk: Conversation) -> None:
