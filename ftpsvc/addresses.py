@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
-from ftpsvc.model import BadArgument
+from ftpsvc.model import BadArgument, ProtocolViolation
 
 #: Ports up to here belong to a machine's own services, and no client listens there for data (RFC 2577, section 3).
 LAST_RESERVED_PORT = 1023
@@ -73,3 +73,27 @@ def format_passive(address: Address) -> str:
 def number_of(host: IP) -> str:
     """RFC 2428's number for a host's family."""
     return "1" if isinstance(host, IPv4Address) else "2"
+
+
+_EXTENDED_PASSIVE = re.compile(r"\(([!-~])\1\1([0-9]{1,5})\1\)")
+
+
+def extended_passive_port(text: str) -> int:
+    """The port in the text of a 229: `(|||6446|)`. Raises `ProtocolViolation`."""
+    match = _EXTENDED_PASSIVE.search(text)
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise ProtocolViolation("The server's answer to EPSV has no port.")
+    return int(match[2])
+
+
+def passive_port(text: str) -> int:
+    """The port in the text of a 227. Raises `ProtocolViolation`.
+
+    The address in it is not looked at: behind NAT it is often wrong, and a hostile server's could make this machine
+    connect to anybody (CVE-2020-8284). Data always comes from the control connection's peer.
+    """
+    match = _PORT.search(text)
+    port = int(match[5]) * 256 + int(match[6]) if match else 0
+    if match is None or not 1 <= port <= 65535:
+        raise ProtocolViolation("The server's answer to PASV has no port.")
+    return port
