@@ -24,6 +24,7 @@ The map, in reading order:
 `accounts`    who may log in
 `service`     the twistd plugin's options and service
 `client`      the client's protocol, with `exchanges`, what is said in it
+`inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage
 `copying`     a file from one storage to another; `parallel`, many at once
 `words`       a typed line; `display`, how things look; `progress`, how far a transfer is

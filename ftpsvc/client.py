@@ -29,7 +29,8 @@ class ClientProtocol(LineThenRaw):
 
     def __init__(self, clock: Any, silence: float = SILENCE) -> None:
         super().__init__(clock)
-        self._silence = silence
+        self.clock = clock
+        self.silence = silence
         self._watchdog: IDelayedCall | None = None
         self._replies = ReplyReader()
         self._queue: deque[Exchange] = deque()  # not sent yet: an upload's sequence is under way
@@ -155,15 +156,15 @@ class ClientProtocol(LineThenRaw):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.progressed()
-        self._watchdog = self._clock.callLater(self._silence, self._check_silence)
+        self._watchdog = self._clock.callLater(self.silence, self._check_silence)
 
     def _check_silence(self) -> None:
-        left = self._heard + self._silence - self._clock.seconds()
-        expected = bool(self._waiting) and self._held_by is None
+        left = self._heard + self.silence - self._clock.seconds()
+        expected = bool(self._waiting) and self._held_by is None and not self._waiting[0].is_elsewhere
         if left <= 0 and expected:
-            self._fall(TimedOut(f"The server has said nothing for {self._silence:g} seconds."))
+            self._fall(TimedOut(f"The server has said nothing for {self.silence:g} seconds."))
         else:
-            self._watchdog = self._clock.callLater(max(left, 1.0) if expected else self._silence, self._check_silence)
+            self._watchdog = self._clock.callLater(max(left, 1.0) if expected else self.silence, self._check_silence)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)

@@ -64,6 +64,11 @@ class Exchange:
                 self.ended(reply)
         return True
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it goes on over a connection of its own, so that silence on this one means nothing."""
+        return False
+
     def sent(self) -> None:
         """The command has been written."""
 

@@ -100,6 +100,13 @@ def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
     return entry, facts
 
 
+def harmless(entry: Entry) -> Entry:
+    """An entry whose name is a name. A server that sends `../x` or `/etc` must not reach outside of a folder here."""
+    if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:
+        raise ProtocolViolation(f"The server sent {entry.name!r} as the name of an entry.")
+    return entry
+
+
 def _usual_entry(
     kind: bytes, size: bytes | None, modify: bytes, _perm: bytes, unique: bytes, octal: bytes, name: bytes
 ) -> Entry:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from twisted.internet import defer, error
@@ -13,23 +13,13 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model
 from ftpsvc.client import SILENCE, ClientProtocol
-from ftpsvc.exchanges import Download, Fetch, Upload, announced_size
-from ftpsvc.frames import Incoming, format_time, read_facts
-from ftpsvc.listing import parse_machine_line
-from ftpsvc.model import (
-    NO_FACTS,
-    ConnectionFailed,
-    Entry,
-    Facts,
-    Kind,
-    ProtocolViolation,
-    Stored,
-    TransferError,
-    Whole,
-    encode_name,
-)
-from ftpsvc.storage import CHUNK, Buffer
-from ftpsvc.wire import DEFAULT_PORT, Command, Reply, unquoted
+from ftpsvc.frames import format_time
+from ftpsvc.inlineclient import InlineFiles
+from ftpsvc.model import ConnectionFailed, Entry, Facts, ProtocolViolation, Stored, TransferError, Whole
+from ftpsvc.storage import ReadFile, WriteFile
+from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
+from ftpsvc.streamtransfer import Dial
+from ftpsvc.wire import DEFAULT_PORT, Reply, unquoted
 
 #: How long, in seconds, a server may take to accept a connection, and then to greet.
 CONNECT_TIME = 30.0
@@ -39,11 +29,18 @@ class Remote:
     """A server, as one logged-in client sees it. Make one with `Remote.connect`, then `login`.
 
     All methods may be called at any time, many at once: the commands are pipelined on the one connection and answered
-    in order. A download that was begun and isn't read holds up what was asked behind it.
+    in order. A download that was begun and isn't read holds up what was asked behind it. Without MODE I nothing is
+    pipelined: a transfer has the connection for itself until it is closed.
     """
 
-    def __init__(self, protocol: ClientProtocol) -> None:
+    #: Set to False before the login, it never uses MODE I.
+    may_be_inline = True
+
+    def __init__(self, protocol: ClientProtocol, dial: Dial | None = None) -> None:
+        """`dial` is for servers without MODE I: it gives the endpoint of a data connection for a port."""
         self._protocol = protocol
+        self._dial = dial
+        self._files: InlineFiles | StreamFiles = InlineFiles(protocol)
         self.features: dict[str, str] = {}
 
     # -- coming and going
@@ -68,7 +65,7 @@ class Remote:
             endpoint = clientFromString(reactor, endpoint)
         protocol = ClientProtocol(reactor, silence)
         await connectProtocol(endpoint, protocol)
-        remote = cls(protocol)
+        remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()))
         try:
             await remote._greeted(reactor)
         except BaseException:
@@ -90,10 +87,11 @@ class Remote:
             ) from cause
         if "SMTP" in answer.text:
             raise ConnectionFailed(_what_answered(f"{answer.code} {answer.text}"))
-        try:
+        await self._ask_features()
+
+    async def _ask_features(self) -> None:
+        with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
             self.features = _features(await self._ask("FEAT"))
-        except (model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
-            pass  # an old server: it has no extensions to tell of
 
     async def login(self, user: str = "anonymous", password: str = "ftpsvc@") -> None:
         """Log in and set the session up. Raises `NotLoggedIn`."""
@@ -108,9 +106,18 @@ class Remote:
             secret.addErrback(lambda _: None)
         else:
             await secret
-        if "MODE I" not in self.features:
-            raise model.NotImplementedHere("This server does not offer MODE I (see FEAT), and this client needs it.")
-        await self._ask("MODE", "I")
+        if not self.features:
+            await self._ask_features()  # some tell it only to those who are logged in
+        if "MODE I" in self.features and self.may_be_inline:
+            await self._ask("MODE", "I")
+            return
+        if self._dial is None:
+            raise model.NotImplementedHere("This server has no MODE I (see FEAT), and there is no way to it for more.")
+        if "UTF8" in self.features:
+            with contextlib.suppress(*REFUSALS):  # to most it is a matter of course
+                await self._ask("OPTS", "UTF8 ON")
+        await self._ask("TYPE", "I")
+        self._files = StreamFiles(self._protocol, self._dial, self.features, self._protocol.silence)
 
     async def quit(self) -> None:
         """Say good-bye once everything that was asked is answered, and close."""
@@ -141,77 +148,37 @@ class Remote:
         return unquoted((await self._ask("PWD")).text)
 
     async def stat(self, path: str) -> Entry:
-        reply = await self._ask("MLST", path)
-        for line in reply.inner[1:]:
-            entry, _ = parse_machine_line(encode_name(line.lstrip(" ")))
-            return entry._replace(name=entry.name.rstrip("/").rpartition("/")[2])
-        raise ProtocolViolation("The server's answer to MLST has no entry.")
+        return await self._files.stat(path)
 
-    async def list(self, path: str) -> AsyncGenerator[Entry, None]:
-        download = Download(Command("MLSD", path), self._protocol)
-        self._protocol.submit(download)
-        try:
-            await download.opened()
-            lines = Incoming()
-            while chunk := await download.read(CHUNK):
-                lines.feed(bytes(chunk))
-                while (line := lines.line()) is not None:
-                    entry, facts = parse_machine_line(line)
-                    if facts.get("type", "").lower() not in ("cdir", "pdir"):
-                        yield _harmless(entry)
-        finally:
-            download.close()
+    def list(self, path: str) -> AsyncGenerator[Entry, None]:
+        return self._files.list(path)
 
     # -- files
 
-    async def open_read(self, path: str, offset: int = 0) -> RemoteReadFile:
-        if offset:
-            restarted = self._ask("REST", str(offset))
-        download = Download(Command("RETR", path), self._protocol)
-        self._protocol.submit(download)
-        try:
-            if offset:
-                await restarted
-            opened = await download.opened()
-        except BaseException:
-            download.close()
-            raise
-        return RemoteReadFile(path, offset, opened, download)
+    @property
+    def checked(self) -> str:
+        """What the last transfer that went well was checked by at both ends: `digest`, `size`, or nothing."""
+        return self._files.checked
 
-    async def open_write(self, path: str, offset: int = 0) -> RemoteWriteFile:
-        if not offset:
-            return self._upload("STOR", path)
-        # Both at once: a command of somebody else between the two would use the marker up, and STOR begin at 0.
-        restarted = self._ask("REST", str(offset))
-        file = self._upload("STOR", path)
-        try:
-            await restarted
-        except BaseException:
-            await file.abort()
-            raise
-        return file
+    @property
+    def is_inline(self) -> bool:
+        """Whether the server has MODE I, and with it what that promises of uploads that fail."""
+        return isinstance(self._files, InlineFiles)
 
-    async def open_append(self, path: str) -> RemoteWriteFile:
-        return self._upload("APPE", path)
+    async def open_read(self, path: str, offset: int = 0) -> ReadFile:
+        return await self._files.open_read(path, offset)
 
-    def _upload(self, verb: str, path: str) -> RemoteWriteFile:
-        upload = Upload(Command(verb, path), self._protocol)
-        self._protocol.submit(upload)
-        return RemoteWriteFile(upload)
+    async def open_write(self, path: str, offset: int = 0) -> WriteFile:
+        return await self._files.open_write(path, offset)
 
-    def fetch(self, path: str) -> Deferred[Whole]:
-        fetch = Fetch(path, self._protocol)
-        self._protocol.submit(fetch)
-        return fetch.whole
+    async def open_append(self, path: str) -> WriteFile:
+        return await self._files.open_append(path)
+
+    def fetch(self, path: str) -> Awaitable[Whole]:
+        return self._files.fetch(path)
 
     async def put(self, path: str, whole: Whole) -> Stored:
-        writing = self._upload("STOR", path)
-        try:
-            if whole.data:
-                await writing.write(whole.data)
-            return await writing.commit(whole.facts)
-        finally:
-            await writing.abort()
+        return await self._files.put(path, whole)
 
     # -- changing
 
@@ -246,70 +213,7 @@ class Remote:
     # -- commands
 
     def _ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
-        return self._protocol.ask(verb, argument)
-
-
-class RemoteReadFile:
-    """A download, as a `ReadFile`. Its entry knows time and mode once all was read: they come with the end."""
-
-    def __init__(self, path: str, offset: int, opened: Reply, download: Download) -> None:
-        self._name = path.rpartition("/")[2]
-        self._size = offset + (announced_size(opened) or 0)
-        self._download = download
-
-    @property
-    def entry(self) -> Entry:
-        facts = self.facts
-        return Entry(self._name, Kind.FILE, self._size, facts.modified or 0, facts.mode or 0)
-
-    @property
-    def facts(self) -> Facts:
-        return read_facts(self._download.facts)
-
-    def fileno(self) -> int | None:
-        return None
-
-    async def read(self, size: int) -> Buffer:
-        return await self._download.read(size)
-
-    async def close(self) -> None:
-        self._download.close()
-
-
-_STORED = re.compile(r"\b([0-9]{1,19}) bytes, xxh3-128 ([0-9a-f]{32})\b")
-
-
-class RemoteWriteFile:
-    """An upload, as a `WriteFile`."""
-
-    def __init__(self, upload: Upload) -> None:
-        self._upload = upload
-        self._size = 0
-        self._is_over = False
-
-    async def write(self, chunk: Buffer) -> None:
-        await self._upload.write(chunk)
-        self._size += len(chunk)
-
-    async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
-        self._is_over = True
-        reply, sent = await self._upload.complete(facts)
-        match = _STORED.search(reply.text)
-        if (match and match[2] != sent) or digest not in (None, sent):
-            raise model.Damaged("The data was damaged on its way: the server stored something else than was sent.")
-        return Stored(int(match[1]) if match else self._size, sent)
-
-    async def abort(self, keep: bool = False) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._upload.stop("the client stopped it")
-
-
-def _harmless(entry: Entry) -> Entry:
-    """An entry whose name is a name. A server that sends `../x` or `/etc` must not reach outside of a folder here."""
-    if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:
-        raise ProtocolViolation(f"The server sent {entry.name!r} as the name of an entry.")
-    return entry
+        return self._files.ask(verb, argument)
 
 
 def _features(reply: Reply) -> dict[str, str]:

@@ -204,8 +204,9 @@ class Shell(Console):
 
         Bring a file from the server to this machine.
 
-        It appears under its name when it is whole and its digest is right, and not before; a file that has that name
-        already is replaced then. If <local> is a folder, the file goes into it.
+        It appears under its name when it is whole, and not before; a file that has that name already is replaced then.
+        The last word says what it was checked by: its digest, or its size where a server has no digests.
+        If <local> is a folder, the file goes into it.
 
         Example: retrieve "my notes.txt" papers/
         """
@@ -219,8 +220,9 @@ class Shell(Console):
 
         Bring a file from this machine to the server.
 
-        It appears there under its name when it is whole and its digest is right, and not before; a file that has that
-        name already is replaced then. If <remote> is a folder, the file goes into it.
+        A server with MODE I shows it under its name when it is whole and its digest is right, and not before, and a
+        file that has that name already is replaced then. Others do as they like while it is on its way.
+        If <remote> is a folder, the file goes into it.
 
         Example: store report.pdf pub/
         """

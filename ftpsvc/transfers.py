@@ -15,7 +15,7 @@ from ftpsvc import display, model
 from ftpsvc.console import Stopped
 from ftpsvc.copying import copy
 from ftpsvc.model import ConnectionFailed, Entry, TransferError, Unavailable, parent_and_name
-from ftpsvc.places import Here, Place
+from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.words import quote
 
@@ -39,9 +39,17 @@ class Plan:
     @property
     def leaves(self) -> str:
         """What is at the target after a transfer that failed."""
+        if isinstance(self.target, There) and not self.target.remote.is_inline:
+            return f"Look what {quote(self.name)} is now: such a server may keep a part of it under its name."
         if self.replaces:
             return f"The old {quote(self.name)} is as it was."
         return "Nothing was written locally." if self.is_download else "Nothing was stored on the server."
+
+    @property
+    def checked(self) -> str:
+        """By what both ends know that they have the same, for the end of a sentence."""
+        by = next((place.remote.checked for place in (self.source, self.target) if isinstance(place, There)), "")
+        return f", {by} checked" if by else ""
 
     @property
     def is_download(self) -> bool:
@@ -148,7 +156,5 @@ def report(done: str, plan: Plan, progress: Progress) -> str:
         label += f" as {quote(plan.name)}"
     rate = f" ({display.size(progress.mean_rate)}/s)" if progress.mean_rate else ""
     replaced = ", replaced the old one" if plan.replaces else ""
-    return (
-        f"{done} {label}: {display.size(plan.size)} in {display.duration(progress.elapsed)}{rate}, "
-        f"digest checked{replaced}"
-    )
+    took = f"{display.size(plan.size)} in {display.duration(progress.elapsed)}"
+    return f"{done} {label}: {took}{rate}{plan.checked}{replaced}"

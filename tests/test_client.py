@@ -84,7 +84,7 @@ def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: Scripte
 
 def test_a_server_without_mode_i_is_not_used(server: ScriptedServer) -> None:
     with pytest.raises(model.NotImplementedHere, match="MODE I"):
-        answered(server, start(server.remote.login()), b"331 x\r\n230 x\r\n")
+        answered(server, start(server.remote.login()), b"331 x\r\n230 x\r\n", b"500 x\r\n")
 
 
 def test_a_name_that_would_be_two_commands_is_never_sent(server: ScriptedServer) -> None:

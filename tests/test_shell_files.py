@@ -12,6 +12,7 @@ import support
 from desk import Desk
 
 from ftpsvc import model
+from ftpsvc.remote import Remote
 
 # -- files ---------------------------------------------------------------------------------------------------
 
@@ -49,6 +50,25 @@ def test_store(desk: Desk) -> None:
     assert desk.type('put "a b" /c').startswith("stored a\\ b as /c: ")
     assert (desk.there / "pub" / "a b").read_bytes() == (desk.there / "c").read_bytes() == DATA
     assert desk.type('store "a b" /c').endswith(", replaced the old one\n")
+
+
+def test_nothing_is_said_to_be_checked_that_was_not(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.there / "a").write_bytes(DATA)
+    for checked, word in (("size", ", size checked\n"), ("", " in 0 ms\n")):
+        monkeypatch.setattr(desk.remote._files, "checked", checked)
+        (desk.here / "a").unlink(missing_ok=True)
+        assert desk.type("get a").endswith(word)
+
+
+def test_nothing_is_promised_of_a_server_that_promises_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.here / "a").write_bytes(DATA)
+
+    async def open_write(path: str, offset: int = 0) -> Any:
+        raise model.NoSpace("452 Full.")
+
+    monkeypatch.setattr(desk.remote, "open_write", open_write)
+    monkeypatch.setattr(Remote, "is_inline", False)
+    assert "Full. Look what /a is now" in desk.type("put a")
 
 
 def test_what_is_missing_there_is_named_with_what_is_close(desk: Desk) -> None:

@@ -1,0 +1,246 @@
+"""Files and listings in stream mode, on the client's side: for every server that has no MODE I.
+
+Each transfer has a data connection of its own (`streamtransfer`), and the control connection for itself as long: some
+servers answer what is asked in the middle of a transfer before its 226, and replies have no other mark than their
+order. So everything takes turns here, and nothing is pipelined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from ftpsvc import model
+from ftpsvc.addresses import extended_passive_port, passive_port
+from ftpsvc.client import ClientProtocol
+from ftpsvc.frames import Incoming, format_time, parse_time
+from ftpsvc.inlineclient import machine_entry
+from ftpsvc.listing import harmless, parse_machine_line
+from ftpsvc.listparser import parse_list_line
+from ftpsvc.model import Entry, Facts, Kind, Stored, Whole, parent_and_name
+from ftpsvc.storage import CHUNK, SMALL
+from ftpsvc.streamtransfer import Dial, StreamReadFile, StreamWriteFile, Transfer
+from ftpsvc.wire import Command, Reply, unquoted
+
+#: How long, in seconds, a data connection may take: a server that answers has just said that it listens there.
+DATA_CONNECT_TIME = 30.0
+
+#: A server that has no such command, or not in this form.
+UNKNOWN = (model.BadCommand, model.BadArgument, model.NotImplementedHere, model.BadParameter)
+
+#: A server that doesn't do something, for whatever reason, and with which one can go on.
+REFUSALS = (*UNKNOWN, model.BadSequence, model.Unavailable, model.WrongType, model.Busy, model.NotLoggedIn)
+
+
+def dial_peer(reactor: Any, peer: Any) -> Dial | None:
+    """A way to data connections with the peer of a control connection; None if that is no TCP.
+
+    The one place where data connections get their endpoint, and so the one where they will get TLS.
+    """
+    host = getattr(peer, "host", None)
+    if host is None:
+        return None
+    kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+
+    def dial(port: int) -> IStreamClientEndpoint:
+        return kind(reactor, host, port, DATA_CONNECT_TIME)
+
+    return dial
+
+
+class StreamFiles:
+    """What a `Remote` does with data, in stream mode and TYPE I."""
+
+    def __init__(self, protocol: ClientProtocol, dial: Dial, features: dict[str, str], silence: float) -> None:
+        self._protocol = protocol
+        self._dial = dial
+        self._features = features
+        self._silence = silence
+        self._turn = DeferredLock()
+        self._has_extended = True
+        self.checked = ""
+
+    # -- commands
+
+    def ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
+        """Send a command whose answer is a reply, when no transfer is under way."""
+        return self._turn.run(self._protocol.ask, verb, argument)
+
+    async def _passive(self) -> int:
+        """The port where the server listens for the next data connection."""
+        if self._has_extended:
+            try:
+                return extended_passive_port((await self._protocol.ask("EPSV")).text)
+            except REFUSALS:
+                self._has_extended = False
+        return passive_port((await self._protocol.ask("PASV")).text)
+
+    async def _begin(self, command: Command, offset: int = 0, over: Callable[[], None] | None = None) -> Transfer:
+        """Begin a transfer. The caller has the turn, which is given back when it is over, also where it never began."""
+        transfer = Transfer(self._protocol, self._silence, over or self._turn.release)
+        try:
+            await transfer.connect(self._dial, await self._passive())
+            await transfer.begin(command, offset)
+        except BaseException:
+            transfer.give_up()
+            raise
+        return transfer
+
+    # -- looking
+
+    async def stat(self, path: str) -> Entry:
+        async with self._turn:
+            return (await self._known(path))[0]
+
+    async def _known(self, path: str) -> tuple[Entry, int | None]:
+        """An entry, and its size if the server says one."""
+        if "MLST" in self._features:
+            entry, has_size = machine_entry(await self._protocol.ask("MLST", path))
+            return entry, entry.size if has_size and entry.is_file else None
+        name = parent_and_name(path)[1]
+        try:
+            size = _number((await self._protocol.ask("SIZE", path)).text) if name else None
+        except REFUSALS as error:
+            try:
+                self._go_back(await self._enter(path))  # that works with a directory, and with nothing else
+            except REFUSALS:
+                raise error from None
+            size = None
+        if size is None:
+            return Entry(name, Kind.DIRECTORY), None
+        return Entry(name, Kind.FILE, size, await self._modified(path)), size
+
+    async def _modified(self, path: str) -> int:
+        try:
+            return parse_time((await self._protocol.ask("MDTM", path)).text.strip())
+        except REFUSALS:
+            return 0
+
+    async def _enter(self, path: str) -> str:
+        """Make a directory the current one; the one that was that before, for `_go_back`."""
+        before = unquoted((await self._protocol.ask("PWD")).text)
+        await self._protocol.ask("CWD", path)
+        return before
+
+    def _go_back(self, before: str) -> None:
+        self._protocol.ask("CWD", before).addErrback(lambda _: None)
+
+    async def list(self, path: str) -> AsyncGenerator[Entry, None]:
+        is_machine = "MLST" in self._features
+        file = await self._open_listing(path, is_machine)
+        try:
+            async for line in _lines(file):
+                entry, facts = parse_machine_line(line) if is_machine else (parse_list_line(line, time.time()), {})
+                if entry is not None and facts.get("type", "").lower() not in ("cdir", "pdir"):
+                    yield harmless(entry)
+        finally:
+            await file.close()
+
+    async def _open_listing(self, path: str, is_machine: bool) -> StreamReadFile:
+        nobody = Entry("", Kind.OTHER)
+        await self._turn.acquire()
+        if is_machine:
+            return StreamReadFile(nobody, None, 0, await self._begin(Command("MLSD", path)))
+        # Without an argument, because servers disagree on what spaces, brackets and a dash at its beginning mean there,
+        # and some list what isn't there as if it were empty.
+        try:
+            before = await self._enter(path)
+        except BaseException:
+            self._turn.release()
+            raise
+
+        def leave() -> None:
+            self._go_back(before)
+            self._turn.release()
+
+        return StreamReadFile(nobody, None, 0, await self._begin(Command("LIST"), over=leave))
+
+    # -- files
+
+    async def open_read(self, path: str, offset: int = 0) -> StreamReadFile:
+        await self._turn.acquire()
+        entry, size = Entry(parent_and_name(path)[1], Kind.FILE), None
+        try:
+            entry, size = await self._known(path)
+            if entry.is_directory:
+                raise model.NotAFile(f"{path} is a directory.")
+        except REFUSALS as refusal:
+            if isinstance(refusal, model.NotAFile):
+                self._turn.release()
+                raise
+            # What RETR says to it counts: a server may let read what it tells nothing of.
+        except BaseException:
+            self._turn.release()
+            raise
+        transfer = await self._begin(Command("RETR", path), offset)
+        return StreamReadFile(entry, size, offset, transfer, self._was_checked)
+
+    def _was_checked(self, by: str) -> None:
+        self.checked = by
+
+    async def open_write(self, path: str, offset: int = 0) -> StreamWriteFile:
+        await self._turn.acquire()
+        transfer = await self._begin(Command("STOR", path), offset)
+        return StreamWriteFile(offset, transfer, lambda size, facts: self._settle(path, size, facts))
+
+    async def open_append(self, path: str) -> StreamWriteFile:
+        await self._turn.acquire()
+        transfer = await self._begin(Command("APPE", path))
+        return StreamWriteFile(0, transfer, lambda _, facts: self._settle(path, None, facts))
+
+    async def _settle(self, path: str, size: int | None, facts: Facts) -> None:
+        """What there is to do about an upload behind its 226: compare the size, set the time."""
+        self.checked = ""
+        if size is not None and "SIZE" in self._features:
+            with contextlib.suppress(*REFUSALS):  # a place where one may put files, and not look at them
+                stored = _number((await self.ask("SIZE", path)).text)
+                if stored != size:
+                    raise model.Damaged(f"The server has {stored} bytes of the {size} that were sent, and said 226.")
+                self.checked = "size"
+        if facts.modified is not None and "MFMT" in self._features:
+            with contextlib.suppress(*REFUSALS):
+                await self.ask("MFMT", f"{format_time(facts.modified)} {path}")
+
+    async def fetch(self, path: str) -> Whole:
+        file = await self.open_read(path)
+        data = b""
+        try:
+            while chunk := await file.read(CHUNK):
+                data += chunk
+                if len(data) > SMALL:
+                    raise model.TooLarge(f"The file has more than {SMALL} bytes.")
+            return Whole(data, file.facts)
+        finally:
+            await file.close()
+
+    async def put(self, path: str, whole: Whole) -> Stored:
+        file = await self.open_write(path)
+        try:
+            if whole.data:
+                await file.write(whole.data)
+            return await file.commit(whole.facts)
+        finally:
+            await file.abort()
+
+
+async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
+    incoming = Incoming()
+    while chunk := await file.read(CHUNK):
+        incoming.feed(bytes(chunk))
+        while (line := incoming.line()) is not None:
+            yield line
+    if len(incoming):
+        yield bytes(incoming.raw(len(incoming)))
+
+
+def _number(text: str) -> int:
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise model.ProtocolViolation("The server's answer to SIZE is no number.")
+    return int(digits)

@@ -1,0 +1,284 @@
+"""The client in stream mode, against a server that is played: when a transfer is over, and what a broken one leaves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import support
+from links import RawPeer
+from support import ScriptedServer, Started, collected, read_all, start
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionRefusedError
+
+from ftpsvc import addresses, model
+from ftpsvc.model import Facts
+
+PASSIVE = b"229 Entering Extended Passive Mode (|||2001|)\r\n"
+
+
+class Far(ScriptedServer):
+    """A server without MODE I, and the data connections that the client has made to it."""
+
+    def __init__(self, *features: str) -> None:
+        super().__init__(silence=60)
+        self.ports: list[int] = []
+        self.refuses = False
+        self.remote._dial = lambda port: Dialled(self, port)  # type: ignore[assignment,return-value]
+        self.remote.features = dict.fromkeys(("SIZE", *features), "")
+        login = start(self.remote.login())
+        for reply in (b"331 x", b"230 x", b"200 x"):
+            self.say(reply + b"\r\n")
+        login.result()
+        self.heard()
+
+    def connected(self, protocol: Any) -> None:
+        self.data = RawPeer()
+        self.data_link = support.linked(self.clock, self.data, protocol)
+
+    def send(self, data: bytes) -> None:
+        self.data_link.server_end.write(data)
+        self.pump()
+
+    def end_data(self) -> None:
+        self.data_link.server_end.loseConnection()
+        self.pump()
+
+    def pump(self) -> None:
+        for _ in range(3):
+            self.data_link.pump()
+            self.link.pump()
+
+    def say(self, data: bytes) -> None:
+        super().say(data)
+        if hasattr(self, "data_link"):
+            self.pump()
+
+    def download(self) -> Started:
+        """A download whose 150 has come."""
+        work = start(read(self))
+        for reply in (b"213 5\r\n", b"213 20260101000000\r\n", PASSIVE, b"150 x\r\n"):
+            self.say(reply)
+        assert self.heard() == b"SIZE /f\r\nMDTM /f\r\nEPSV\r\nRETR /f\r\n"
+        return work
+
+    def upload(self) -> Started:
+        work = start(store(self))
+        for reply in (PASSIVE, b"150 x\r\n"):
+            self.say(reply)
+        assert self.heard() == b"EPSV\r\nSTOR /f\r\n"
+        self.pump()
+        return work
+
+
+class Dialled:
+    """In place of an endpoint."""
+
+    def __init__(self, far: Far, port: int) -> None:
+        self.far, self.port = far, port
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        self.far.ports.append(self.port)
+        if self.far.refuses:
+            return fail(ConnectionRefusedError())
+        protocol = factory.buildProtocol(None)
+        self.far.connected(protocol)
+        return succeed(protocol)
+
+
+async def read(far: Far) -> bytes:
+    return await read_all(await far.remote.open_read("/f"))
+
+
+async def store(far: Far) -> Any:
+    file = await far.remote.open_write("/f")
+    try:
+        await file.write(b"hello")
+        return await file.commit(Facts(None, None))
+    finally:
+        await file.abort()
+
+
+def test_a_download_is_over_after_the_end_of_the_data_and_the_226() -> None:
+    for first in ("data", "reply"):
+        far = Far()
+        work = far.download()
+        far.send(b"hello")
+        steps = [far.end_data, lambda far=far: far.say(b"226 x\r\n")]
+        for step in steps if first == "data" else steps[::-1]:
+            assert not work.is_over
+            step()  # type: ignore[no-untyped-call]
+        assert work.result() == b"hello"
+        assert far.remote.checked == "size"
+
+
+@pytest.mark.parametrize("reply", [b"426 Broken.\r\n", b"451 Disk.\r\n"])
+def test_a_refusal_behind_the_data_is_an_error(reply: bytes) -> None:
+    far = Far()
+    work = far.download()
+    far.send(b"hello")
+    far.end_data()
+    far.say(reply)
+    with pytest.raises(model.TransferError, match=reply[:3].decode()):
+        work.result()
+
+
+def test_an_early_end_is_seen_by_the_size() -> None:
+    far = Far()
+    work = far.download()
+    far.send(b"hell")
+    far.end_data()
+    far.say(b"226 x\r\n")
+    with pytest.raises(model.Damaged, match="4 bytes"):
+        work.result()
+
+
+def test_a_reset_is_an_error_whatever_the_server_says() -> None:
+    far = Far()
+    work = far.download()
+    far.send(b"hello")
+    far.data_link.lose()
+    assert not work.is_over
+    far.say(b"226 x\r\n")
+    with pytest.raises(model.Aborted, match="lost"):
+        work.result()
+    assert far.remote.lost is None
+
+
+def test_an_upload_is_over_after_the_226_and_the_size_is_compared() -> None:
+    for size in (5, 4):
+        far = Far()
+        work = far.upload()
+        assert bytes(far.data.received) == b"hello" and far.data.is_lost
+        assert not work.is_over
+        far.say(b"226 x\r\n")
+        assert far.heard() == b"SIZE /f\r\n"
+        far.say(b"213 %d\r\n" % size)
+        if size == 5:
+            assert work.result().size == 5
+        else:
+            with pytest.raises(model.Damaged, match="4 bytes of the 5"):
+                work.result()
+
+
+def test_an_upload_that_is_refused_at_its_end_was_none() -> None:
+    far = Far()
+    work = far.upload()
+    far.say(b"452 Full.\r\n")
+    with pytest.raises(model.NoSpace, match="Full"):
+        work.result()
+
+
+def test_one_thing_at_a_time() -> None:
+    far = Far()
+    work = far.download()
+    others = [start(far.remote.make_dir("/d")), start(collected(far.remote.list("/")))]
+    far.send(b"hello")
+    far.end_data()
+    assert far.heard() == b""
+    far.say(b"226 x\r\n")
+    assert work.result() == b"hello"
+    assert far.heard() == b"MKD /d\r\n"
+    far.say(b'257 "/d"\r\n')
+    assert others[0].is_over
+    for reply in (b'257 "/x"\r\n', b"250 x\r\n", PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    far.send(b"total 1\r\n-rw-r--r-- 1 0 0 9 Jan  1  2020 a b\r\ndrwxr-xr-x 1 0 0 9 Jan  1  2020 last")
+    far.end_data()
+    far.say(b"226 x\r\n")
+    assert [entry.name for entry in others[1].result()] == ["a b", "last"]
+    assert far.heard() == b"PWD\r\nCWD /\r\nEPSV\r\nLIST\r\nCWD /x\r\n"
+
+
+def test_a_download_that_is_left_gives_everything_back() -> None:
+    far = Far()
+    opening = start(far.remote.open_read("/f"))
+    for reply in (b"213 5\r\n", b"213 20260101000000\r\n", PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    start(opening.result().close()).result()
+    far.pump()
+    assert far.data.is_lost
+    far.heard()
+    later = start(far.remote.make_dir("/d"))
+    assert far.heard() == b""
+    far.say(b"426 x\r\n")
+    assert far.heard() == b"MKD /d\r\n"
+    far.say(b'257 "/d"\r\n')
+    assert later.is_over
+
+
+def test_pasv_where_epsv_is_unknown_and_its_address_is_not_looked_at() -> None:
+    far = Far()
+    work = start(read(far))
+    for reply in (b"550 x\r\n", b'257 "/"\r\n', b"550 x\r\n", b"500 x\r\n"):
+        far.say(reply)
+    far.say(b"227 Entering Passive Mode (203,0,113,9,7,209).\r\n")
+    assert far.ports == [2001]
+    far.say(b"550 None.\r\n")
+    with pytest.raises(model.Unavailable, match="None"):
+        work.result()
+    assert far.heard() == b"SIZE /f\r\nPWD\r\nCWD /f\r\nEPSV\r\nPASV\r\nRETR /f\r\n"
+
+
+def test_a_port_that_nobody_reaches_costs_no_more_than_the_transfer() -> None:
+    far = Far()
+    far.refuses = True
+    work = start(store(far))
+    far.say(PASSIVE)
+    with pytest.raises(model.NoDataConnection, match="2001"):
+        work.result()
+    later = start(far.remote.make_dir("/d"))
+    far.say(b'257 "/d"\r\n')
+    assert later.is_over
+
+
+def test_a_server_that_falls_silent_is_given_up() -> None:
+    far = Far()
+    work = far.download()
+    for _ in range(3):
+        far.clock.advance(50)
+        far.send(b"x")
+    assert not work.is_over
+    far.clock.advance(61)
+    far.pump()
+    with pytest.raises(model.TimedOut, match="60 seconds"):
+        work.result()
+    far.say(b"426 x\r\n")
+
+
+def test_a_lost_control_connection_ends_the_transfer() -> None:
+    for work_of in (Far.download, Far.upload):
+        far = Far()
+        work = work_of(far)
+        far.link.lose()
+        far.pump()
+        with pytest.raises(model.ConnectionFailed, match="gone"):
+            work.result()
+
+
+def test_a_name_that_is_no_name_is_refused() -> None:
+    far = Far("MLST")
+    work = start(collected(far.remote.list("/")))
+    for reply in (PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    far.send(b"type=file; ../../etc/passwd\r\n")
+    far.say(b"426 x\r\n")
+    with pytest.raises(model.ProtocolViolation, match="name of an entry"):
+        work.result()
+
+
+@pytest.mark.parametrize("text", ["", "(|||0|)", "(|||65536|)", "(||1|)", "|||1|"])
+def test_no_port_in_a_229(text: str) -> None:
+    with pytest.raises(model.ProtocolViolation):
+        addresses.extended_passive_port(text)
+
+
+@pytest.mark.parametrize("text", ["", "(1,2,3,4,0,0)", "(1,2,3,4,256,1)", "1,2,3,4,5"])
+def test_no_port_in_a_227(text: str) -> None:
+    with pytest.raises(model.ProtocolViolation):
+        addresses.passive_port(text)
+
+
+def test_ports() -> None:
+    assert addresses.extended_passive_port("x (!!!6446!) y") == 6446
+    assert addresses.passive_port("Entering Passive Mode 10,0,0,1,7,209") == 2001
