@@ -88,7 +88,7 @@ def _context_for(pair: Pair) -> SSL.Context:
     except SSL.Error as error:
         raise BadCertificate("TLS does not take this certificate and key; is the key too short?") from error
     # Each renegotiation costs the server more than the client, who may ask for as many as it likes (CVE-2011-1473).
-    context.set_options(SSL.OP_NO_RENEGOTIATION)  # type: ignore[attr-defined]
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
     context.set_alpn_select_callback(_choose)
     return context
 
