@@ -14,7 +14,7 @@ The map, in reading order:
 `linethenraw` the base of both protocols
 `lookahead`   seeing an ABOR before its turn
 `inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
-`stream`      the way that does: `datasetup` prepares it, `passive` and `active` are how it comes about,
+`stream`      the way that does: `datasetup` prepares it, `way`, `passive` and `active` are how it comes about,
               `dataconnection` its bytes, `newlines` those of text
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it

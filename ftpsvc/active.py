@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.addresses import IP, Address
-from ftpsvc.dataconnection import Way
 from ftpsvc.model import NoDataConnection, TransferError
+from ftpsvc.way import Way
 
 
 @implementer(IWriteDescriptor)

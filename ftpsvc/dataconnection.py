@@ -1,12 +1,11 @@
-"""One data connection: how it comes about, and its bytes, with back-pressure both ways.
+"""The bytes of one data connection, with back-pressure both ways, at either end.
 
-`passive` and `active` are the two ways to have one; `stream` moves files and listings over it.
+On the server `way` tells how one comes about, and `stream` moves files and listings over it; on the client both is in
+`streamtransfer`.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 from collections import deque
 from typing import Any
 
@@ -15,13 +14,13 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
 from ftpsvc.linethenraw import BUFFER
-from ftpsvc.model import ConnectionFailed, HandshakeFailed, NoDataConnection, TransferError
+from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -209,112 +208,3 @@ class DataConnection(Protocol):
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             waiter.callback(None)
-
-
-class Way:
-    """How one data connection comes about. It holds a socket until there is one, and both are given back by `close`.
-
-    A descriptor of the reactor's rather than an endpoint: a passive port lives for one connection, and Twisted's own
-    would log two lines about each and close a turn of the reactor too late.
-    """
-
-    def __init__(self, reactor: Any, peer: str) -> None:
-        """`peer` is for messages."""
-        self._reactor = reactor
-        self._peer = peer
-        self._socket: socket.socket | None = None
-        self._waiter: Deferred[DataConnection] | None = None
-        self._is_closed = False
-        self._failed: TransferError | None = None  #: why there won't be a connection, for who asks for it later
-        self.connection: DataConnection | None = None
-
-    def begin(self) -> None:
-        """Do what has to be done before the connection can be had. Called when somebody waits for it."""
-
-    def connected(self, limit: float) -> Deferred[DataConnection]:
-        """The connection, within so many seconds. Raises `NoDataConnection`."""
-        waiter: Deferred[DataConnection] = Deferred(lambda _: setattr(self, "_waiter", None))
-        if self.connection is not None:
-            self.connection.moved()  # that it came long before the command is no stall
-            waiter.callback(self.connection)
-            return waiter
-        if self._failed is not None:
-            waiter.errback(self._failed)
-            return waiter
-        self._waiter = waiter
-        call = self._reactor.callLater(limit, self.close, NoDataConnection(self.silence(limit)))
-
-        def stop_the_clock(result: Any) -> Any:
-            if call.active():
-                call.cancel()
-            return result
-
-        waiter.addBoth(stop_the_clock)
-        self.begin()
-        return waiter
-
-    def silence(self, limit: float) -> str:
-        """What to say when no connection came within the limit."""
-        raise NotImplementedError
-
-    def close(self, why: TransferError | None = None) -> None:
-        """Give everything back. With a reason the transfer is broken off for it; without, nobody had begun one."""
-        self._is_closed = True
-        self._give_up_socket()
-        if self.connection is not None and why is not None:
-            self.connection.fail(why)
-        elif self.connection is not None:
-            self.connection.discard()
-        elif self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(why or NoDataConnection("The data connection was given up."))
-        else:
-            self._failed = why
-
-    def _give_up_socket(self) -> None:
-        if self._socket is not None:
-            self._reactor.removeReader(self)
-            self._reactor.removeWriter(self)
-            self._socket.close()
-            self._socket = None
-
-    def _adopt(self, connected: socket.socket) -> None:
-        """Here is the connection. The one place where a data connection begins, and so where its TLS would."""
-        family = connected.family
-        factory = _Once(self._reactor)
-        with connected:
-            connected.setblocking(False)
-            try:
-                self._reactor.adoptStreamConnection(connected.fileno(), family, factory)  # which makes a copy
-            except OSError as error:  # it was reset before we came to it
-                self.close(ConnectionFailed(f"The data connection was lost: {os.strerror(error.errno or 0)}."))
-                return
-        self.connection = factory.connection
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            self.connection.moved()
-            waiter.callback(self.connection)
-
-    # -- for the reactor
-
-    def fileno(self) -> int:
-        return -1 if self._socket is None else self._socket.fileno()
-
-    def logPrefix(self) -> str:
-        return type(self).__name__
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor has let go of the socket: an error of ours, or the end of all."""
-        self.close(NoDataConnection(f"The data connection failed: {reason.getErrorMessage()}"))
-
-
-class _Once(Factory):
-    """Makes the one protocol."""
-
-    noisy = False
-
-    def __init__(self, clock: Any) -> None:
-        self.connection = DataConnection(clock)
-
-    def buildProtocol(self, addr: Any) -> DataConnection:
-        return self.connection

@@ -8,9 +8,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from ftpsvc.active import Active
 from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of
-from ftpsvc.dataconnection import Way
 from ftpsvc.model import BadParameter, NoDataConnection
 from ftpsvc.passive import Passive, PassiveOptions, listen
+from ftpsvc.way import Way
 
 
 class DataSetup:

@@ -15,8 +15,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from ftpsvc.addresses import IP, host_of
-from ftpsvc.dataconnection import Way
 from ftpsvc.model import NoDataConnection
+from ftpsvc.way import Way
 
 #: How many ports of a range are tried. Enough to find a free one among a few, and few enough that a full range of
 #: sixty thousand doesn't hold up the other sessions.

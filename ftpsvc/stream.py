@@ -10,11 +10,12 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
-from ftpsvc.dataconnection import DataConnection, Way
+from ftpsvc.dataconnection import DataConnection
 from ftpsvc.model import Aborted, TransferError, Whole
 from ftpsvc.newlines import FromWire, ToWire
 from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
 from ftpsvc.threads import Run
+from ftpsvc.way import Way
 
 
 class Stream:
