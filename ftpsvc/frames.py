@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -212,13 +211,6 @@ class SequenceReader:
             return None
         self._left -= len(chunk)
         return chunk
-
-    def chunks(self, incoming: Incoming) -> Iterator[memoryview | Done | Fail]:
-        """Each item that is here by now; stops behind the end of the sequence, or when more has to arrive."""
-        while (item := self.next(incoming)) is not None:
-            yield item
-            if not isinstance(item, memoryview):
-                return
 
 
 # -- digests and facts ---------------------------------------------------------------------------------------

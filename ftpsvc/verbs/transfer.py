@@ -68,6 +68,13 @@ class _Record:
         self._channel = channel
         return channel
 
+    def __enter__(self) -> None:
+        """For the steps of the transfer: an error that leaves them ends it, and is recorded."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is not None:
+            self.close(error=error)
+
     def check_size(self) -> None:
         """Raises `ConnectionFailed` for data that ended, however orderly, before it was all there."""
         moved = 0 if self._channel is None else self._channel.moved
@@ -94,15 +101,12 @@ async def retrieve(session: Session, argument: str) -> Reply:
     offset = session.take_offset()
     wanted = session.take_range()
     record = _Record(session, "RETR", path)
-    try:
+    with record:
         sent = None if offset or wanted else await _send_whole(session, record, path)
         if wanted is not None:
             sent = await _send_range(session, record, path, wanted)
         elif sent is None:
             sent = await _send_open(session, record, path, offset)
-    except BaseException as error:
-        record.close(error=error)
-        raise
     record.close(sent.digest)
     return Reply(226, f"Sent {sent.size} bytes.")
 
@@ -171,13 +175,10 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
     path = session.resolve(argument)
     record = _Record(session, "STOR", path, declared)
-    try:
+    with record:
         _refuse_range(session)
         await _demand_write(session, path)
         file = await session.ready.storage.open_write(path, session.take_offset())
-    except BaseException as error:
-        record.close(error=error)
-        raise
     return await _receive(session, record, file, f"Ready for {path}.")
 
 
@@ -201,11 +202,8 @@ async def append(session: Session, argument: str) -> Awaitable[Reply]:
     if session.take_offset():
         raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
     record = _Record(session, "APPE", path, declared)
-    try:
+    with record:
         file = await session.ready.storage.open_append(path)
-    except BaseException as error:
-        record.close(error=error)
-        raise
     return await _receive(session, record, file, f"Ready to add to {path}.")
 
 
@@ -216,12 +214,9 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
         raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
     path = session.resolve(f"{argument or 'file'}-{token_hex(8)}")
     record = _Record(session, "STOU", path, declared)
-    try:
+    with record:
         await _demand_nothing_there(session, path)
         file = await session.ready.storage.open_write(path)
-    except BaseException as error:
-        record.close(error=error)
-        raise
     # RFC 1123, section 4.1.2.9: the 150 bears the name.
     return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
 
@@ -237,25 +232,22 @@ async def _demand_nothing_there(session: Session, path: str) -> None:
 
 async def _receive(session: Session, record: _Record, file: WriteFile, ready: str) -> Awaitable[Reply]:
     """Take in an upload's data. What is left, its commit, may go on while the next upload arrives."""
-    try:
-        channel = record.begin(ready)
-        received = await channel.receive_file(file)
-        if not session.parameters.ascii or session.is_inline:
-            record.check_size()
-        facts = session.allowed_facts(read_facts(received.facts))
-    except BaseException as error:
-        # Where nobody decided against the upload (a lost connection, a cancelled session), what has arrived is kept.
-        decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
-        await file.abort(keep=not decided)
-        record.close(error=error)
-        raise
+    with record:
+        try:
+            channel = record.begin(ready)
+            received = await channel.receive_file(file)
+            if not session.is_text:
+                record.check_size()
+            facts = session.allowed_facts(read_facts(received.facts))
+        except BaseException as error:
+            # Where nobody decided against the upload (a lost connection, a cancelled session), what came is kept.
+            decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
+            await file.abort(keep=not decided)
+            raise
 
     async def commit() -> Reply:
-        try:
+        with record:
             stored = await file.commit(facts, received.digest)
-        except BaseException as error:
-            record.close(error=error)
-            raise
         record.close(stored.digest)
         return Reply(226, f"Stored {stored.size} bytes, xxh3-128 {stored.digest}.")
 
