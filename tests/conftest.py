@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import streams
 import support
 from desk import Desk
 from hypothesis import HealthCheck, settings
@@ -111,3 +112,11 @@ def desk(stranger: Desk) -> Desk:
     """Connected."""
     stranger.type("connect files.example.org")
     return stranger
+
+
+@pytest.fixture
+def client(server: streams.Server) -> Iterator[streams.Client]:
+    """A client of stream mode, for files that have a `server` of their own."""
+    client = streams.Client(server)
+    yield client
+    client.close()

@@ -20,13 +20,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    client = Client(server)
-    yield client
-    client.close()
-
-
 def listening_port(client: Client) -> int:
     found = re.search(r"\|\|\|([0-9]+)\|", client.ask("EPSV"))
     assert found

@@ -22,13 +22,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    client = Client(server)
-    yield client
-    client.close()
-
-
 def port_in(reply: str) -> int:
     found = re.search(r"\|\|\|([0-9]+)\|", reply)
     assert found, reply

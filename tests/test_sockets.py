@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import streams
 import support
 from support import frames
 from twisted.internet import reactor
@@ -51,22 +49,8 @@ def eventually(condition: Callable[[], Any]) -> Any:
 # -- a server process
 
 
-class Process:
-    """A server of its own over a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        with support.python_path() as environment:
-            self.process = subprocess.Popen(
-                [sys.executable, support.__file__, str(folder)], stdout=subprocess.PIPE, env=environment
-            )
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+class Process(streams.Server):
+    """A server of its own over a folder, spoken to in MODE I."""
 
     @property
     def memory(self) -> int:

@@ -29,13 +29,6 @@ def server(folder: Path) -> Iterator[Server]:
     server.kill()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[Client]:
-    client = Client(server)
-    yield client
-    client.close()
-
-
 def half_an_upload(client: Client, folder: Path, way: str = "EPSV", command: str = "STOR file") -> socket.socket:
     """An upload of which all that was sent has arrived."""
     data = client.begin(way, command)
