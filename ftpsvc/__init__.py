@@ -19,10 +19,10 @@ The map, in reading order:
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      how long a session may keep the server waiting
-`server`      the server's protocol; `outbox`, replies in order
+`server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
 `accounts`    who may log in
-`service`     the twistd plugin's options and service
+`options`     what follows `twistd ftpsvc`; `service`, the service made of it
 `client`      the client's protocol, with `exchanges`, what is said in it
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage

@@ -6,38 +6,34 @@ client sent meanwhile waits in `incoming`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.interfaces import IAddress, IDelayedCall
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc import model
 from ftpsvc.channel import Channel
 from ftpsvc.datasetup import DataSetup
-from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
-from ftpsvc.limits import Limits
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
 from ftpsvc.outbox import Outbox
-from ftpsvc.passive import PassiveOptions
 from ftpsvc.pump import ABORTED
-from ftpsvc.records import Transfer, TransferLog
-from ftpsvc.session import Accounts, Closed, Outcome, Ready, Required, Security, Session, admit
+from ftpsvc.records import Transfer
+from ftpsvc.session import Closed, Outcome, Ready, Security, Session, admit
 from ftpsvc.stream import Stream
-from ftpsvc.threads import Run, done_with, few_at_once
-from ftpsvc.tls import ServerTLS
+from ftpsvc.threads import done_with
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command, Reply, parse_command, reply_for
+
+if TYPE_CHECKING:
+    from ftpsvc.factory import ServerFactory
 
 T = TypeVar("T")
 
@@ -49,9 +45,6 @@ MOVING = frozenset(verb.name for verb in VERBS.values() if verb.moves_data)
 
 #: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
 MAX_COMMITS = 64
-
-#: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
-MAX_ASIDE = 2
 
 #: How many commands in a row one session may have carried out before the others have their turn.
 TURN = 64
@@ -329,48 +322,3 @@ class ServerProtocol(LineThenRaw):
 
 #: What an error in a commit is logged as: the command itself was over when the commit began.
 _COMMIT = Command("STOR", "(its commit)")
-
-
-class ServerFactory(Factory):
-    """Makes a `ServerProtocol` for each connection, and holds what all of them share."""
-
-    _log = Logger()
-    noisy = False
-
-    def __init__(
-        self,
-        accounts: Accounts,
-        reactor: Any,
-        run: Run,
-        limits: Limits | None = None,
-        passive: PassiveOptions = PassiveOptions(),  # noqa: B008 (frozen)
-        tls: ServerTLS | None = None,
-        required: Required = Required.NONE,
-    ) -> None:
-        """`reactor` is the clock, and makes data connections; `run` is where work that waits for a disk is done."""
-        self.accounts = accounts
-        self.clock = reactor
-        self.run = run
-        self.aside = few_at_once(run, MAX_ASIDE)
-        self.limits = limits or Limits()
-        self.passive = passive
-        self.tls = tls
-        self.required = required
-        self.digests = KnownDigests(time.time)
-        self._sessions: WeakSet[ServerProtocol] = WeakSet()
-        self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
-
-    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
-        peer = f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address | IPv6Address) else "somebody"
-        protocol = ServerProtocol(self, peer)
-        protocol.factory = self
-        self._sessions.add(protocol)
-        return protocol
-
-    async def stop(self) -> None:
-        """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""
-        endings = [Deferred.fromCoroutine(session.stop()) for session in self._sessions]
-        for ending in endings:
-            ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
-        await DeferredList(endings)
-        self.transfers.flush()

@@ -1,4 +1,4 @@
-"""The twistd plugin: its options, and the service that they make.
+"""The twistd plugin: the service that the options make.
 
 What can go wrong at the start goes wrong in `makeService`: there the folder is opened and the ports begin to listen,
 before twistd leaves the terminal. So whoever typed the command sees the one line that says what is wrong.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
-import re
 import resource
 import time
 from collections.abc import Sequence
-from ipaddress import ip_network
-from typing import Any, NoReturn
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -24,109 +21,19 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python import usage
 from twisted.python.failure import Failure
 
-from ftpsvc import __version__
 from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.factory import ServerFactory
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
-from ftpsvc.passive import PassiveOptions
 from ftpsvc.records import printable
-from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured, with_type
-from ftpsvc.server import ServerFactory
+from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
 from ftpsvc.session import Required
 from ftpsvc.threads import Run, pool_of
-from ftpsvc.wire import DEFAULT_PORT
 
-
-class Options(usage.Options):
-    """What follows `twistd ftpsvc` on the command line."""
-
-    longdesc = "Serves a folder over FTP. Anybody may log in, with the name anonymous, and read and write there."
-
-    optParameters = (
-        ("root", None, ".", "The folder to serve."),
-        ("passive-ports", None, "", "Where to listen for data connections, as 50000-50100. [default: any port]"),
-        ("passive-address", None, "auto", "What PASV tells: an address, or auto, the one that the client came to."),
-        ("certificate", None, "", "A certificate for TLS, in PEM. [default: one is made at the first start, and kept]"),
-        ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
-        ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
-        ("require-tls", None, "none", "none; login: for that; data: for that, too, where it has its own connection."),
-        ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
-    )
-
-    def __init__(self) -> None:
-        super().__init__()
-        self["ports"] = []
-        self["passive-local"] = ()
-
-    def opt_port(self, port: str) -> None:
-        """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1; with tls: before it,
-        for TLS from the first byte. May be given more than once. [default: 5000]"""
-        # Twisted's endpoints are always named with their type; a number alone is ours.
-        self["ports"].append(with_type(port))
-
-    def opt_passive_local(self, network: str) -> None:
-        """Clients from this network (as 192.168.0.0/16; private: all that are) are told the address that they came to,
-        whatever --passive-address says. May be given more than once."""
-        try:
-            self["passive-local"] += PRIVATE if network == "private" else (ip_network(network),)
-        except ValueError as error:
-            raise usage.UsageError(f"--passive-local: {error}") from error
-
-    def opt_version(self) -> NoReturn:
-        """Display the version and exit."""
-        print(f"ftpsvc {__version__}")
-        raise SystemExit(0)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        try:
-            super().parseOptions(options)
-        except usage.UsageError as error:
-            # Not left to twistd, which would print forty lines of its own help.
-            refuse(f"{str(error).rstrip('.')}. See: twistd ftpsvc --help")
-
-    def postOptions(self) -> None:
-        self["root"] = os.path.abspath(self["root"])  # now: twistd goes to another folder later
-        self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
-        if self["sync"] not in ("on", "off"):
-            raise usage.UsageError("--sync is on or off")
-        if self["require-tls"] not in [required.value for required in Required]:
-            raise usage.UsageError("--require-tls is none, login or data")
-        if self["key"] and not self["certificate"]:
-            raise usage.UsageError("--key goes with --certificate")
-        for name in ("certificate", "key", "state"):
-            self[name] = self[name] and os.path.abspath(self[name])
-        self["passive"] = PassiveOptions(
-            _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
-        )
-
-
-#: The networks that no router leads to (RFC 1918, RFC 4193, and the link-local ones).
-PRIVATE = tuple(
-    ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10")
-)
-
-
-def _ports(text: str) -> range:
-    if not text:
-        return range(0)
-    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
-    low, high = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 < low <= high < 65536:
-        raise usage.UsageError("--passive-ports takes the first and the last port, as 50000-50100")
-    return range(low, high + 1)
-
-
-def _address(text: str) -> ipaddress.IPv4Address | None:
-    if text == "auto":
-        return None
-    try:
-        return ipaddress.IPv4Address(text)
-    except ValueError as error:
-        raise usage.UsageError("--passive-address is auto or an IPv4 address; EPSV, for IPv6, tells none") from error
+__all__ = ["Options", "makeService"]  # what twistd looks for here
 
 
 def makeService(options: Options) -> FileService:

@@ -25,12 +25,13 @@ from twisted.python.failure import Failure
 
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.client import ClientProtocol
+from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
+from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.remote import Remote
-from ftpsvc.server import Limits, ServerFactory
 
 
 class Closeable(Protocol):

@@ -9,7 +9,7 @@ import pytest
 import support
 from support import Conversation, frames
 
-from ftpsvc.server import Limits
+from ftpsvc.limits import Limits
 
 
 @pytest.fixture

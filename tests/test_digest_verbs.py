@@ -176,7 +176,7 @@ def test_a_client_who_has_gone_ends_its_digest(tmp_path: Path) -> None:
 
 
 def test_a_hundred_sessions_do_not_take_every_thread(tmp_path: Path) -> None:
-    from ftpsvc.server import MAX_ASIDE
+    from ftpsvc.factory import MAX_ASIDE
 
     (tmp_path / "big").write_bytes(DATA)
     run = support.by_hand()

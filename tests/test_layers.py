@@ -19,7 +19,7 @@ NO_TWISTED = set(
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server session verbs outbox lookahead inline stream datasetup way passive active".split()
-    + "tls securing accounts service".split()
+    + "tls securing accounts factory options service".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())

@@ -12,8 +12,8 @@ import support
 from support import Conversation, Sequence
 
 from ftpsvc import __version__
+from ftpsvc.limits import Limits
 from ftpsvc.model import EVERYTHING, Account, NotLoggedIn, Permission
-from ftpsvc.server import Limits
 from ftpsvc.verbs import VERBS
 
 

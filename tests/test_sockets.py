@@ -27,10 +27,10 @@ from twisted.trial.unittest import TestCase
 
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.copying import copy
+from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.remote import Remote
-from ftpsvc.server import ServerFactory
 from ftpsvc.threads import pool_of
 
 #: How long, in seconds, a condition may take to come true before the test fails. Only failures take this long.

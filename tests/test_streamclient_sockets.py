@@ -12,9 +12,9 @@ from twisted.trial.unittest import TestCase
 
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.copying import copy
+from ftpsvc.factory import ServerFactory
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.remote import Remote
-from ftpsvc.server import ServerFactory
 from ftpsvc.threads import pool_of
 
 

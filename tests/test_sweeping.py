@@ -15,11 +15,11 @@ from twisted.internet.task import Clock
 
 from ftpsvc import sweeping
 from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.factory import ServerFactory
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Facts
 from ftpsvc.parts import apply_facts, open_part
 from ftpsvc.securing import OnHangup
-from ftpsvc.server import ServerFactory
 from ftpsvc.service import KEEP_PARTS, SWEEP_EVERY, FileService
 
 NOW = 1_700_000_000.0

@@ -17,8 +17,8 @@ from zope.interface import implementer
 
 from ftpsvc import certificates
 from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import HANDSHAKE_LIMIT
-from ftpsvc.server import ServerFactory
 from ftpsvc.tls import ServerTLS
 
 
