@@ -20,7 +20,7 @@ The map, in reading order:
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      how long a session may keep the server waiting
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
-`localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `commits` and `diskfiles`
+`localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `service`, the service made of it
 `client`      the client's protocol, with `exchanges`, what is said in it

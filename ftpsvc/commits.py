@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from ftpsvc import unnamed
 from ftpsvc.parts import made_up_part, write_all
 from ftpsvc.threads import Run, done_with
 
@@ -105,13 +106,25 @@ class Committer:
 
     def is_quick(self, directory: int, size: int = 0) -> bool:
         """Whether a commit of so many bytes in this directory takes no time, so that a thread would only cost it."""
-        return size <= SMALL and (not self._sync or is_in_memory(os.fstat(directory).st_dev))
+        return size <= SMALL and self.is_quick_on(os.fstat(directory).st_dev)
+
+    def is_quick_on(self, device: int) -> bool:
+        """The same of a small file, for all that is on a device."""
+        return not self._sync or is_in_memory(device)
 
     def commit_now(self, finished: Finished) -> None:
         """Put a file into place and make it durable, at once. Raises `OSError`."""
         finished.put_in_place(self._sync)
         if self._sync:
             fsync_directory(finished.directory)
+
+    def create_now(self, file: WholeFile) -> bool:
+        """The same for a small file whose name is new; False if it isn't. Raises `OSError`."""
+        if not unnamed.create(*file, sync=self._sync):
+            return False
+        if self._sync:
+            fsync_directory(file.directory)
+        return True
 
     def commit(self, finished: Finished) -> Deferred[None]:
         """The same in a thread, together with what else is waiting. Fires when all is durable, or with the `OSError`.

@@ -147,10 +147,14 @@ class DiskWriteFile:
     never begins leaves nothing behind.
     """
 
-    def __init__(self, directory: int, name: bytes, mode: int, owner: str, run: Run, committer: Committer) -> None:
+    def __init__(
+        self, directory: int, name: bytes, mode: int, replaces: bool, owner: str, run: Run, committer: Committer
+    ) -> None:
+        """`replaces`: something bore the name when this began."""
         self._directory = directory
         self._name = name
         self._mode = mode
+        self._replaces = replaces
         self._owner = owner
         self._run = run
         self._committer = committer
@@ -249,7 +253,9 @@ class DiskWriteFile:
     async def _put_in_place(self, finished: WholeFile | PartFile) -> None:
         """Wait for the commit. It ends in good order even if the one who waits for it goes away."""
         if self._committer.is_quick(self._directory, finished.size):
-            self._committer.commit_now(finished)
+            is_new = isinstance(finished, WholeFile) and not self._replaces and self._committer.create_now(finished)
+            if not is_new:
+                self._committer.commit_now(finished)
             return
         done = self._committer.commit(finished)
         self._is_committing = True

@@ -82,11 +82,18 @@ class Incoming:
         A short cut past `line`, `raw` and `parse_frame`, which would find the same: in a tree of small files most
         answers arrive in one piece. Whatever is not exactly that is left alone, for the careful way.
         """
-        begin = _SMALL_BEGIN.match(self._data, self._at)
+        return self._small(_SMALL_BEGIN, _SMALL_END)
+
+    def small_sequence(self) -> tuple[bytes, str, str] | None:
+        """The same for the sequence behind the STOR of a small file."""
+        return self._small(_SMALL_DATA, _SMALL_DONE)
+
+    def _small(self, beginning: re.Pattern[bytes], ending: re.Pattern[bytes]) -> tuple[bytes, str, str] | None:
+        begin = beginning.match(self._data, self._at)
         if begin is None:
             return None
         start = begin.end()
-        end = _SMALL_END.match(self._data, start + int(begin[1]))
+        end = ending.match(self._data, start + int(begin[1]))
         if end is None:
             return None
         self._at = end.end()
@@ -113,9 +120,11 @@ class Incoming:
         return self._data[position - self._base : end].removesuffix(b"\r"), self._base + end + 1
 
 
-# One frame of at most 99,999 bytes, with digest and facts, between the 150 and the 226 of a RETR.
-_SMALL_BEGIN = re.compile(rb"150 [^\r\n]{0,4096}\r\nDATA ([1-9][0-9]{0,4})\r\n")
-_SMALL_END = re.compile(rb"DONE ([0-9a-f]{32}) ([A-Za-z0-9._=;-]{0,200};)\r\n226 [^\r\n]{0,4096}\r\n")
+# One frame of at most 99,999 bytes, with digest and facts; and the same between the 150 and the 226 of a RETR.
+_SMALL_DATA = re.compile(rb"DATA ([1-9][0-9]{0,4})\r\n")
+_SMALL_DONE = re.compile(rb"DONE ([0-9a-f]{32}) ([A-Za-z0-9._=;-]{0,200};)\r\n")
+_SMALL_BEGIN = re.compile(rb"150 [^\r\n]{0,4096}\r\n" + _SMALL_DATA.pattern)
+_SMALL_END = re.compile(_SMALL_DONE.pattern + rb"226 [^\r\n]{0,4096}\r\n")
 
 
 # -- frame lines ---------------------------------------------------------------------------------------------

@@ -131,6 +131,12 @@ class Inline:
     # -- receiving
 
     async def receive_file(self, file: WriteFile) -> Received:
+        if (found := self._protocol.incoming.small_sequence()) is not None:
+            data, digest, facts = found
+            self._has_ended = True
+            self.moved = len(data)
+            await file.write(data)
+            return Received(digest, facts)
         while isinstance(item := await self._next(), memoryview):
             self.moved += len(item)
             await file.write(item)

@@ -48,6 +48,8 @@ class Jail:
         """Raises `OSError` if the root is no directory. `kernel_walk` is off only to test the other walk."""
         self._root = os.open(root, os.O_DIRECTORY | os.O_CLOEXEC | os.O_RDONLY)
         self._kernel_walk = kernel_walk and _has_openat2(self._root)
+        self._root_device = os.fstat(self._root).st_dev
+        self._lent_device = -1
         self._lent = -1
         self._lent_path = b""
         self._lent_until = 0.0
@@ -70,11 +72,16 @@ class Jail:
         The descriptor is lent: it is good until the next call, and must be neither kept nor closed. It can be synced if
         the directory may be read. The root is nobody's entry: for it this raises `OSError`.
         """
+        return self.place(path)[:2]
+
+    def place(self, path: bytes) -> tuple[int, bytes, int]:
+        """The same, with the device that the directory is on."""
         parent, _, name = path.rpartition(b"/")
         if not name:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        _refuse_nul(name)
         if not parent:
-            return self._root, name
+            return self._root, name, self._root_device
         now = time.monotonic()
         if parent != self._lent_path or now > self._lent_until:
             self.forget()
@@ -83,7 +90,8 @@ class Jail:
             except PermissionError:
                 self._lent = self.open(parent, _DIRECTORY)
             self._lent_path, self._lent_until = parent, now + LEND_TIME
-        return self._lent, name
+            self._lent_device = os.fstat(self._lent).st_dev
+        return self._lent, name, self._lent_device
 
     def forget(self) -> None:
         """Resolve the next parent anew, because something was renamed or removed here."""

@@ -111,9 +111,7 @@ class LocalDisk:
 
     @_in_domain_terms
     async def open_write(self, path: str, offset: int = 0) -> DiskWriteFile:
-        lent, name, mode = self._target(path)
-        mode = self._mode if mode is None else mode
-        file = DiskWriteFile(os.dup(lent), name, mode, self._owner, self._run, self._committer)
+        file = self._begin(*self._target(path))
         if offset:
             try:
                 await file.resume(offset)
@@ -122,12 +120,18 @@ class LocalDisk:
                 raise
         return file
 
+    def _begin(self, lent: int, name: bytes, mode: int | None) -> DiskWriteFile:
+        """Begin a file at a place that `_target` has found."""
+        replaces = mode is not None
+        mode = self._mode if mode is None else mode
+        return DiskWriteFile(os.dup(lent), name, mode, replaces, self._owner, self._run, self._committer)
+
     @_in_domain_terms
     async def open_append(self, path: str) -> DiskAppendFile | DiskWriteFile:
         lent, name, mode = self._target(path)
         if mode is None:
             # Nothing to add to: then it is an upload like any other, and nobody sees a part of it.
-            return DiskWriteFile(os.dup(lent), name, self._mode, self._owner, self._run, self._committer)
+            return self._begin(lent, name, mode)
         directory = os.dup(lent)
         try:
             return DiskAppendFile(directory, name, self._run)
@@ -158,19 +162,27 @@ class LocalDisk:
         return Whole(data, Facts(status.st_mtime_ns, status.st_mode & 0o777))
 
     async def put(self, path: str, whole: Whole) -> Stored:
+        data, (modified, mode) = whole.data, whole.facts
         try:
-            directory, name, mode = self._target(path)
-            facts = whole.facts
-            if facts.mode is not None:
-                mode = facts.mode
-            file = WholeFile(directory, name, whole.data, self._mode if mode is None else mode, facts.modified)
-            if self._committer.is_quick(directory):
-                self._committer.commit_now(file)
-            else:
-                await self._commit_later(file)
+            directory, name, device = self._jail.place(_relative(path))
+            # Most files of a tree are new, and in memory: those need no look at what is there.
+            file = WholeFile(directory, name, data, self._mode if mode is None else mode, modified)
+            if not self._committer.is_quick_on(device) or not self._committer.create_now(file):
+                await self._replace(path, whole)
         except OSError as error:
             raise domain_error(error, path) from error
-        return Stored(len(whole.data), digest_of(whole.data))
+        return Stored(len(data), digest_of(data))
+
+    async def _replace(self, path: str, whole: Whole) -> None:
+        directory, name, mode = self._target(path)
+        facts = whole.facts
+        if facts.mode is not None:
+            mode = facts.mode
+        file = WholeFile(directory, name, whole.data, self._mode if mode is None else mode, facts.modified)
+        if self._committer.is_quick(directory):
+            self._committer.commit_now(file)
+        else:
+            await self._commit_later(file)
 
     async def _commit_later(self, file: WholeFile) -> None:
         kept = os.dup(file.directory)

@@ -13,9 +13,9 @@ import pytest
 import support
 from support import ByHand, Started, result_of, start
 
-from ftpsvc import model
+from ftpsvc import model, unnamed
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.model import PART_PREFIX, Stored
+from ftpsvc.model import PART_PREFIX, Facts, Stored, Whole
 
 LITTLE, BIG = b"little", bytes(6 * 1024 * 1024)
 
@@ -29,12 +29,14 @@ class Calls:
         self._fsync, self._rename = os.fsync, os.rename
         monkeypatch.setattr(os, "fsync", self._on_fsync)
         monkeypatch.setattr(os, "rename", self._on_rename)
+        self._link = unnamed._link
+        monkeypatch.setattr(unnamed, "_link", self._on_link)
 
     def _on_fsync(self, descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         name = os.path.basename(path)
         kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "part"
-        assert kind == "directory" or name.startswith(PART_PREFIX) or "append" in name
+        assert kind == "directory" or name.startswith((PART_PREFIX, "#")) or "append" in name
         self._make(f"fsync {kind} {name}" if kind == "directory" else "fsync part")
         self._fsync(descriptor)
 
@@ -42,6 +44,10 @@ class Calls:
         assert os.fsencode(source).startswith(PART_PREFIX.encode())
         self._make(f"rename to {os.fsdecode(target)}")
         self._rename(source, target, **more)
+
+    def _on_link(self, file: int, directory: int, name: bytes) -> bool:
+        self._make(f"link to {os.fsdecode(name)}")
+        return self._link(file, directory, name)
 
     def _make(self, call: str) -> None:
         if call in self.broken:
@@ -84,13 +90,85 @@ def test_a_file_is_synced_then_renamed_then_its_folder_is_synced(tmp_path: Path,
 
 def test_in_memory_the_order_is_the_same(tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: True)
-    result_of(write(support.local_disk(tmp_path), "/file", LITTLE))
-    assert calls.made == ["fsync part", "rename to file", f"fsync directory {tmp_path.name}"]
+    disk = support.local_disk(tmp_path)
+    for made in ("link to file", "rename to file"):  # a new name, and one that is there
+        calls.made.clear()
+        result_of(write(disk, "/file", LITTLE))
+        assert calls.made == ["fsync part", made, f"fsync directory {tmp_path.name}"]
 
 
 def test_without_sync_nothing_is_synced_and_the_rename_stays(tmp_path: Path, calls: Calls) -> None:
-    result_of(write(support.local_disk(tmp_path, sync=False), "/file", LITTLE))
-    assert calls.made == ["rename to file"]
+    disk = support.local_disk(tmp_path, sync=False)
+    for data, made in ((LITTLE, "link to file"), (LITTLE, "rename to file"), (BIG, "rename to file")):
+        calls.made.clear()
+        result_of(write(disk, "/file", data))
+        assert calls.made == [made]
+
+
+def put(disk: LocalDisk, name: str, data: bytes = LITTLE) -> None:
+    result_of(disk.put(f"/{name}", Whole(data, Facts(mode=0o640))))
+
+
+@pytest.fixture
+def memory(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> Calls:
+    monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: True)
+    return calls
+
+
+def test_a_new_small_file_is_whole_before_it_has_any_name(tmp_path: Path, memory: Calls) -> None:
+    def look(file: int, directory: int, name: bytes) -> bool:
+        assert os.listdir(tmp_path) == []
+        assert os.fstat(file).st_size == len(LITTLE)
+        return link(file, directory, name)
+
+    link, memory._link = memory._link, look
+    put(support.local_disk(tmp_path), "file")
+    assert memory.made == ["fsync part", "link to file", f"fsync directory {tmp_path.name}"]
+    assert (tmp_path / "file").read_bytes() == LITTLE
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("call", ["fsync part", "fsync directory {name}"])
+def test_a_new_small_file_that_can_not_be_synced_is_an_error(tmp_path: Path, memory: Calls, call: str) -> None:
+    memory.broken[call.format(name=tmp_path.name)] = errno.EIO
+    with pytest.raises(model.LocalFault, match="file"):
+        put(support.local_disk(tmp_path), "file")
+
+
+def test_what_appears_meanwhile_is_replaced_in_one_step(tmp_path: Path, memory: Calls) -> None:
+    def appear(file: int, directory: int, name: bytes) -> bool:
+        (tmp_path / "file").write_bytes(b"somebody else's")
+        return link(file, directory, name)
+
+    link, memory._link = memory._link, appear
+    put(support.local_disk(tmp_path), "file")
+    assert memory.made[1:4] == ["link to file", "fsync part", "rename to file"]
+    assert (tmp_path / "file").read_bytes() == LITTLE
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_is_written_through_and_not_replaced(tmp_path: Path, memory: Calls) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    put(support.local_disk(tmp_path), "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == LITTLE
+
+
+@pytest.mark.parametrize("missing", ["O_TMPFILE", "linkat", "both ways"])
+def test_where_files_can_not_be_without_a_name_a_part_is_used(
+    tmp_path: Path, memory: Calls, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "O_TMPFILE":
+        monkeypatch.setattr(unnamed, "_UNNAMED", os.O_WRONLY | os.O_CLOEXEC)
+    else:
+        monkeypatch.setattr(unnamed, "_AT_EMPTY_PATH", 0)  # then an empty path is an error
+    if missing == "both ways":
+        monkeypatch.setattr(os, "link", lambda *_, **__: memory._make("link") or os.stat(tmp_path / "no /proc"))
+    put(support.local_disk(tmp_path), "file")
+    assert ("rename to file" in memory.made) == (missing != "linkat")
+    assert (tmp_path / "file").read_bytes() == LITTLE
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_what_is_added_is_synced_with_its_folder(tmp_path: Path, calls: Calls) -> None:

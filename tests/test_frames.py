@@ -257,6 +257,31 @@ def test_a_sequence_has_the_same_bytes_however_it_is_cut(pieces: list[bytes], da
     assert incoming.line() == b"NOOP"
 
 
+#: What may stand where a sequence is due: whole ones, broken ones, and pieces of them.
+PIECES = st.sampled_from(
+    [b"DATA 5\r\n", b"DATA 05\r\n", b"DATA 5\n", b"data 5\r\n", b"hello", b"DONE ", b"0" * 32, b" ", b"x=1;"]
+    + [b"\r\n", b"\n", b"FAIL\r\n", b"DONE 00 modify=1;\r\n", b"NOOP\r\n"]
+)
+USUAL = b"DATA 5\r\nhello" + b"DONE " + b"0" * 32 + b" x=1;\r\n"
+
+
+@given(st.one_of(st.just(USUAL), st.lists(PIECES, max_size=8).map(b"".join)), st.booleans())
+def test_the_short_cut_for_small_sequences_finds_what_the_careful_way_does(stream: bytes, is_cut: bool) -> None:
+    stream = stream[:-1] if is_cut else stream + b"NOOP\r\n"
+    quick, careful = Incoming(), Incoming()
+    quick.feed(stream)
+    careful.feed(stream)
+    found = quick.small_sequence()
+    assert found is not None or stream != USUAL + b"NOOP\r\n"
+    if found is None:
+        assert len(quick) == len(stream)  # untouched
+        return
+    reader = SequenceReader()
+    assert bytes(reader.next(careful) or b"") == found[0]
+    assert reader.next(careful) == Done(*found[1:])
+    assert quick.taken == careful.taken
+
+
 def test_data_that_looks_like_an_end_is_data() -> None:
     incoming, reader = Incoming(), SequenceReader()
     incoming.feed(b"DATA 16\r\n\r\nDONE\r\nDELE x\r\nFAIL no\r\n")
