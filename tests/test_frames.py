@@ -258,11 +258,10 @@ def test_a_sequence_has_the_same_bytes_however_it_is_cut(pieces: list[bytes], da
 
 
 #: What may stand where a sequence is due: whole ones, broken ones, and pieces of them.
-PIECES = st.sampled_from(
-    [b"DATA 5\r\n", b"DATA 05\r\n", b"DATA 5\n", b"data 5\r\n", b"hello", b"DONE ", b"0" * 32, b" ", b"x=1;"]
-    + [b"\r\n", b"\n", b"FAIL\r\n", b"DONE 00 modify=1;\r\n", b"NOOP\r\n"]
-)
-USUAL = b"DATA 5\r\nhello" + b"DONE " + b"0" * 32 + b" x=1;\r\n"
+BEGINNINGS = (b"DATA 5\r\n", b"DATA 05\r\n", b"DATA 5\n", b"data 5\r\n", b"hello", b"DONE ", b"0" * 32, b" ")
+ENDS = (b"x=1;", b"\r\n", b"\n", b"FAIL\r\n", b"DONE 00 modify=1;\r\n", b"NOOP\r\n")
+PIECES = st.sampled_from((*BEGINNINGS, *ENDS))
+USUAL = b"DATA 5\r\nhelloDONE " + b"0" * 32 + b" x=1;\r\n"
 
 
 @given(st.one_of(st.just(USUAL), st.lists(PIECES, max_size=8).map(b"".join)), st.booleans())
