@@ -29,11 +29,13 @@ SENDFILE_FROM = 256 * 1024
 #: processor's cache when sendfile comes to it. 2.8 GB/s on loopback, against 2.4 with 4 MiB and 2.1 with 256 KiB.
 STEP = 1024 * 1024
 
-#: How far the digest may be ahead of the sending. A trip to the thread and back is then made once for several steps.
-AHEAD = 4 * STEP
+#: How far the digest may be ahead of the sending. A trip to the thread and back is then made once for several steps:
+#: with 16 of them a file that is sent for the first time is a fifth faster than with 4.
+AHEAD = 16 * STEP
 
-#: The digest reads through a buffer of this size, which fits the processor's second-level cache.
-_DIGEST_BUFFER = 256 * 1024
+#: The digest reads through a buffer of this size. A smaller one would fit the processor's cache better, and make the
+#: two threads take the interpreter from each other more often, which costs more.
+_DIGEST_BUFFER = 1024 * 1024
 
 # The kernel reads files ahead, and gives memory back, in pieces of about this size.
 _READ_AHEAD = 128 * 1024
