@@ -365,7 +365,8 @@ class Upload(Ask):
 
     def ended(self, reply: Reply) -> None:
         super().ended(reply)
-        self._end(fail_line("refused"))  # does something only where the reply came before the sequence's end
+        if not self._last_frame:  # it was refused before the sequence's end
+            self._end(fail_line("refused"))
 
     def failed(self, error: TransferError) -> None:
         super().failed(error)

@@ -142,7 +142,7 @@ class LocalDisk:
     async def fetch(self, path: str) -> Whole:
         # Without the wrapper and its coroutine, here and in `put`: trees of small files are made of these two.
         try:
-            descriptor = self._jail.open(_relative(path), _READ)
+            descriptor = self._jail.open_file(_relative(path), _READ)
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):

@@ -195,6 +195,21 @@ def test_a_path_too_deep_is_refused_and_leaves_nothing_open(jail: Jail) -> None:
     assert refusal(jail, b"folder/../" * 900 + b"folder/file/x") in (errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
+def test_one_of_many_files_is_opened_as_any_other(jail: Jail, root: Path) -> None:
+    (root / "link").symlink_to("/folder/file")
+    for path in (b"folder/file", b"link"):
+        descriptor = jail.open_file(path, READ)
+        assert os.read(descriptor, 100) == INSIDE
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("path", [b"..", b"folder/..", b"../outside/file", b"", b"out", b"nothing", b"file\0x"])
+def test_no_file_outside_is_opened_as_one_of_many(jail: Jail, root: Path, path: bytes) -> None:
+    (root / "out").symlink_to("../outside/file")
+    with pytest.raises(OSError):
+        os.close(jail.open_file(path, READ))
+
+
 def test_the_parent_of_a_missing_name_is_opened(jail: Jail, root: Path) -> None:
     directory, name = jail.open_parent(b"folder/new")
     status = os.fstat(directory)
