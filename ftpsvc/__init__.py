@@ -30,6 +30,7 @@ The map, in reading order:
 `words`       a typed line; `display`, how things look; `progress`, how far a transfer is
 `places`      here and there; `transfers`, a file carried between the two
 `console`     commands that take time; `shell`, the interactive client
+`program`     the command `ftpsvc`: which of its programs is meant
 `terminal`    lines from a person; `piped`, lines from a pipe
 
 docs/architecture.md tells how they work together.

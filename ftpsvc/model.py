@@ -251,10 +251,13 @@ EVERYTHING = ~Permission(0)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who is logged in."""
+    """Who is logged in, and what for. None is no limit."""
 
     name: str
     permissions: Permission = field(default=EVERYTHING)
+    rate_up: int | None = None  #: bytes per second that all of the account's sessions together may store
+    rate_down: int | None = None  #: the same for what they retrieve
+    max_sessions: int | None = None  #: how many may be logged in at once
 
 
 ANONYMOUS = Account("anonymous")
