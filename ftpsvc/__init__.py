@@ -3,6 +3,7 @@
 The map, in reading order:
 
 `model`       entries, accounts, permissions, paths inside a root, the domain's errors
+`rules`       permissions by path
 `frames`      lines, counted raw bytes, frames, digests, facts
 `wire`        commands and replies, and the one table of errors and reply codes
 `listing`     entries as listing lines

@@ -36,12 +36,13 @@ class PartFile(NamedTuple):
     file: int
     part: bytes
     size: int
+    replace: bool = True
 
     def put_in_place(self, sync: bool) -> None:
         """Let it have its name. Raises `OSError`; then the part is still there."""
         if sync:
             os.fsync(self.file)
-        os.rename(self.part, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+        _give_name(self.directory, self.part, self.name, self.replace)
 
 
 class WholeFile(NamedTuple):
@@ -52,6 +53,7 @@ class WholeFile(NamedTuple):
     data: bytes
     mode: int
     modified: int | None
+    replace: bool = True
 
     @property
     def size(self) -> int:
@@ -68,7 +70,7 @@ class WholeFile(NamedTuple):
                 os.utime(file, ns=(self.modified, self.modified))
             if sync:
                 os.fsync(file)
-            os.rename(part, self.name, src_dir_fd=self.directory, dst_dir_fd=self.directory)
+            _give_name(self.directory, part, self.name, self.replace)
         except BaseException:
             os.unlink(part, dir_fd=self.directory)
             raise
@@ -77,6 +79,33 @@ class WholeFile(NamedTuple):
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _give_name(directory: int, part: bytes, name: bytes, replace: bool) -> None:
+    """Let a part have its name, in one step; without `replace` only if nothing has it. Raises `OSError`."""
+    if not replace:
+        try:
+            os.link(part, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            _refuse_if_there(directory, name)  # not in one step with the rename, but nearly, and the best there is
+        else:
+            os.unlink(part, dir_fd=directory)
+            return
+    os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
+#: What file systems without hard links say.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def _refuse_if_there(directory: int, name: bytes) -> None:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 class Finished(Protocol):
@@ -120,7 +149,7 @@ class Committer:
 
     def create_now(self, file: WholeFile) -> bool:
         """The same for a small file whose name is new; False if it isn't. Raises `OSError`."""
-        if not unnamed.create(*file, sync=self._sync):
+        if not unnamed.create(*file[:-1], sync=self._sync):
             return False
         if self._sync:
             fsync_directory(file.directory)

@@ -148,9 +148,17 @@ class DiskWriteFile:
     """
 
     def __init__(
-        self, directory: int, name: bytes, mode: int, replaces: bool, owner: str, run: Run, committer: Committer
+        self,
+        directory: int,
+        name: bytes,
+        mode: int,
+        replaces: bool,
+        owner: str,
+        run: Run,
+        committer: Committer,
+        may_replace: bool = True,
     ) -> None:
-        """`replaces`: something bore the name when this began."""
+        """`replaces`: something bore the name when this began. `may_replace`: so may something at its end."""
         self._directory = directory
         self._name = name
         self._mode = mode
@@ -158,6 +166,7 @@ class DiskWriteFile:
         self._owner = owner
         self._run = run
         self._committer = committer
+        self._may_replace = may_replace
         self._held = b""
         self._offset = 0
         self._file = -1
@@ -235,12 +244,12 @@ class DiskWriteFile:
                 await self._begin()
             if self._writing is None:
                 found = _checked(digest_of(self._held), digest)
-                finished = WholeFile(self._directory, self._name, self._held, mode, facts.modified)
+                finished = WholeFile(self._directory, self._name, self._held, mode, facts.modified, self._may_replace)
             else:
                 found = await self._writing.finish(digest)
                 apply_facts(self._file, Facts(facts.modified, mode))
                 size = self._offset + self._writing.size
-                finished = PartFile(self._directory, self._name, self._file, self._part, size)
+                finished = PartFile(self._directory, self._name, self._file, self._part, size, self._may_replace)
             await self._put_in_place(finished)
         except BaseException as error:
             await self.abort()

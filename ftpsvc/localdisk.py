@@ -110,8 +110,8 @@ class LocalDisk:
         return DiskReadFile(descriptor, status.st_dev, entry, offset, self._run)
 
     @_in_domain_terms
-    async def open_write(self, path: str, offset: int = 0) -> DiskWriteFile:
-        file = self._begin(*self._target(path))
+    async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> DiskWriteFile:
+        file = self._begin(*self._target(path), replace)
         if offset:
             try:
                 await file.resume(offset)
@@ -120,11 +120,11 @@ class LocalDisk:
                 raise
         return file
 
-    def _begin(self, lent: int, name: bytes, mode: int | None) -> DiskWriteFile:
+    def _begin(self, lent: int, name: bytes, mode: int | None, may_replace: bool = True) -> DiskWriteFile:
         """Begin a file at a place that `_target` has found."""
         replaces = mode is not None
         mode = self._mode if mode is None else mode
-        return DiskWriteFile(os.dup(lent), name, mode, replaces, self._owner, self._run, self._committer)
+        return DiskWriteFile(os.dup(lent), name, mode, replaces, self._owner, self._run, self._committer, may_replace)
 
     @_in_domain_terms
     async def open_append(self, path: str) -> DiskAppendFile | DiskWriteFile:

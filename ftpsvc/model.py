@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 #: Names are bytes on disk and on the wire, and str in between. surrogateescape carries the bytes that are
 #: not UTF-8 through unharmed, so that a name from 1998 still lists and retrieves.
@@ -246,7 +246,27 @@ class Permission(enum.Flag):
     SET_FACTS = enum.auto()  #: modify time and mode
 
 
-EVERYTHING = ~Permission(0)
+NOTHING = Permission(0)
+EVERYTHING = ~NOTHING
+
+#: To be told of one entry, its size and its times: for those who may list it, and for those who may retrieve it.
+SEE = Permission.LIST | Permission.READ
+
+
+class Rule(Protocol):
+    """Permissions for a part of the tree (`rules`)."""
+
+    @property
+    def permissions(self) -> Permission:
+        """What may be done there."""
+
+    def progress(self, path: str) -> Progress:
+        """How far the rule's pattern is on the way to this path."""
+
+
+#: What is known of a rule at a path, and enough to know it of every path below: whether the rule is for it, and whether
+#: it still can be for some of those below. Two paths with the same progress have the same permissions below them.
+Progress = tuple[bool, bool, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +275,36 @@ class Account:
 
     name: str
     permissions: Permission = field(default=EVERYTHING)
+    rules: tuple[Rule, ...] = ()  #: where other permissions hold; the first that is for a path decides
+    quota_bytes: int | None = None  #: how many bytes the home may hold; what is above that is refused
+    quota_files: int | None = None  #: the same for files and folders
     rate_up: int | None = None  #: bytes per second that all of the account's sessions together may store
     rate_down: int | None = None  #: the same for what they retrieve
     max_sessions: int | None = None  #: how many may be logged in at once
+
+    def may(self, path: str) -> Permission:
+        """What the account may do with this path and, where no rule says otherwise, with all below it."""
+        for rule in self.rules:
+            if rule.progress(path)[0]:
+                return rule.permissions
+        return self.permissions
+
+    @property
+    def anywhere(self) -> Permission:
+        """What it may do somewhere."""
+        permissions = self.permissions
+        for rule in self.rules:
+            permissions |= rule.permissions
+        return permissions
+
+    def would_gain(self, source: str, target: str, is_directory: bool) -> bool:
+        """Whether something would come under more permissions if it bore another name, or what is below it would."""
+        before, after = ([rule.progress(path) for rule in self.rules] for path in (source, target))
+        if before == after:
+            return False
+        if is_directory and any(open_below for _, open_below, _ in (*before, *after)):
+            return True  # to know, all that is below would have to be looked at
+        return bool(self.may(target) & ~self.may(source))
 
 
 ANONYMOUS = Account("anonymous")

@@ -168,7 +168,9 @@ class Remote:
     async def open_read(self, path: str, offset: int = 0) -> ReadFile:
         return await self._files.open_read(path, offset)
 
-    async def open_write(self, path: str, offset: int = 0) -> WriteFile:
+    async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
+        if not replace:
+            raise model.NotImplementedHere(f"{path}: no command of FTP stores a file only where there is none.")
         return await self._files.open_write(path, offset)
 
     async def open_append(self, path: str) -> WriteFile:

@@ -200,9 +200,15 @@ class Session:
         """Whether file data is converted. Never in MODE I, where it is the file's own bytes whatever TYPE says."""
         return self.parameters.ascii and not self.is_inline
 
-    def resolve(self, argument: str) -> str:
-        """The absolute virtual path that an argument means here. Raises `InvalidName`."""
-        return model.resolve(self.ready.cwd, argument)
+    def resolve(self, argument: str, needed: Permission) -> str:
+        """The absolute virtual path that an argument means here, where the account has one of these permissions.
+
+        No verb gets a path without saying what it is for. Raises `InvalidName`, and `Denied` before anything was looked
+        at: the answer is the same whether something is there or not.
+        """
+        path = model.resolve(self.ready.cwd, argument)
+        self.demand(needed, path)
+        return path
 
     def take_offset(self) -> int:
         """The restart marker, which holds for one command. Raises `BadParameter` where it would have no meaning."""
@@ -230,14 +236,14 @@ class Session:
         if marker is not None and isinstance(self.state, Ready) and self.state.marker is marker:
             self.state = replace(self.state, marker=None)
 
-    def demand(self, permission: Permission, what: str) -> None:
-        """For permissions that depend on what is there. Raises `Denied`."""
-        if permission not in self.ready.account.permissions:
-            raise model.Denied(f"{what}: this account may not {_WORDS[permission]}.")
+    def demand(self, needed: Permission, path: str) -> None:
+        """For permissions that depend on what is there. One of those that are needed is enough. Raises `Denied`."""
+        if not needed & self.ready.account.may(path):
+            raise model.Denied(f"{path}: this account may not {_in_words(needed)} there.")
 
-    def allowed_facts(self, facts: Facts) -> Facts:
+    def allowed_facts(self, facts: Facts, path: str) -> Facts:
         """The facts of an upload, as far as the account may set them."""
-        return facts if Permission.SET_FACTS in self.ready.account.permissions else model.NO_FACTS
+        return facts if Permission.SET_FACTS & self.ready.account.may(path) else model.NO_FACTS
 
 
 _WORDS = {
@@ -251,6 +257,10 @@ _WORDS = {
     Permission.MAKE_DIRECTORY: "make folders",
     Permission.SET_FACTS: "set times and modes",
 }
+
+
+def _in_words(needed: Permission) -> str:
+    return "do anything" if needed == model.EVERYTHING else " or ".join(_WORDS[permission] for permission in needed)
 
 
 # -- verbs and the gate --------------------------------------------------------------------------------------
@@ -277,7 +287,7 @@ class Verb:
     takes: Takes
     usage: str
     before_login: bool = False
-    permission: Permission | None = None
+    permission: Permission | None = None  #: one of these has to be there somewhere, or nothing is looked at
     feature: str | Callable[[Session], str] = ""  #: its lines in FEAT, with | between them
     moves_data: bool = False  #: in MODE S it takes the data connection that was prepared, even when it is refused
     uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
@@ -305,8 +315,8 @@ def admit(session: Session, command: Command) -> Verb:
         raise model.BadArgument(f"It takes an argument: {verb.usage}")
     if verb.takes is Takes.NOTHING and command.argument:
         raise model.BadArgument(f"It takes no argument: {verb.usage}")
-    if verb.permission is not None and isinstance(state, Ready) and verb.permission not in state.account.permissions:
-        raise model.Denied(f"This account may not {_WORDS[verb.permission]}.")
+    if verb.permission is not None and isinstance(state, Ready) and not verb.permission & state.account.anywhere:
+        raise model.Denied(f"This account may not {_in_words(verb.permission)}.")
     return verb
 
 

@@ -83,8 +83,10 @@ class Storage(Protocol):
     async def open_read(self, path: str, offset: int = 0) -> ReadFile:
         """Open a plain file. Raises `NotFound`, `NotAFile`, or `BadParameter` if the offset lies behind its end."""
 
-    async def open_write(self, path: str, offset: int = 0) -> WriteFile:
-        """Begin a file that will replace or create `path`.
+    async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
+        """Begin a file that will replace or create `path`; without `replace`, create it and nothing else.
+
+        What has that name by the time of the commit is then left as it is, and `AlreadyExists` raised.
 
         With an offset it begins with that many bytes of the part that an earlier, broken attempt left, or of
         the file itself. Raises what stands in the way now; what appears in the way later is raised by `commit`.

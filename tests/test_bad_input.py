@@ -191,7 +191,7 @@ class Faulty:
     async def open_read(self, path: str, offset: int = 0) -> Any:
         return FaultyFile(await self._real.open_read(path, offset), self)
 
-    async def open_write(self, path: str, offset: int = 0) -> Any:
+    async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> Any:
         return FaultyFile(await self._real.open_write(path, offset), self)
 
     def check(self, at: str) -> None:

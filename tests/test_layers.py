@@ -14,12 +14,12 @@ ALL = {module.split(".")[0] for module in MODULES}
 
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
-    "addresses newlines model wire frames listing session verbs storage records channel lookahead copying".split()
+    "addresses newlines model rules wire frames listing session verbs storage records channel lookahead copying".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server session verbs outbox lookahead inline stream datasetup way passive active".split()
-    + "tls securing accounts factory options service".split()
+    + "tls securing rules accounts factory options service".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())

@@ -145,9 +145,9 @@ def test_a_permission_that_depends_on_what_is_there_is_demanded_by_name() -> Non
 
 def test_facts_are_dropped_for_an_account_that_may_not_set_them() -> None:
     facts = Facts(1, 0o600)
-    assert session(ready()).allowed_facts(facts) == facts
-    assert session(ready(EVERYTHING & ~Permission.SET_FACTS)).allowed_facts(facts) == Facts()
+    assert session(ready()).allowed_facts(facts, "/x") == facts
+    assert session(ready(EVERYTHING & ~Permission.SET_FACTS)).allowed_facts(facts, "/x") == Facts()
 
 
 def test_paths_are_taken_from_the_current_folder() -> None:
-    assert session(ready(cwd="/a")).resolve("b") == "/a/b"
+    assert session(ready(cwd="/a")).resolve("b", EVERYTHING) == "/a/b"

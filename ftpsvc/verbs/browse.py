@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ftpsvc import listing, model
 from ftpsvc.frames import format_time
-from ftpsvc.model import Entry, Permission, encode_name
+from ftpsvc.model import EVERYTHING, SEE, Account, Entry, Permission, encode_name
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.session import Authenticating, Ready, Session, Takes, Verb
 from ftpsvc.verbs.change import set_by_mdtm
@@ -31,7 +31,7 @@ async def working_directory(session: Session, _: str) -> Reply:
 
 
 async def change_directory(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, EVERYTHING)
     entry = await session.ready.storage.stat(path)
     if not entry.is_directory:
         raise model.NotADirectory(f"{path} is not a folder.")
@@ -44,7 +44,7 @@ async def change_to_parent(session: Session, _: str) -> Reply:
 
 
 async def size(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, SEE)
     if session.parameters.ascii and not session.is_inline:
         raise model.Unavailable("SIZE needs TYPE I: in TYPE A the whole file would have to be read for it.")
     entry = await session.ready.storage.stat(path)
@@ -56,8 +56,8 @@ async def size(session: Session, argument: str) -> Reply:
 async def modify_time(session: Session, argument: str) -> Reply:
     """Tells the time; sets it for those who send one, unless a file has exactly that for its name."""
     try:
-        entry = await session.ready.storage.stat(session.resolve(argument))
-    except (model.NotFound, model.NotADirectory):
+        entry = await session.ready.storage.stat(session.resolve(argument, SEE))
+    except (model.NotFound, model.NotADirectory, model.Denied):
         if reply := await set_by_mdtm(session, argument):
             return reply
         raise
@@ -65,23 +65,31 @@ async def modify_time(session: Session, argument: str) -> Reply:
 
 
 async def available(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, EVERYTHING)
     return Reply(213, str(await session.ready.storage.space(path)))
 
 
 async def machine_entry(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, SEE)
     entry = await session.ready.storage.stat(path)
-    line = listing.machine_line(entry._replace(name=path), session.ready.account.permissions, session.parameters.facts)
+    line = listing.machine_line(entry._replace(name=path), session.ready.account.may(path), session.parameters.facts)
     return Reply(250, "End", ("Facts:", model.decode_name(line)))
 
 
 async def machine_list(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.LIST)
     if not (await session.ready.storage.stat(path)).is_directory:
         raise model.BadArgument(f"{path} is not a folder: MLST tells of a single entry.")
-    permissions, facts = session.ready.account.permissions, session.parameters.facts
-    return await _send(session, _Shown(path), lambda entry: listing.machine_line(entry, permissions, facts))
+    account, facts = session.ready.account, session.parameters.facts
+    if not account.rules:
+        permissions = account.permissions
+        return await _send(session, _Shown(path), lambda entry: listing.machine_line(entry, permissions, facts))
+    folder = path.rstrip("/")
+    return await _send(
+        session,
+        _Shown(path),
+        lambda entry: listing.machine_line(entry, account.may(f"{folder}/{entry.name}"), facts),
+    )
 
 
 async def long_list(session: Session, argument: str) -> Reply:
@@ -108,6 +116,8 @@ class _Shown(NamedTuple):
         if self.only is not None:
             return _one(self.only)
         entries = session.ready.storage.list(self.path)
+        if session.ready.account.rules:
+            entries = _not_hidden(entries, session.ready.account, self.path.rstrip("/"))
         return entries if self.pattern is None else _matching(entries, self.pattern)
 
 
@@ -122,10 +132,10 @@ async def _what(session: Session, argument: str) -> _Shown:
         if option is None:
             break
         argument = argument[option.end() :]
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.LIST)
     folder, slash, last = argument.rpartition("/")
     if entry is None and is_pattern(last):
-        parent = session.resolve(folder + slash)
+        parent = session.resolve(folder + slash, Permission.LIST)
         await _demand_folder(session, parent)
         return _Shown(parent, folder + slash, pattern=Pattern(last))
     if entry is None:
@@ -137,7 +147,7 @@ async def _what(session: Session, argument: str) -> _Shown:
 
 async def _found(session: Session, argument: str) -> Entry | None:
     try:
-        return await session.ready.storage.stat(session.resolve(argument))
+        return await session.ready.storage.stat(session.resolve(argument, Permission.LIST))
     except (model.NotFound, model.NotADirectory):
         return None
 
@@ -158,6 +168,16 @@ async def _send(session: Session, shown: _Shown, line: Line) -> Reply:
 
 async def _one(entry: Entry) -> AsyncGenerator[Entry, None]:
     yield entry
+
+
+async def _not_hidden(
+    entries: AsyncGenerator[Entry, None], account: Account, folder: str
+) -> AsyncGenerator[Entry, None]:
+    """Those that the account may do anything with. Of the others it doesn't hear."""
+    async with aclosing(entries):
+        async for entry in entries:
+            if account.may(f"{folder}/{entry.name}"):
+                yield entry
 
 
 async def _matching(entries: AsyncGenerator[Entry, None], pattern: Pattern) -> AsyncGenerator[Entry, None]:
@@ -198,7 +218,6 @@ async def status(session: Session, argument: str) -> Reply:
 async def _status_of(session: Session, argument: str) -> Reply:
     if not isinstance(session.state, Ready):
         raise model.NotLoggedIn("Log in first, with USER and PASS.")
-    session.demand(Permission.LIST, argument)
     shown = await _what(session, argument)
     now = time.time()
     lines: list[str] = []
@@ -232,11 +251,11 @@ VERBS = (
         machine_entry,
         Takes.MAYBE,
         "MLST [<path>]",
-        permission=Permission.LIST,
+        permission=SEE,
         feature=_facts_feature,
     ),
-    Verb("SIZE", size, Takes.TEXT, "SIZE <file>", feature="SIZE"),
-    Verb("MDTM", modify_time, Takes.TEXT, "MDTM <path>", feature="MDTM"),
+    Verb("SIZE", size, Takes.TEXT, "SIZE <file>", permission=SEE, feature="SIZE"),
+    Verb("MDTM", modify_time, Takes.TEXT, "MDTM <path>", permission=SEE | Permission.SET_FACTS, feature="MDTM"),
     Verb("AVBL", available, Takes.MAYBE, "AVBL [<folder>]", feature="AVBL"),
     Verb("STAT", status, Takes.MAYBE, "STAT [<path>]", before_login=True),
 )

@@ -16,13 +16,13 @@ from ftpsvc.wire import Reply, quoted
 
 
 async def make_directory(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.MAKE_DIRECTORY)
     await session.ready.storage.make_dir(path)
     return Reply(257, f"{quoted(path)} created.")
 
 
 async def remove_directory(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.DELETE)
     if path == session.ready.cwd:
         raise model.Denied(f"{path} is the current folder.")
     await session.ready.storage.remove_dir(path)
@@ -30,13 +30,13 @@ async def remove_directory(session: Session, argument: str) -> Reply:
 
 
 async def delete(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.DELETE)
     await session.ready.storage.remove(path)
     return Reply(250, f"{path} deleted.")
 
 
 async def rename_from(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.RENAME)
     if path == "/":
         raise model.Denied("The root has no name that could be changed.")
     await session.ready.storage.stat(path)
@@ -48,9 +48,14 @@ async def rename_to(session: Session, argument: str) -> Reply:
     marker = session.ready.marker
     if not isinstance(marker, Renaming):
         raise model.BadSequence("RNFR goes directly before RNTO.")
-    path = session.resolve(argument)
-    if Permission.OVERWRITE not in session.ready.account.permissions and await _exists(session, path):
+    path = session.resolve(argument, Permission.RENAME)
+    account = session.ready.account
+    if not Permission.OVERWRITE & account.may(path) and await _exists(session, path):
         session.demand(Permission.OVERWRITE, path)
+    if account.rules:
+        entry = await session.ready.storage.stat(marker.source)
+        if account.would_gain(marker.source, path, entry.is_directory):
+            raise model.Denied(f"{marker.source}: as {path} this account might do with it what it may not do now.")
     await session.ready.storage.rename(marker.source, path)
     return Reply(250, f"{marker.source} is {path} now.")
 
@@ -99,9 +104,9 @@ async def set_by_mdtm(session: Session, argument: str) -> Reply | None:
     match = _SETTING_TIME.fullmatch(argument)
     if match is None:
         return None
-    session.demand(Permission.SET_FACTS, match[2])
+    path = session.resolve(match[2], Permission.SET_FACTS)
     modified = parse_time(match[1])
-    await _set(session, session.resolve(match[2]), Facts(modified=modified))
+    await _set(session, path, Facts(modified=modified))
     return Reply(213, format_time(modified))
 
 
@@ -109,7 +114,7 @@ def _value_and_path(session: Session, argument: str, verb: str) -> tuple[str, st
     value, _, name = argument.partition(" ")
     if not name:
         raise model.BadArgument(f"It takes a value and a name: {session.verbs[verb].usage}")
-    return value, session.resolve(name)
+    return value, session.resolve(name, Permission.SET_FACTS)
 
 
 async def _set(session: Session, path: str, facts: Facts) -> None:
@@ -126,8 +131,6 @@ async def site(session: Session, argument: str) -> Reply:
     command = SITE_COMMANDS.get(name.upper())
     if command is None:
         raise model.BadCommand("There is no such SITE command. SITE HELP lists those there are.")
-    if command.permission is not None:
-        session.demand(command.permission, "SITE")
     return await command.run(session, rest)
 
 
@@ -140,7 +143,7 @@ async def _change_mode(session: Session, argument: str) -> Reply:
     mode = parse_mode(text)
     if not name:
         raise model.BadArgument("SITE CHMOD takes a mode and a name.")
-    path = session.resolve(name)
+    path = session.resolve(name, Permission.SET_FACTS)
     await _set(session, path, Facts(mode=mode))
     return Reply(200, f"{path} has mode {mode:04o} now.")
 
@@ -158,7 +161,7 @@ async def _set_time(session: Session, argument: str) -> Reply:
     else:
         raise model.BadArgument("SITE UTIME takes a time as YYYYMMDDHHMMSS and a name.")
     modified = parse_time(text)
-    path = session.resolve(name)
+    path = session.resolve(name, Permission.SET_FACTS)
     await _set(session, path, Facts(modified=modified))
     return Reply(200, f"{path} was modified at {format_time(modified)}.")
 
@@ -173,12 +176,11 @@ class SiteCommand:
 
     run: Callable[[Session, str], Awaitable[Reply]]
     usage: str
-    permission: Permission | None = None
 
 
 SITE_COMMANDS = {
-    "CHMOD": SiteCommand(_change_mode, "CHMOD <mode> <path>", Permission.SET_FACTS),
-    "UTIME": SiteCommand(_set_time, "UTIME <YYYYMMDDHHMMSS> <path>", Permission.SET_FACTS),
+    "CHMOD": SiteCommand(_change_mode, "CHMOD <mode> <path>"),
+    "UTIME": SiteCommand(_set_time, "UTIME <YYYYMMDDHHMMSS> <path>"),
     "IDLE": SiteCommand(_idle, "IDLE"),
     "HELP": SiteCommand(_site_help, "HELP"),
 }

@@ -37,7 +37,7 @@ async def byte_range(session: Session, argument: str) -> Reply:
 
 
 async def digest(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.READ)
     wanted = session.take_range() or Range(0, _MAX_OFFSET)
     algorithm = session.parameters.algorithm
     await _refuse_directory(session, path)
@@ -91,14 +91,14 @@ async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
     """A file with exactly that name wins over any way of reading the argument."""
     everything = Range(0, _MAX_OFFSET)
     match = _QUOTED.fullmatch(argument) or _WITH_RANGE.fullmatch(argument)
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.READ)
     if match is None:
         return path, everything
     try:
         await session.ready.storage.stat(path)
     except model.NotFound:
         name, first, end = match.groups()
-        return session.resolve(name), everything if end is None else Range(int(first), int(end) - 1)
+        return session.resolve(name, Permission.READ), everything if end is None else Range(int(first), int(end) - 1)
     return path, everything
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from ftpsvc import checksums, listing, model
-from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.session import Ready, Session, Takes, Verb
 from ftpsvc.wire import Reply
 
 #: RFC 2640, section 4.1: a tag of RFC 1766.
@@ -77,6 +77,15 @@ async def structure(_: Session, argument: str) -> Reply:
     return Reply(200, "Structure F: a file is its bytes.")
 
 
+async def _demand_space(ready: Ready, wanted: int) -> None:
+    try:
+        space = await ready.storage.space(ready.cwd)
+    except (model.NotImplementedHere, model.Unavailable):
+        return  # it can't be told; the upload itself will find out
+    if space < wanted:
+        raise model.NoSpace(f"Only {space} bytes are free.")
+
+
 async def allocate(session: Session, argument: str) -> Reply:
     """The size of the next upload, which then has to have it: so a client can make the end of its data certain.
 
@@ -87,13 +96,12 @@ async def allocate(session: Session, argument: str) -> Reply:
         raise model.BadArgument("ALLO takes a number of bytes.")
     ready = session.ready
     wanted = int(match[1])
-    try:
-        space = await ready.storage.space(ready.cwd)
-    except (model.NotImplementedHere, model.Unavailable):
-        pass  # it can't be told; the upload itself will find out
-    else:
-        if space < wanted:
-            raise model.NoSpace(f"Only {space} bytes are free.")
+    quota = ready.account.quota_bytes
+    if quota is None:
+        await _demand_space(ready, wanted)
+    elif wanted > quota:
+        raise model.OverQuota(f"This account's quota is {quota} bytes.")
+    # Whether it fits beside what is there is known when the file has a name: what it replaces is given back.
     # ALLO 0 is an old way of saying "whatever it takes".
     session.state = replace(ready, declared=wanted or None)
     return Reply(200, f"The next upload has {wanted} bytes." if wanted else "Space is made as it is needed.")

@@ -56,7 +56,7 @@ class _Record:
         self._declared = declared
         self._offset = session.take_offset()
         self._verb = verb
-        self._path = path
+        self.path = path
         self._account = session.ready.account.name
         self._began = session.clock()
         self._channel: Channel | None = None
@@ -92,12 +92,12 @@ class _Record:
         moved = 0 if channel is None else channel.moved
         seconds = session.clock() - self._began
         session.control.record(
-            Transfer(self._verb, self._account, session.peer, self._path, ending, moved, seconds, digest, cause)
+            Transfer(self._verb, self._account, session.peer, self.path, ending, moved, seconds, digest, cause)
         )
 
 
 async def retrieve(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.READ)
     offset = session.take_offset()
     wanted = session.take_range()
     record = _Record(session, "RETR", path)
@@ -173,38 +173,63 @@ def _refuse_range(session: Session) -> None:
 
 async def store(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.WRITE | Permission.OVERWRITE)
     record = _Record(session, "STOR", path, declared)
     with record:
         _refuse_range(session)
-        await _demand_write(session, path)
-        file = await session.ready.storage.open_write(path, session.take_offset())
+        replace = await _demand_write(session, path)
+        await _demand_room(session, path, declared)
+        file = await session.ready.storage.open_write(path, session.take_offset(), replace)
     return await _receive(session, record, file, f"Ready for {path}.")
 
 
-async def _demand_write(session: Session, path: str) -> None:
-    """Whether the account may write here depends on whether something is there."""
-    may = session.ready.account.permissions
-    if Permission.WRITE in may and Permission.OVERWRITE in may:
+async def _demand_write(session: Session, path: str) -> bool:
+    """Whether the account may write here depends on whether something is there. Whether it may replace that, then."""
+    may = session.ready.account.may(path)
+    if not (Permission.WRITE in may and Permission.OVERWRITE in may):
+        try:
+            await session.ready.storage.stat(path)
+        except model.NotFound:
+            session.demand(Permission.WRITE, path)
+        else:
+            session.demand(Permission.OVERWRITE, path)
+    return Permission.OVERWRITE in may
+
+
+async def _demand_room(session: Session, path: str, declared: int | None) -> None:
+    """Where an account has a quota, and a size was declared: refuse what won't fit, before the first byte."""
+    if declared is None or session.ready.account.quota_bytes is None:
         return
+    storage = session.ready.storage
     try:
-        await session.ready.storage.stat(path)
+        room = await storage.space(path)
     except model.NotFound:
-        session.demand(Permission.WRITE, path)
-    else:
-        session.demand(Permission.OVERWRITE, path)
+        room = await storage.space(model.parent_and_name(path)[0])
+    if declared > room:
+        raise model.OverQuota(f"{path}: {declared} bytes were announced, and this account's quota leaves {room}.")
 
 
 async def append(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    path = session.resolve(argument)
+    path = session.resolve(argument, Permission.APPEND)
     _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
     record = _Record(session, "APPE", path, declared)
     with record:
+        if not Permission.WRITE & session.ready.account.may(path):
+            await _demand_something_there(session, path)
+        await _demand_room(session, path, declared)
         file = await session.ready.storage.open_append(path)
     return await _receive(session, record, file, f"Ready to add to {path}.")
+
+
+async def _demand_something_there(session: Session, path: str) -> None:
+    """APPE to no file makes one."""
+    try:
+        await session.ready.storage.stat(path)
+    except model.NotFound:
+        session.demand(Permission.WRITE, path)
 
 
 async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
@@ -212,11 +237,12 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
-    path = session.resolve(f"{argument or 'file'}-{token_hex(8)}")
+    path = session.resolve(f"{argument or 'file'}-{token_hex(8)}", Permission.WRITE)
     record = _Record(session, "STOU", path, declared)
     with record:
         await _demand_nothing_there(session, path)
-        file = await session.ready.storage.open_write(path)
+        await _demand_room(session, path, declared)
+        file = await session.ready.storage.open_write(path, replace=False)
     # RFC 1123, section 4.1.2.9: the 150 bears the name.
     return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
 
@@ -238,7 +264,7 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
             received = await channel.receive_file(file)
             if not session.is_text:
                 record.check_size()
-            facts = session.allowed_facts(read_facts(received.facts))
+            facts = session.allowed_facts(read_facts(received.facts), record.path)
         except BaseException as error:
             # Where nobody decided against the upload (a lost connection, a cancelled session), what came is kept.
             decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
@@ -266,7 +292,15 @@ VERBS = (
     Verb("MODE", mode, Takes.TEXT, "MODE S | I", before_login=True, feature="MODE I"),
     Verb("REST", restart, Takes.TEXT, "REST <bytes>", feature="REST STREAM"),
     Verb("RETR", retrieve, Takes.TEXT, "RETR <file>", permission=Permission.READ, moves_data=True),
-    Verb("STOR", store, Takes.TEXT, "STOR <file>", moves_data=True, uploads=True),
+    Verb(
+        "STOR",
+        store,
+        Takes.TEXT,
+        "STOR <file>",
+        permission=Permission.WRITE | Permission.OVERWRITE,
+        moves_data=True,
+        uploads=True,
+    ),
     Verb("APPE", append, Takes.TEXT, "APPE <file>", permission=Permission.APPEND, moves_data=True, uploads=True),
     Verb(
         "STOU", store_unique, Takes.MAYBE, "STOU [<name>]", permission=Permission.WRITE, moves_data=True, uploads=True
