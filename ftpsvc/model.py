@@ -282,6 +282,8 @@ class Account:
     rate_down: int | None = None  #: the same for what they retrieve
     max_sessions: int | None = None  #: how many may be logged in at once
 
+    require_tls: bool = False  #: for the login, and for its data connections
+
     def may(self, path: str) -> Permission:
         """What the account may do with this path and, where no rule says otherwise, with all below it."""
         for rule in self.rules:

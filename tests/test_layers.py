@@ -19,7 +19,8 @@ NO_TWISTED = set(
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server session verbs outbox lookahead inline stream datasetup way passive active".split()
-    + "tls securing rules accounts factory options service".split()
+    + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
+    + "factory options service usercommand".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())
