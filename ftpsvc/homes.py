@@ -1,0 +1,142 @@
+"""The storages behind the accounts: one for each home and account, opened by the first login and kept to the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc.model import Account
+from ftpsvc.quota import Quota, Usage, Used
+from ftpsvc.storage import Storage
+from ftpsvc.threads import Run
+
+#: How many entries one trip to a thread counts, so that others get their turn there.
+COUNT_STEP = 2000
+
+
+class Disk(Storage, Protocol):
+    """What a home is kept in."""
+
+    async def sweep(self, before: float) -> int:
+        """Remove the parts that were last written before this time of day and that no upload holds; how many."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Homes:
+    """Finds the storage for an account. Who shares a home shares its usage; the parts of uploads are each one's own."""
+
+    def __init__(self, open_disk: Callable[[str, str], Disk], run: Run, clock: Callable[[], float]) -> None:
+        """`open_disk` takes a folder and the owner of the parts that are made in it; it raises `OSError`."""
+        self._open_disk = open_disk
+        self._run = run
+        self._clock = clock
+        self._disks: dict[tuple[str, str], tuple[tuple[int, int], Disk]] = {}
+        self._left: list[Disk] = []  #: of homes that were replaced by others; sessions may still be in them
+        self._usages: dict[str, Usage] = {}
+        #: The homes that are known beside those in use, for the sweep.
+        self.known: Callable[[], Iterable[str]] = tuple
+
+    def storage(self, home: str, account: Account, owner: str) -> Storage:
+        """The account's files. Raises `OSError` if the home can't be opened."""
+        home = os.path.realpath(home)
+        disk = self._disk(home, owner)
+        if account.quota_bytes is None and account.quota_files is None:
+            return disk
+        usage = self._usages.get(home)
+        if usage is None:
+            usage = self._usages[home] = Usage(lambda: _counted(home, self._run), self._clock)
+        return Quota(disk, usage, account)
+
+    def _disk(self, home: str, owner: str) -> Disk:
+        status = os.stat(home)
+        identity = status.st_dev, status.st_ino
+        if known := self._disks.get((home, owner)):
+            if known[0] == identity:
+                return known[1]
+            self._left.append(known[1])  # something else is mounted there by now
+        disk = self._open_disk(home, owner)
+        self._disks[home, owner] = identity, disk
+        return disk
+
+    async def sweep(self, before: float) -> int:
+        """Remove the old parts in all homes, those of accounts that nobody has used yet among them; how many."""
+        homes = {os.path.realpath(home): None for home in self.known()} | {home: None for home, _ in self._disks}
+        removed = 0
+        for home in homes:
+            with contextlib.suppress(OSError):  # whoever logs in hears of it
+                disk = next((disk for (path, _), (_, disk) in self._disks.items() if path == home), None)
+                removed += await (disk.sweep(before) if disk is not None else self._sweep_unused(home, before))
+        return removed
+
+    async def _sweep_unused(self, home: str, before: float) -> int:
+        # Not kept open: there may be thousands, and nobody knows who will ever come.
+        disk = self._open_disk(home, "")
+        try:
+            return await disk.sweep(before)
+        finally:
+            disk.close()
+
+    def close(self) -> None:
+        """Close them all."""
+        for _, disk in self._disks.values():
+            disk.close()
+        for disk in self._left:
+            disk.close()
+        self._disks.clear()
+        self._left.clear()
+
+
+def _counted(home: str, run: Run) -> Deferred[Used]:
+    async def count() -> Used:
+        walk = _walk(home)
+        used = Used()
+        while (step := await run(_step, walk)) is not None:
+            used = Used(used.size + step.size, used.files + step.files)
+        return used
+
+    return Deferred.fromCoroutine(count())
+
+
+def _step(walk: Iterator[Used]) -> Used | None:
+    """Some of the walk, for a thread; None when it is over."""
+    size = files = 0
+    for n, found in enumerate(walk, 1):
+        size, files = size + found.size, files + found.files
+        if n == COUNT_STEP:
+            break
+    else:
+        if not files:
+            return None
+    return Used(size, files)
+
+
+def _walk(home: str) -> Iterator[Used]:
+    """Everything below a folder. A file with many names counts once; what can't be looked at doesn't count."""
+    seen: set[tuple[int, int]] = set()
+    folders = [home]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    status = entry.stat(follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        folders.append(entry.path)
+                    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+                        if (status.st_dev, status.st_ino) in seen:
+                            yield Used(0, 1)
+                            continue
+                        seen.add((status.st_dev, status.st_ino))
+                    yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, 1)
+
+
+def since_the_start() -> float:
+    """A clock for `Homes` that nobody can set back."""
+    return time.monotonic()
