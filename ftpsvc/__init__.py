@@ -22,8 +22,12 @@ The map, in reading order:
 `limits`      how long a session may keep the server waiting
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
+`proxied`     where a connection comes from, also behind a proxy
+`accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one
+`quota`       a storage that grows so far and no further; `homes`, the storages behind the accounts
 `accounts`    who may log in
-`options`     what follows `twistd ftpsvc`; `service`, the service made of it
+`options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
+`usercommand` `ftpsvc user`
 `client`      the client's protocol, with `exchanges`, what is said in it
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage

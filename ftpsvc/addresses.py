@@ -21,6 +21,18 @@ class Address(NamedTuple):
     port: int
 
 
+class Origin(NamedTuple):
+    """Where a connection comes from. `name` is for people; `address` is None where there is none, or none is known."""
+
+    name: str
+    address: IP | None = None
+    is_local: bool = False  #: from this machine, as far as can be told
+
+
+#: Where nothing is known of it.
+SOMEBODY = Origin("somebody")
+
+
 def host_of(text: str) -> IP | None:
     """The address in a socket's name for one end; None if that is none, as with a Unix socket.
 

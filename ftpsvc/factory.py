@@ -6,7 +6,6 @@ import time
 from typing import Any
 from weakref import WeakSet
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -15,6 +14,7 @@ from twisted.logger import Logger
 from ftpsvc.digests import KnownDigests
 from ftpsvc.limits import Limits
 from ftpsvc.passive import PassiveOptions
+from ftpsvc.proxied import origin_of
 from ftpsvc.records import TransferLog
 from ftpsvc.server import ServerProtocol
 from ftpsvc.session import Accounts, Required
@@ -55,8 +55,7 @@ class ServerFactory(Factory):
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
-        peer = f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address | IPv6Address) else "somebody"
-        protocol = ServerProtocol(self, peer)
+        protocol = ServerProtocol(self, origin_of(addr))
         protocol.factory = self
         self._sessions.add(protocol)
         return protocol

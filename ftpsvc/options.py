@@ -9,22 +9,31 @@ from collections.abc import Sequence
 from ipaddress import ip_network
 from typing import NoReturn
 
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
 from ftpsvc import __version__
+from ftpsvc.accounts import Anonymous
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import refuse, with_type
 from ftpsvc.session import Required
 from ftpsvc.wire import DEFAULT_PORT
 
 
-class Options(usage.Options):
+class Options(usage.Options, AuthOptionMixin):
     """What follows `twistd ftpsvc` on the command line."""
 
-    longdesc = "Serves a folder over FTP. Anybody may log in, with the name anonymous, and read and write there."
+    longdesc = (
+        "Serves folders over FTP. Until it is told who may log in, with --accounts, --auth or --anonymous, it serves"
+        " this machine only."
+    )
+    supportedInterfaces = (IUsernamePassword,)
 
     optParameters = (
         ("root", None, ".", "The folder to serve."),
+        ("accounts", None, "", "A file with those who may log in; ftpsvc user makes one."),
+        ("anonymous", None, "", "Who has no account may: none, read, drop (store new files, see nothing) or write."),
         ("passive-ports", None, "", "Where to listen for data connections, as 50000-50100. [default: any port]"),
         ("passive-address", None, "auto", "What PASV tells: an address, or auto, the one that the client came to."),
         ("certificate", None, "", "A certificate for TLS, in PEM. [default: one is made at the first start, and kept]"),
@@ -72,9 +81,11 @@ class Options(usage.Options):
             raise usage.UsageError("--sync is on or off")
         if self["require-tls"] not in [required.value for required in Required]:
             raise usage.UsageError("--require-tls is none, login or data")
+        if self["anonymous"] not in ["", *(mode.value for mode in Anonymous)]:
+            raise usage.UsageError("--anonymous is none, read, drop or write")
         if self["key"] and not self["certificate"]:
             raise usage.UsageError("--key goes with --certificate")
-        for name in ("certificate", "key", "state"):
+        for name in ("accounts", "certificate", "key", "state"):
             self[name] = self[name] and os.path.abspath(self[name])
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]

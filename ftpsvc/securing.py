@@ -14,10 +14,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ftpsvc import certificates
 from ftpsvc.certificates import BadCertificate
+from ftpsvc.proxied import ProxiedEndpoint
 from ftpsvc.records import printable
 from ftpsvc.tls import ServerTLS
 
 _IMPLICIT = "tls:"
+_PROXIED = "haproxy:"
 
 
 def refuse(why: str) -> NoReturn:
@@ -54,16 +56,23 @@ def _state_folder() -> Path:
 
 def with_type(port: str) -> str:
     """An endpoint for a port. Twisted's are always named with their type; a number alone is ours."""
-    if port.startswith(_IMPLICIT):
-        return _IMPLICIT + with_type(port.removeprefix(_IMPLICIT))
+    for prefix in (_IMPLICIT, _PROXIED):
+        if port.startswith(prefix):
+            return prefix + with_type(port.removeprefix(prefix))
     return f"tcp:{port}" if port[:1].isdigit() and port.isascii() else port
 
 
 def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None) -> IStreamServerEndpoint:
-    """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint."""
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, text.removeprefix(_IMPLICIT))
+    """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint.
+    Nor its `haproxy:`, which greets before it is known who is there."""
     if tls is not None and text.startswith(_IMPLICIT):
-        endpoint = wrapServerTLS(tls, endpoint, reactor)
+        secured: IStreamServerEndpoint = wrapServerTLS(
+            tls, endpoint_for(reactor, text.removeprefix(_IMPLICIT), tls), reactor
+        )
+        return secured
+    if text.startswith(_PROXIED):
+        return ProxiedEndpoint(endpoint_for(reactor, text.removeprefix(_PROXIED), tls), reactor)
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     return endpoint
 
 

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc import model
+from ftpsvc.addresses import Origin
 from ftpsvc.channel import Channel
 from ftpsvc.datasetup import DataSetup
 from ftpsvc.frames import is_frame
@@ -29,6 +30,7 @@ from ftpsvc.records import Transfer
 from ftpsvc.session import Closed, Outcome, Ready, Security, Session, admit
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
+from ftpsvc.tls import fingerprint_of_peer
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command, Reply, parse_command, reply_for
 
@@ -59,11 +61,11 @@ class ServerProtocol(LineThenRaw):
 
     _log = Logger()
 
-    def __init__(self, factory: ServerFactory, peer: str) -> None:
+    def __init__(self, factory: ServerFactory, origin: Origin) -> None:
         super().__init__(factory.clock)
         self._server = factory
         self._limits = factory.limits
-        self._session = Session(self, factory.accounts, VERBS, peer, self._clock.seconds)
+        self._session = Session(self, factory.accounts, VERBS, origin.name, self._clock.seconds, origin=origin)
         self.data = DataSetup(factory.clock, factory.passive)
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
@@ -79,6 +81,10 @@ class ServerProtocol(LineThenRaw):
         self.data.attach(self.transport)
         self._session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
         self._log.debug("{peer}: connected", peer=self._session.peer)
+        if why := self._server.accounts.refusal(self._session.origin):
+            self._log.info("{peer}: refused: {why}", peer=self._session.peer, why=why)
+            self._end(Reply(421, why))
+            return
         self.reply(Reply(220, "ftpsvc is ready."))
         self._watchdog = self._clock.callLater(min(self._limits.login, self._limits.idle), self._check_time)
         self._serving = Deferred.fromCoroutine(self._serve())
@@ -304,6 +310,10 @@ class ServerProtocol(LineThenRaw):
         if not isinstance(self._channel, Inline):
             self._channel = Inline(self, self, self._server.run, self._server.digests)
         return self._channel
+
+    @property
+    def certificate(self) -> str:
+        return fingerprint_of_peer(self.transport) if self.is_secure else ""
 
     @property
     def has_more(self) -> bool:

@@ -12,7 +12,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -23,15 +23,16 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.admission import admitted
 from ftpsvc.factory import ServerFactory
+from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
 from ftpsvc.records import printable
 from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
 from ftpsvc.session import Required
-from ftpsvc.threads import Run, pool_of
+from ftpsvc.threads import pool_of
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -41,25 +42,27 @@ def makeService(options: Options) -> FileService:
     from twisted.internet import reactor  # not before: twistd installs the one that it was asked for
 
     run = pool_of(reactor)
-    storage = _open(options["root"], run, options["sync"] == "on")
+    sync = options["sync"] == "on"
+    homes = Homes(lambda home, owner: LocalDisk(home, run, owner=owner, sync=sync), run, since_the_start)
+    _check_root(options["root"])
+    admission = admitted(options, homes, run)
     tls = secured(options["certificate"], options["key"], options["state"])
+    tls.wants_certificates = admission.wants_certificates
     required = Required(options["require-tls"])
-    factory = ServerFactory(
-        AnonymousOnly(storage), reactor, run, passive=options["passive"], tls=tls, required=required
-    )
+    factory = ServerFactory(admission.accounts, reactor, run, passive=options["passive"], tls=tls, required=required)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost()) for port in ports]
+    announcements.extend(admission.announcements)
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
-    return FileService(storage, factory, ports, announcements, OnHangup(reactor, tls.reload))
+    return FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
 
 
-def _open(root: str, run: Run, sync: bool) -> LocalDisk:
+def _check_root(root: str) -> None:
     try:
         os.scandir(root).close()  # may it be listed?
         os.stat(os.path.join(root, "."))  # may what is in it be reached?
-        return LocalDisk(root, run, sync=sync)
     except OSError as error:
         refuse(f"can't serve {root}: {error.strerror}. Choose a folder that is there and may be read: --root DIR")
 
@@ -113,6 +116,16 @@ SWEEP_EVERY = 24 * 3600
 KEEP_PARTS = 24 * 3600
 
 
+class Kept(Protocol):
+    """What is looked after while the service runs."""
+
+    async def sweep(self, before: float) -> int:
+        """Remove the parts of broken uploads that were last written before this time of day; how many."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
 class FileService(Service):
     """Serves on ports that listen already."""
 
@@ -120,7 +133,7 @@ class FileService(Service):
 
     def __init__(
         self,
-        storage: LocalDisk,
+        storage: Kept,
         factory: ServerFactory,
         ports: Sequence[IListeningPort],
         announcements: Sequence[str],

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from ftpsvc import listing, model
-from ftpsvc.addresses import IP, Address
+from ftpsvc.addresses import IP, SOMEBODY, Address, Origin
 from ftpsvc.channel import Channel
 from ftpsvc.model import Account, Facts, Permission
 from ftpsvc.records import Transfer
@@ -124,10 +124,25 @@ class Security:
 # -- the session ---------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who wants to log in, as far as the connection tells: from where, with TLS or without, with which certificate."""
+
+    origin: Origin
+    is_secure: bool = False
+    certificate: str = ""  #: its SHA-256, if the client has shown one and has its key
+
+
 class Accounts(Protocol):
     """Who may log in, and with what."""
 
-    async def login(self, user: str, password: str) -> tuple[Account, Storage]:
+    def refusal(self, origin: Origin) -> str:
+        """Why nobody may log in from there, and what can be done about it; empty if somebody may."""
+
+    async def recognise(self, user: str, visitor: Visitor) -> tuple[Account, Storage] | None:
+        """The account with this name, if the visitor's certificate is enough for it."""
+
+    async def login(self, user: str, password: str, visitor: Visitor) -> tuple[Account, Storage]:
         """Raises `NotLoggedIn`, with the same text whatever was wrong."""
 
 
@@ -154,6 +169,10 @@ class Control(Protocol):
     @property
     def data(self) -> Data:
         """Where data connections are prepared."""
+
+    @property
+    def certificate(self) -> str:
+        """The SHA-256 of the client's certificate in hexadecimal digits; empty if it has shown none."""
 
     @property
     def has_more(self) -> bool:
@@ -184,6 +203,12 @@ class Session:
     state: State = field(default_factory=Greeted)
     parameters: Parameters = field(default_factory=Parameters)
     security: Security = field(default_factory=Security)
+    origin: Origin = SOMEBODY
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who is at the other end, for `Accounts`."""
+        return Visitor(self.origin, self.security.is_on, self.control.certificate)
 
     @property
     def ready(self) -> Ready:
@@ -327,11 +352,12 @@ LOGIN_VERBS = frozenset({"USER", "PASS", "ACCT"})
 def _demand_protection(session: Session, verb: Verb) -> None:
     """Hold the session to the TLS that is required. Raises `NotLoggedIn` and `Unprotected`."""
     security = session.security
-    if security.required is Required.NONE:
-        return
-    if verb.name in LOGIN_VERBS and not security.is_on:
+    if verb.name in LOGIN_VERBS and security.required is not Required.NONE and not security.is_on:
         raise model.NotLoggedIn("A login needs TLS here: send AUTH TLS first.")
     # In MODE I the data has the protection of the control connection, which was demanded for the login.
     is_protected = session.parameters.is_protected or session.is_inline
-    if security.required is Required.DATA and verb.moves_data and not is_protected:
+    is_demanded = security.required is Required.DATA
+    if isinstance(session.state, Ready):
+        is_demanded = is_demanded or session.state.account.require_tls
+    if is_demanded and verb.moves_data and not is_protected:
         raise model.Unprotected("Data has to be protected here: send PBSZ 0 and PROT P first.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,17 @@ class ServerTLS:
         pair = certificates.read(certificate, key)
         self._context = _context_for(pair)
         self.fingerprint = pair.fingerprint
+        #: Whether clients are asked for a certificate. Some of them bother people with that, so it is done if it helps.
+        self.wants_certificates: Callable[[], bool] = lambda: False
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         self.refresh()
-        return SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._context, None)
+        if self.wants_certificates():
+            # Any will do, signed by whomever: it is known by its fingerprint, and the handshake proves that the client
+            # has its key. One without a certificate goes on with a password.
+            connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        return connection
 
     def refresh(self) -> None:
         """Read the certificate again if its files have changed."""
@@ -70,6 +78,12 @@ class ServerTLS:
             else:
                 found.append((status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
+
+
+def fingerprint_of_peer(transport: Any) -> str:
+    """The SHA-256 of the certificate that the other end has shown, in hexadecimal digits; empty if there is none."""
+    certificate = transport.getPeerCertificate()
+    return "" if certificate is None else certificate.digest("sha256").decode("ascii").replace(":", "").lower()
 
 
 def _context_for(pair: Pair) -> SSL.Context:

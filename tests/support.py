@@ -20,18 +20,21 @@ from typing import Any, Protocol
 
 from links import Link, RawPeer
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.accounts import WRONG, AnonymousOnly
+from ftpsvc.addresses import Origin
 from ftpsvc.client import ClientProtocol
 from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.model import PART_PREFIX
+from ftpsvc.model import PART_PREFIX, Account, NotLoggedIn
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.remote import Remote
+from ftpsvc.session import Visitor
 
 
 class Closeable(Protocol):
@@ -149,6 +152,27 @@ def linked(clock: Clock, server: Any, client: Any, cut: Callable[[], int] = lamb
     return link
 
 
+# -- accounts
+
+
+class OneAccount:
+    """One account, with the password `secret`; certificates are of no use, and one may come from anywhere."""
+
+    def __init__(self, account: Account, storage: Any) -> None:
+        self.account, self.storage = account, storage
+
+    def refusal(self, origin: Origin) -> str:
+        return ""
+
+    async def recognise(self, user: str, visitor: Visitor) -> None:
+        return None
+
+    async def login(self, user: str, password: str, visitor: Visitor) -> tuple[Account, Any]:
+        if (user, password) != (self.account.name, "secret"):
+            raise NotLoggedIn(WRONG)
+        return self.account, self.storage
+
+
 # -- a raw client talking to the server ----------------------------------------------------------------------
 
 
@@ -198,11 +222,13 @@ class Conversation:
         limits: Limits | None = None,
         cut: Callable[[], int] = lambda: 1 << 16,
         accounts: Any = None,
+        address: IAddress | None = None,
     ) -> None:
+        """`address`: from where the client connects."""
         self.clock = make_clock()
         self.peer = RawPeer()
         self.factory = ServerFactory(accounts or AnonymousOnly(storage), self.clock, run, limits)
-        self.server = self.factory.buildProtocol(None)
+        self.server = self.factory.buildProtocol(address)
         self.link = linked(self.clock, self.server, self.peer, cut)
         self.link.pump()
 
@@ -224,8 +250,8 @@ class Conversation:
         """The codes of the replies to this, and `DONE` or `FAIL` for each sequence among them."""
         return [int(a[:3]) if isinstance(a, str) else a.end[:4] for a in self.ask(*parts)]
 
-    def log_in(self, inline: bool = True) -> Conversation:
-        self.send(b"USER anonymous\r\nPASS x\r\n", b"MODE I\r\n" if inline else b"")
+    def log_in(self, inline: bool = True, user: str = "anonymous", password: str = "secret") -> Conversation:
+        self.send(f"USER {user}\r\nPASS {password}\r\n".encode(), b"MODE I\r\n" if inline else b"")
         self.peer.received.clear()
         return self
 

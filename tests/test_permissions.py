@@ -22,19 +22,9 @@ APPEND, DELETE, RENAME = Permission.APPEND, Permission.DELETE, Permission.RENAME
 MAKE_DIRECTORY, SET_FACTS = Permission.MAKE_DIRECTORY, Permission.SET_FACTS
 
 
-class Only:
-    """One account, whatever the name and the password are."""
-
-    def __init__(self, account: Account, storage: Any) -> None:
-        self.account, self.storage = account, storage
-
-    async def login(self, user: str, password: str) -> tuple[Account, Any]:
-        return self.account, self.storage
-
-
 def talking(folder: Path, permissions: Permission = EVERYTHING, *rules: PathRule) -> Conversation:
     disk = support.local_disk(folder)
-    return Conversation(disk, accounts=Only(Account("ann", permissions, rules), disk)).log_in()
+    return Conversation(disk, accounts=support.OneAccount(Account("ann", permissions, rules), disk)).log_in(user="ann")
 
 
 #: What a verb needs of the path that it is given, any one of it; the words in which it is refused; and its line.

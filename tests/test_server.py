@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import support
@@ -13,7 +12,7 @@ from support import Conversation, Sequence
 
 from ftpsvc import __version__
 from ftpsvc.limits import Limits
-from ftpsvc.model import EVERYTHING, Account, NotLoggedIn, Permission
+from ftpsvc.model import EVERYTHING, Account, Permission
 from ftpsvc.verbs import VERBS
 
 
@@ -28,21 +27,9 @@ def stranger(tmp_path: Path) -> Conversation:
     return Conversation(support.local_disk(tmp_path))
 
 
-class OneAccount:
-    """Ann may log in, with these permissions."""
-
-    def __init__(self, storage: Any, permissions: Permission = EVERYTHING) -> None:
-        self.storage, self.permissions = storage, permissions
-
-    async def login(self, user: str, password: str) -> tuple[Account, Any]:
-        if (user, password) != ("ann", "secret"):
-            raise NotLoggedIn("Login failed: wrong name or password.")
-        return Account("ann", self.permissions), self.storage
-
-
 def as_ann(folder: Path, permissions: Permission) -> Conversation:
     disk = support.local_disk(folder)
-    talk = Conversation(disk, accounts=OneAccount(disk, permissions))
+    talk = Conversation(disk, accounts=support.OneAccount(Account("ann", permissions), disk))
     assert talk.codes(b"USER ann\r\nPASS secret\r\nMODE I\r\n") == [220, 331, 230, 200]
     return talk
 
@@ -68,7 +55,7 @@ def test_any_password_will_do_for_nobody_in_particular(stranger: Conversation, p
 
 def test_a_wrong_name_is_asked_for_its_password_and_then_refused(tmp_path: Path) -> None:
     disk = support.local_disk(tmp_path)
-    talk = Conversation(disk, accounts=OneAccount(disk))
+    talk = Conversation(disk, accounts=support.OneAccount(Account("ann"), disk))
     talk.take()
     known = talk.ask(b"USER ann\r\nPASS wrong\r\n")
     unknown = talk.ask(b"USER bob\r\nPASS wrong\r\n")

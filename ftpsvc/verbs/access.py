@@ -11,8 +11,13 @@ from ftpsvc.wire import Reply
 
 
 async def user(session: Session, name: str) -> Reply:
-    """Ends an earlier login at once (RFC 959, section 4.1.1). The answer is the same for every name."""
+    """Ends an earlier login at once (RFC 959, section 4.1.1). The answer is the same for every name, but for one whose
+    certificate the client has (RFC 4217, section 13.2)."""
     session.state = Authenticating(name)
+    recognised = await session.accounts.recognise(name, session.visitor)
+    if recognised is not None:
+        session.state = Ready(*recognised)
+        return Reply(232, f"Logged in as {name}, by certificate.")
     return Reply(331, "Name received; send the password with PASS.")
 
 
@@ -21,7 +26,7 @@ async def password(session: Session, secret: str) -> Reply:
         raise model.BadSequence("Send the name with USER first.")
     name = session.state.user
     session.state = Greeted()
-    account, storage = await session.accounts.login(name, secret)
+    account, storage = await session.accounts.login(name, secret, session.visitor)
     session.state = Ready(account, storage)
     return Reply(230, f"Logged in as {account.name}.")
 

@@ -1,0 +1,138 @@
+"""Where a connection comes from, and connections that a proxy hands on with the PROXY protocol (`haproxy:`).
+
+Twisted's own wrapper lets a protocol speak before the proxy has said for whom it calls. A server that greets must know
+that first, so here a session begins when the header has arrived.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamServerEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ftpsvc.addresses import SOMEBODY, Origin, host_of
+
+#: For the proxy's header, in seconds. It comes with the connection.
+HEADER_LIMIT = 10.0
+
+
+def origin_of(peer: IAddress | None) -> Origin:
+    """Where a peer is. One that can't be told isn't here."""
+    if isinstance(peer, UNIXAddress):
+        return Origin("a local socket", None, True)
+    if not isinstance(peer, IPv4Address | IPv6Address):
+        return SOMEBODY
+    address = host_of(peer.host)
+    if address is None:
+        return SOMEBODY  # it comes from a proxy's header, and may be any text
+    host = f"[{peer.host}]" if isinstance(peer, IPv6Address) else peer.host
+    return Origin(f"{host}:{peer.port}", address, address.is_loopback)
+
+
+class Proxied(HAProxyProtocolWrapper):
+    """A connection from a proxy. What it carries is made and connected once the header has said from where it comes."""
+
+    def __init__(self, factory: Any) -> None:
+        super().__init__(factory, Protocol())  # it stands for the one to come
+        self._proxied_factory = factory
+        self._deadline: IDelayedCall | None = None
+        self._has_begun = False
+
+    def connectionMade(self) -> None:
+        self._deadline = self._proxied_factory.clock.callLater(HEADER_LIMIT, self._give_up)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._has_begun:
+            self.wrappedProtocol.dataReceived(data)
+            return
+        rest = _Rest()
+        self.wrappedProtocol = rest
+        try:
+            super().dataReceived(data)
+        except ValueError:
+            self.loseConnection()  # a header with something in it that is no number, or no text
+        if self._proxyInfo is not None:
+            self._begin(rest.data)
+
+    def loseConnection(self) -> None:
+        """Nobody is there yet to be told anything: end it at once."""
+        if self._has_begun:
+            super().loseConnection()
+        else:
+            self._give_up()
+
+    def _begin(self, rest: bytes) -> None:
+        self._has_begun = True
+        self._stop_deadline()
+        protocol: Any = self._proxied_factory.wrappedFactory.buildProtocol(self.peer())
+        if protocol is None:
+            self._give_up()
+            return
+        self.wrappedProtocol = protocol
+        protocol.makeConnection(self)
+        if rest:
+            protocol.dataReceived(rest)
+
+    def _give_up(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def peer(self) -> IAddress | None:
+        """For whom the proxy calls; None if it doesn't say. Only a proxy on this machine may say that it is this one:
+        else whoever reaches the port could."""
+        assert self._proxyInfo is not None and self.transport is not None
+        said: IAddress | None = self._proxyInfo.source
+        caller = self.transport.getPeer()
+        return caller if origin_of(said).is_local and not origin_of(caller).is_local else said
+
+    def getPeer(self) -> IAddress:
+        return self.peer() or super().getPeer()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_deadline()
+        super().connectionLost(reason)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+
+class _Rest(Protocol):
+    """Takes what came in one piece with the header."""
+
+    data = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+
+class ProxiedFactory(HAProxyWrappingFactory):
+    """Makes a `Proxied` for each connection."""
+
+    noisy = False
+
+    def __init__(self, wrapped: Any, clock: Any) -> None:
+        super().__init__(wrapped)
+        self.clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> Proxied:
+        protocol = Proxied(self)
+        protocol.factory = self
+        return protocol
+
+
+@implementer(IStreamServerEndpoint)
+class ProxiedEndpoint:
+    """Any endpoint, with a proxy before it."""
+
+    def __init__(self, endpoint: IStreamServerEndpoint, clock: Any) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+
+    def listen(self, protocolFactory: Any) -> Any:
+        return self._endpoint.listen(ProxiedFactory(protocolFactory, self._clock))
