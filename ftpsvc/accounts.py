@@ -59,9 +59,6 @@ GUESTS = {
     Anonymous.WRITE: EVERYTHING,
 }
 
-#: What they may do on a server that nobody has told anything: list, retrieve and store. What is there isn't removed.
-PROTECTED_GUESTS = EVERYTHING & ~(Permission.DELETE | Permission.RENAME)
-
 
 @dataclass(frozen=True, slots=True)
 class AnonymousOnly:

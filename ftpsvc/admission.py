@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ftpsvc.accountfile import BadAccounts
-from ftpsvc.accounts import GUESTS, PROTECTED_GUESTS, Anonymous, AnonymousOnly, Doors, KeptFile, Members
+from ftpsvc.accounts import GUESTS, Anonymous, AnonymousOnly, Doors, KeptFile, Members
 from ftpsvc.checkers import Checkers
 from ftpsvc.homes import Homes
 from ftpsvc.model import ANONYMOUS
@@ -33,7 +33,7 @@ def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
     file, checkers = _accounts_file(options["accounts"]), _checkers(options.get("credCheckers", ()))
     if file is None and checkers is None and not options["anonymous"]:
         homes.known = lambda: [root]
-        guests = AnonymousOnly(_guests_storage(homes, root), PROTECTED_GUESTS, only_from_here=True)
+        guests = AnonymousOnly(_guests_storage(homes, root), only_from_here=True)
         return Admission(guests, lambda: False, [_PROTECTED])
     mode = Anonymous(options["anonymous"] or "none")
     members = Members(file, checkers, homes, root, run, lambda: datetime.datetime.now(datetime.UTC))

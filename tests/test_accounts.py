@@ -166,12 +166,12 @@ def test_without_accounts_others_are_told_what_the_operator_has_to_do(
 
 
 @pytest.mark.parametrize("peer", [HERE, IPv6Address("TCP", "::1", 5), UNIXAddress(b"/run/x")])
-def test_without_accounts_this_machine_lists_retrieves_and_stores(tmp_path: Path, peer: IAddress) -> None:
+def test_without_accounts_this_machine_is_served_all_the_same(tmp_path: Path, peer: IAddress) -> None:
     talk = Conversation(None, accounts=protected(tmp_path).accounts, address=peer).log_in()
     assert talk.codes(b"STOR a\r\n", frames(b"a"), b"STOR a\r\n", frames(b"b"), b"RETR a\r\nLIST\r\nMKD d\r\n") == [
         150, 226, 150, 226, 150, "DONE", 226, 150, "DONE", 226, 257,
     ]  # fmt: skip
-    assert talk.codes(b"DELE a\r\nRMD d\r\nRNFR a\r\n") == [550, 550, 550]
+    assert talk.codes(b"RNFR a\r\nRNTO b\r\nDELE b\r\nRMD d\r\n") == [350, 250, 250, 250]
 
 
 def test_the_gate_of_protected_mode_stands_at_the_login_too(tmp_path: Path) -> None:
