@@ -150,13 +150,16 @@ class DataConnection(Protocol):
         The client's own end is not waited for: some close without one, and by then it says nothing about the data.
         """
         # Of the socket, beneath TLS. With a buffer of nothing it pauses for the last byte, and resumes behind it.
+        # Nothing is read meanwhile: it would be read in pieces of nothing too, which looks like the end.
         FileDescriptor.registerProducer(self.transport, self, True)
+        self.transport.pauseProducing()
         self.transport.bufferSize = 0
         self.transport.loseConnection()
         while self._is_clogged:
             await self._wait()
             self._demand()
         FileDescriptor.unregisterProducer(self.transport)
+        self.transport.bufferSize = BUFFER
         if not self.has_ended:
             # Read on, or the system would answer what still comes with a reset, and take back data under way.
             self._farewell = self._clock.callLater(FAREWELL_LIMIT, FileDescriptor.loseConnection, self.transport)

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,24 @@ def test_a_download_ends_with_the_end_of_tls_and_needs_no_answer_to_it(server: S
             # With ragged ends not suppressed, an empty read is a close_notify and nothing else.
             assert b"".join(iter(lambda: protected.recv(1 << 16), b"")) == content  # noqa: B023
             protected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            protected.close()
+            assert talk.code() == 226
+
+
+def test_a_download_is_whole_whatever_the_client_sends_meanwhile(server: Server) -> None:
+    content = os.urandom(1_000_000)
+    (server.folder / "file").write_bytes(content)
+    with Talk(server).secure().log_in() as talk:
+        for _ in range(3):
+            data = talk.data()
+            assert talk.codes("RETR file") == [150]
+            data.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000
+            )  # most of it waits at the server
+            protected = trusting().wrap_socket(data, suppress_ragged_eofs=False)
+            protected.sendall(b"nobody asked for this" * 1000)
+            time.sleep(0.1)
+            assert b"".join(iter(lambda: protected.recv(1 << 16), b"")) == content  # noqa: B023
             protected.close()
             assert talk.code() == 226
 
