@@ -47,9 +47,14 @@ class Pair:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the certificate, as browsers and openssl show it."""
-        digest = hashlib.sha256(self.chain[0].public_bytes(serialization.Encoding.DER)).hexdigest().upper()
-        return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
+        """That of the first certificate, which is the server's own."""
+        return fingerprint_of(self.chain[0])
+
+
+def fingerprint_of(certificate: x509.Certificate) -> str:
+    """SHA-256 of a certificate, as browsers and openssl show it."""
+    digest = hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest().upper()
+    return ":".join(digest[at : at + 2] for at in range(0, len(digest), 2))
 
 
 def read(certificate: Path, key: Path) -> Pair:
@@ -85,8 +90,8 @@ def _make(certificate: Path, key: Path) -> None:
     secret = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(key, secret, 0o600)
-    _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_private(key, secret)
+    write_private(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _signed(private: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -118,8 +123,8 @@ def _names(host: str) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([*names, *(x509.IPAddress(address) for address in addresses)])
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Put a file in its place, whole; it is nobody else's to read, not even while it is written."""
+def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put a file in its place, whole; it is nobody else's to read, not even while it is written. Raises `OSError`."""
     part = path.with_name(f".{path.name}-{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:

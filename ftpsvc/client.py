@@ -15,13 +15,57 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ftpsvc.exchanges import Ask, Download, Exchange, Fetch, Upload
-from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.frames import Incoming
+from ftpsvc.limits import FAREWELL_LIMIT
+from ftpsvc.linethenraw import LineThenRaw, why_no_tls
 from ftpsvc.model import ConnectionFailed, ProtocolViolation, TimedOut, TransferError
 from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 
 #: How long the server may be silent, in seconds, while something is expected of it. Generous, because the answer to an
 #: upload comes after its bytes are on a disk that may be slow.
 SILENCE = 120.0
+
+
+class Handshake(Ask):
+    """AUTH TLS, or no command where TLS begins with the first byte. It has the floor until TLS stands."""
+
+    __slots__ = ("_reply", "_tls")
+
+    def __init__(self, command: Command | None, protocol: ClientProtocol, tls: Any) -> None:
+        super().__init__(command, protocol)
+        self._tls = tls
+        self._reply = Reply(234, "")
+
+    def advance(self, incoming: Incoming, replies: ReplyReader) -> bool:
+        """Raises `ProtocolViolation` for what stands behind the 234 in clear: it was put there for a reason.
+
+        Taken for an answer of the protected server's, it would be one that somebody in between has made up (RFC 4217,
+        section 15; the attack is known from CVE-2011-0411).
+        """
+        line = incoming.line()
+        if line is None:
+            return False
+        reply = replies.line(line)
+        if reply is None:
+            return True
+        if reply.is_refusal:
+            self.is_over = True
+            self.ended(reply)
+        elif reply.code != 234:
+            raise ProtocolViolation(f"The server's answer to AUTH TLS is neither yes nor no: {reply.code}.")
+        elif len(incoming):
+            raise ProtocolViolation(
+                "Behind the server's answer to AUTH TLS came more, in clear: somebody may stand between. Not logged in."
+            )
+        else:
+            self._reply = reply
+            self._protocol.start_tls(self._tls)
+        return True
+
+    def stands(self) -> None:
+        """TLS stands."""
+        self.is_over = True
+        self.ended(self._reply)
 
 
 class ClientProtocol(LineThenRaw):
@@ -32,6 +76,7 @@ class ClientProtocol(LineThenRaw):
         self.clock = clock
         self.silence = silence
         self._watchdog: IDelayedCall | None = None
+        self._parting: IDelayedCall | None = None
         self._replies = ReplyReader()
         self._queue: deque[Exchange] = deque()  # not sent yet: an upload's sequence is under way
         self._waiting: deque[Exchange] = deque()  # sent; the first one has the floor
@@ -50,6 +95,24 @@ class ClientProtocol(LineThenRaw):
         exchange = Ask(Command(verb, argument), self)
         self.submit(exchange)
         return exchange.finished
+
+    def secure(self, tls: Any) -> Deferred[Reply]:
+        """Send AUTH TLS and do as it says. Fires when TLS stands; whom it stands with is for the caller to find out."""
+        exchange = Handshake(Command("AUTH", "TLS"), self, tls)
+        self.submit(exchange)
+        return exchange.finished
+
+    def expect_tls(self) -> Deferred[Reply]:
+        """The same where TLS begins with the first byte. To be called before there is a connection."""
+        exchange = Handshake(None, self, None)
+        self._waiting.appendleft(exchange)
+        return exchange.finished
+
+    def handshakeCompleted(self) -> None:
+        super().handshakeCompleted()
+        exchange = self._waiting.popleft()
+        assert isinstance(exchange, Handshake), "nobody else brings TLS about, and there is no renegotiation"
+        exchange.stands()
 
     def submit(self, exchange: Exchange) -> None:
         """Send a command in its turn."""
@@ -168,10 +231,15 @@ class ClientProtocol(LineThenRaw):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        if self._watchdog is not None and self._watchdog.active():
-            self._watchdog.cancel()
+        for call in (self._watchdog, self._parting):
+            if call is not None and call.active():
+                call.cancel()
         if self._farewell is not None:
             self.lost = ConnectionFailed(str(self._farewell))
+        elif self.is_secure and self._waiting and isinstance(self._waiting[0], Handshake):
+            self.lost = ConnectionFailed(
+                f"The TLS handshake failed: {why_no_tls(reason)}. TLS 1.2 and 1.3 are spoken, and nothing older."
+            )
         elif reason.check(ConnectionDone):
             self.lost = ConnectionFailed("The server has closed the connection.")
         elif reason.check(ConnectionLost):
@@ -199,4 +267,7 @@ class ClientProtocol(LineThenRaw):
     def close(self) -> None:
         """End the connection; whatever waits for a reply fails."""
         self.flush()
+        if self.is_secure and self._parting is None and self.lost is None:
+            self.transport.unregisterProducer()  # TLS says good-bye only when nobody is left who may write
+            self._parting = self._clock.callLater(FAREWELL_LIMIT, self.transport.abortConnection)
         self.transport.loseConnection()

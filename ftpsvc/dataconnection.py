@@ -19,8 +19,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
-from ftpsvc.linethenraw import BUFFER
+from ftpsvc.linethenraw import BUFFER, why_no_tls
 from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
+
+#: TCP's end says nothing: whoever stands between can send it. TLS has an end of its own (RFC 8446, section 6.1).
+CUT = "The data connection ended without the end of TLS (close_notify): what came may be cut."
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -121,7 +124,10 @@ class DataConnection(Protocol):
     # -- TLS
 
     async def secure(self, tls: Any) -> None:
-        """Speak TLS from here on, as its server, whoever has connected to whom. Raises `HandshakeFailed`."""
+        """Speak TLS from here on: as its server on the server's side, whoever has connected to whom.
+
+        Raises `HandshakeFailed`.
+        """
         self._demand()
         self._is_secure = True
         silence = HandshakeFailed(
@@ -147,7 +153,7 @@ class DataConnection(Protocol):
     async def _say_farewell(self) -> None:
         """Send the end of TLS behind all the data, and wait until the system has taken both.
 
-        The client's own end is not waited for: some close without one, and by then it says nothing about the data.
+        The other end's is not waited for: some close without one, and by then it says nothing about the data.
         """
         # Of the socket, beneath TLS. With a buffer of nothing it pauses for the last byte, and resumes behind it.
         # Nothing is read meanwhile: it would be read in pieces of nothing too, which looks like the end.
@@ -171,11 +177,11 @@ class DataConnection(Protocol):
             lost = not reason.check(ConnectionDone)
             return ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}") if lost else None
         if not self._has_greeted:
-            return HandshakeFailed("The TLS handshake on the data connection failed.")
-        # Not the reason: behind the end of TLS, the client may close its socket as rudely as it likes.
+            return HandshakeFailed(f"The TLS handshake on the data connection failed: {why_no_tls(reason)}.")
+        # Not the reason: behind the end of TLS, the other end may close its socket as rudely as it likes.
         if self.transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN:
             return None
-        return ConnectionFailed("The data connection ended without the end of TLS: what came may be cut.")
+        return ConnectionFailed(CUT)
 
     # -- the end
 

@@ -1,4 +1,4 @@
-"""How long a client may keep the server waiting, in seconds."""
+"""How long a client may keep the server waiting, in seconds; with TLS, also the other way round."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 #: For a TLS handshake: four round trips at the most, and no work of a person in between.
 HANDSHAKE_LIMIT = 10.0
 
-#: For a client's answer to the end of TLS, when all data has been sent. It owes that answer, but nothing hangs on it:
-#: the transfer is over.
+#: For the other end's answer to the end of TLS, when everything has been sent. It owes that answer, but nothing hangs
+#: on it: what there was to do is over.
 FAREWELL_LIMIT = 5.0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -159,7 +160,7 @@ class LineThenRaw(Protocol):
         self.watch_outgoing()
 
     def start_tls(self, tls: Any) -> None:
-        """Speak TLS from here on, as its server, behind all that was written. Nothing may wait in `incoming`."""
+        """Speak TLS from here on, behind all that was written. Nothing may wait in `incoming`."""
         self.flush()
         self.transport.startTLS(tls)
         self._expect_handshake()
@@ -170,6 +171,9 @@ class LineThenRaw(Protocol):
 
     def handshakeCompleted(self) -> None:
         """TLS stands. It is Twisted that calls this."""
+        self._expect_no_handshake()
+
+    def _expect_no_handshake(self) -> None:
         if self._handshake is not None and self._handshake.active():
             self._handshake.cancel()
 
@@ -181,7 +185,7 @@ class LineThenRaw(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._gathered and self._flushing.active():
             self._flushing.cancel()
-        self.handshakeCompleted()  # or it never will be
+        self._expect_no_handshake()
         self._gathered = []
         self.lost = ConnectionFailed(f"The connection was lost: {reason.getErrorMessage()}")
 
@@ -198,6 +202,14 @@ class LineThenRaw(Protocol):
             self._arrival = None
         if waiter is self._drain:
             self._drain = None
+
+
+def why_no_tls(reason: Failure) -> str:
+    """Why a handshake failed, in OpenSSL's words where it has some."""
+    error = reason.value
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        return str(error.args[0][-1][-1]) or "TLS gives no reason"
+    return "the connection was closed, or nothing came"
 
 
 def beneath(transport: Any) -> Any:

@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet import defer, error
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model
 from ftpsvc.client import SILENCE, ClientProtocol
+from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.frames import format_time
 from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.model import ConnectionFailed, Entry, Facts, ProtocolViolation, Stored, TransferError, Whole
@@ -23,6 +24,9 @@ from ftpsvc.wire import DEFAULT_PORT, Reply, unquoted
 
 #: How long, in seconds, a server may take to accept a connection, and then to greet.
 CONNECT_TIME = 30.0
+
+#: How servers refuse TLS.
+NO_TLS = (*REFUSALS, model.RefusedByPolicy, model.UnsupportedProtection, model.NotProtected)
 
 
 class Remote:
@@ -36,21 +40,33 @@ class Remote:
     #: Set to False before the login, it never uses MODE I.
     may_be_inline = True
 
-    def __init__(self, protocol: ClientProtocol, dial: Dial | None = None) -> None:
+    def __init__(self, protocol: ClientProtocol, dial: Dial | None = None, tls: ClientTLS | None = None) -> None:
         """`dial` is for servers without MODE I: it gives the endpoint of a data connection for a port."""
         self._protocol = protocol
+        self._tls = tls
         self._dial = dial
         self._files: InlineFiles | StreamFiles = InlineFiles(protocol)
         self.features: dict[str, str] = {}
+        self.user = ""
 
     # -- coming and going
 
     @classmethod
-    async def connect(cls, reactor: Any, host: str, port: int = DEFAULT_PORT, silence: float = SILENCE) -> Remote:
-        """Connect, and wait for the greeting. Raises `ConnectionFailed`, which says what to do."""
+    async def connect(
+        cls,
+        reactor: Any,
+        host: str,
+        port: int = DEFAULT_PORT,
+        silence: float = SILENCE,
+        tls: ClientTLS | None = None,
+    ) -> Remote:
+        """Connect, and wait for the greeting. In clear, unless there is a `tls`, which says too whom to trust.
+
+        Raises `ConnectionFailed`, which says what to do; its subclass `UnknownServer` asks for a decision.
+        """
         try:
             endpoint = HostnameEndpoint(reactor, host, port, CONNECT_TIME)
-            return await cls.connect_endpoint(reactor, endpoint, silence)
+            return await cls.connect_endpoint(reactor, endpoint, silence, tls)
         except (TransferError, CancelledError):
             raise
         except Exception as cause:
@@ -58,15 +74,26 @@ class Remote:
 
     @classmethod
     async def connect_endpoint(
-        cls, reactor: Any, endpoint: IStreamClientEndpoint | str, silence: float = SILENCE
+        cls,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint | str,
+        silence: float = SILENCE,
+        tls: ClientTLS | None = None,
     ) -> Remote:
         """The same for any endpoint, or its description (`unix:/run/ftpsvc.sock`). Raises what the endpoint raises."""
-        if isinstance(endpoint, str):
-            endpoint = clientFromString(reactor, endpoint)
+        way: IStreamClientEndpoint = clientFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
         protocol = ClientProtocol(reactor, silence)
-        await connectProtocol(endpoint, protocol)
-        remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()))
+        secured = None
+        if tls is not None:
+            tls.check_choice()
+            if tls.protection is Protection.IMPLICIT:
+                secured = protocol.expect_tls()
+                way = wrapClientTLS(tls, way)
+        await connectProtocol(way, protocol)
+        remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()), tls)
         try:
+            if secured is not None:
+                await remote._proven(secured)
             await remote._greeted(reactor)
         except BaseException:
             protocol.close()
@@ -88,6 +115,31 @@ class Remote:
         if "SMTP" in answer.text:
             raise ConnectionFailed(_what_answered(f"{answer.code} {answer.text}"))
         await self._ask_features()
+        if self._tls is not None and not self.is_protected:
+            await self._protect(self._tls)
+
+    async def _protect(self, tls: ClientTLS) -> None:
+        """Have TLS, if it is wanted and offered. Raises `ConnectionFailed` if it has to be and can't."""
+        offers = any(name.startswith("AUTH") and "TLS" in name for name in self.features) if self.features else None
+        if not tls.is_to_be_tried(offers):
+            return
+        try:
+            await self._proven(self._protocol.secure(tls))
+        except NO_TLS as refusal:
+            tls.refused(refusal, offers)
+        else:
+            self.features = {}  # anybody may have written what was said in clear
+            await self._ask_features()
+
+    async def _proven(self, secured: Deferred[Reply]) -> None:
+        """TLS, with the server that is meant. Raises `ConnectionFailed`."""
+        assert self._tls is not None
+        try:
+            await secured
+            self._tls.verify()
+        except BaseException:
+            self._protocol.greeting.finished.addErrback(lambda _: None)  # nobody will wait for it
+            raise
 
     async def _ask_features(self) -> None:
         with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
@@ -95,6 +147,7 @@ class Remote:
 
     async def login(self, user: str = "anonymous", password: str = "ftpsvc@") -> None:
         """Log in and set the session up. Raises `NotLoggedIn`."""
+        self.user = user
         name = self._ask("USER", user)
         secret = self._ask("PASS", password)
         try:
@@ -117,7 +170,19 @@ class Remote:
             with contextlib.suppress(*REFUSALS):  # to most it is a matter of course
                 await self._ask("OPTS", "UTF8 ON")
         await self._ask("TYPE", "I")
-        self._files = StreamFiles(self._protocol, self._dial, self.features, self._protocol.silence)
+        data = await self._protect_data(self._tls) if self._tls is not None and self.is_protected else None
+        self._files = StreamFiles(self._protocol, self._dial, self.features, self._protocol.silence, data)
+
+    async def _protect_data(self, tls: ClientTLS) -> DataTLS:
+        """Have TLS on data connections too (RFC 4217, section 9). Raises `Unprotected` if the server won't."""
+        try:
+            await self._ask("PBSZ", "0")
+            await self._ask("PROT", "P")
+        except NO_TLS as refusal:
+            raise model.Unprotected(
+                f"The server has no TLS for its data connections ({refusal}), and files in clear were not asked for."
+            ) from refusal
+        return tls.data
 
     async def quit(self) -> None:
         """Say good-bye once everything that was asked is answered, and close."""
@@ -131,6 +196,11 @@ class Remote:
     def close(self) -> None:
         """Close at once; whatever is under way fails."""
         self._protocol.close()
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether there is TLS."""
+        return self._protocol.is_secure
 
     @property
     def lost(self) -> ConnectionFailed | None:

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from ftpsvc import model
 from ftpsvc.addresses import extended_passive_port, passive_port
 from ftpsvc.client import ClientProtocol
+from ftpsvc.clienttls import DataTLS
 from ftpsvc.frames import Incoming, format_time, parse_time
 from ftpsvc.inlineclient import machine_entry
 from ftpsvc.listing import harmless, parse_machine_line
@@ -39,10 +40,7 @@ REFUSALS = (*UNKNOWN, model.BadSequence, model.Unavailable, model.WrongType, mod
 
 
 def dial_peer(reactor: Any, peer: Any) -> Dial | None:
-    """A way to data connections with the peer of a control connection; None if that is no TCP.
-
-    The one place where data connections get their endpoint, and so the one where they will get TLS.
-    """
+    """A way to data connections with the peer of a control connection; None if that is no TCP."""
     host = getattr(peer, "host", None)
     if host is None:
         return None
@@ -57,8 +55,16 @@ def dial_peer(reactor: Any, peer: Any) -> Dial | None:
 class StreamFiles:
     """What a `Remote` does with data, in stream mode and TYPE I."""
 
-    def __init__(self, protocol: ClientProtocol, dial: Dial, features: dict[str, str], silence: float) -> None:
+    def __init__(
+        self,
+        protocol: ClientProtocol,
+        dial: Dial,
+        features: dict[str, str],
+        silence: float,
+        tls: DataTLS | None = None,
+    ) -> None:
         self._protocol = protocol
+        self._tls = tls
         self._dial = dial
         self._features = features
         self._silence = silence
@@ -83,7 +89,7 @@ class StreamFiles:
 
     async def _begin(self, command: Command, offset: int = 0, over: Callable[[], None] | None = None) -> Transfer:
         """Begin a transfer. The caller has the turn, which is given back when it is over, also where it never began."""
-        transfer = Transfer(self._protocol, self._silence, over or self._turn.release)
+        transfer = Transfer(self._protocol, self._silence, over or self._turn.release, self._tls)
         try:
             await transfer.connect(self._dial, await self._passive())
             await transfer.begin(command, offset)

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from ftpsvc.client import ClientProtocol
-from ftpsvc.dataconnection import DataConnection
+from ftpsvc.clienttls import DataTLS
+from ftpsvc.dataconnection import CUT, DataConnection
 from ftpsvc.exchanges import Ask, Exchange
 from ftpsvc.frames import Digest
 from ftpsvc.model import (
@@ -20,6 +21,7 @@ from ftpsvc.model import (
     Damaged,
     Entry,
     Facts,
+    HandshakeFailed,
     NoDataConnection,
     Stored,
     TimedOut,
@@ -78,10 +80,14 @@ class Transfer:
     """A data connection and the command that it is for. Ends with `finish` or `give_up`, and then calls `over`.
 
     `silence`: for how many seconds the server may move no data while it is the one that is waited for.
+    `tls`: what the data connection has beside a control connection with TLS.
     """
 
-    def __init__(self, protocol: ClientProtocol, silence: float, over: Callable[[], None]) -> None:
+    def __init__(
+        self, protocol: ClientProtocol, silence: float, over: Callable[[], None], tls: DataTLS | None = None
+    ) -> None:
         self._protocol = protocol
+        self._tls = tls
         self._clock = protocol.clock
         self._silence = silence
         self._over: Callable[[], None] | None = over
@@ -114,8 +120,20 @@ class Transfer:
         self._command.finished.addBoth(self._finished)
         self._protocol.submit(self._command)
         await self._command.opened
+        if self._tls is not None:
+            await self._secure(self._tls)
         self._connection.moved()
         self._watchdog = self._clock.callLater(self._silence, self._check_silence)
+
+    async def _secure(self, tls: DataTLS) -> None:
+        """TLS on the data connection. Behind the 150, because there are servers that look for it only then."""
+        try:
+            await self._connection.secure(tls)
+            tls.check(self._connection.transport.getHandle())
+        except HandshakeFailed as error:
+            self._connection.fail(error)
+            await self.finish()  # raises the server's word about it, if it has one
+            raise
 
     def _check_silence(self) -> None:
         """Who waits for the other end, and only that, is not to wait for ever: not even behind a 226."""
@@ -162,6 +180,10 @@ class Transfer:
         if type(error) is not ConnectionFailed or self._protocol.lost is not None:
             return error
         await self.finish()
+        if str(error) == CUT:
+            return Aborted(
+                f"{CUT} The server says all the same that all is well; a server with its TLS in order ends it."
+            )
         return Aborted(str(error))
 
     # -- the end

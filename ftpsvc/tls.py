@@ -14,9 +14,7 @@ from zope.interface import implementer
 
 from ftpsvc import certificates
 from ftpsvc.certificates import BadCertificate, Pair
-
-#: The protocol's name in ALPN.
-ALPN = b"ftp"
+from ftpsvc.wire import ALPN
 
 
 @implementer(IOpenSSLServerConnectionCreator)

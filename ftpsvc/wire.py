@@ -14,6 +14,9 @@ from ftpsvc.model import BadCommand, ProtocolViolation, TransferError, decode_na
 
 DEFAULT_PORT = 5000
 
+#: The protocol's name in ALPN (RFC 7301). Who is led by it can't be led to a server of something else.
+ALPN = b"ftp"
+
 # -- commands ------------------------------------------------------------------------------------------------
 
 

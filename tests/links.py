@@ -8,13 +8,17 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 
 class MemoryTransport:
     """One end of a connection. Holds what its protocol wrote until the link moves it, and minds its producer."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Any = None, is_client: bool = False) -> None:
+        self._clock = clock
+        self._is_client = is_client
+        self._tls: Any = None
         self.protocol: Any = None
         self.outgoing = bytearray()
         self.bufferSize = 64 * 1024
@@ -26,7 +30,15 @@ class MemoryTransport:
         self._producer: Any = None
         self._is_paused = False
 
+    # -- what Twisted's transports have in common
+
     def write(self, data: bytes | memoryview) -> None:
+        if self._tls is not None:
+            self._tls.write(data)
+        else:
+            self.send(data)
+
+    def send(self, data: bytes | memoryview) -> None:
         if self.lost is not None or self.is_closing or self.is_write_closed:
             return
         self.outgoing += data
@@ -39,6 +51,12 @@ class MemoryTransport:
         self.write(b"".join(pieces))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if self._tls is not None:
+            self._tls.registerProducer(producer, streaming)
+        else:
+            self.watch(producer, streaming)
+
+    def watch(self, producer: Any, streaming: bool) -> None:
         assert streaming, "nothing here has a descriptor to pull from"
         if self._producer is not None:
             raise RuntimeError("there is a producer already")
@@ -48,6 +66,12 @@ class MemoryTransport:
         self._producer = producer
 
     def unregisterProducer(self) -> None:
+        if self._tls is not None:
+            self._tls.unregisterProducer()
+        else:
+            self.unwatch()
+
+    def unwatch(self) -> None:
         self._producer = None
         self._is_paused = False
 
@@ -58,19 +82,38 @@ class MemoryTransport:
         self.is_reading = True
 
     def loseConnection(self) -> None:
-        self.is_closing = True
+        if self._tls is not None:
+            self._tls.loseConnection()
+        else:
+            self.is_closing = True
 
     def loseWriteConnection(self) -> None:
         self.is_write_closed = True
 
     def abortConnection(self) -> None:
         self.outgoing.clear()
-        self.end(ConnectionAborted())
+        if self._tls is not None:
+            self._clock.callLater(0, self.end, ConnectionAborted())  # as Twisted does, for TLS is in the middle of it
+        else:
+            self.end(ConnectionAborted())
 
     def getPeer(self) -> None:
         return None
 
     getHost = getPeer
+
+    def startTLS(self, tls: Any) -> None:
+        factory = TLSMemoryBIOFactory(tls, self._is_client, None, clock=self._clock)  # type: ignore[arg-type]
+        wrapped = factory.protocol(factory, self.protocol, False)
+        producer = self._producer
+        self.unwatch()
+        self.protocol, self._tls = wrapped, wrapped
+        wrapped.makeConnection(_Beneath(self))  # type: ignore[no-untyped-call]
+        if producer is not None:
+            wrapped.registerProducer(producer, True)  # type: ignore[no-untyped-call]
+
+    def getHandle(self) -> Any:
+        return self._tls.getHandle()
 
     # -- for the link
 
@@ -91,6 +134,23 @@ class MemoryTransport:
             self.protocol.connectionLost(self.lost)
 
 
+class _Beneath:
+    """A transport as TLS sees it, which is to put its bytes on the way and nowhere else."""
+
+    disconnecting = False
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self._transport = transport
+        self.write = transport.send
+        self.registerProducer = transport.watch
+        self.unregisterProducer = transport.unwatch
+        self.abortConnection = transport.abortConnection
+        self.getPeer = self.getHost = transport.getPeer
+
+    def loseConnection(self) -> None:
+        self._transport.is_closing = True
+
+
 class Link:
     """A connection between two protocols, made by constructing it. Bytes move when `pump` is called, and only then.
 
@@ -99,7 +159,7 @@ class Link:
 
     def __init__(self, clock: Clock, server: Any, client: Any, cut: Callable[[], int] = lambda: 1 << 16) -> None:
         self.clock = clock
-        self.server_end, self.client_end = MemoryTransport(), MemoryTransport()
+        self.server_end, self.client_end = MemoryTransport(clock), MemoryTransport(clock, is_client=True)
         self._cut = cut
         for end, protocol in ((self.server_end, server), (self.client_end, client)):
             end.protocol = protocol

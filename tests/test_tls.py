@@ -163,9 +163,7 @@ def test_a_download_is_whole_whatever_the_client_sends_meanwhile(server: Server)
         for _ in range(3):
             data = talk.data()
             assert talk.codes("RETR file") == [150]
-            data.setsockopt(
-                socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000
-            )  # most of it waits at the server
+            data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 100_000)  # most of it waits at the server
             protected = trusting().wrap_socket(data, suppress_ragged_eofs=False)
             protected.sendall(b"nobody asked for this" * 1000)
             time.sleep(0.1)

@@ -17,17 +17,16 @@ from streams import eventually
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from ftpsvc import model
+from ftpsvc import certificates, model
+from ftpsvc.clienttls import ClientTLS, Protection
 from ftpsvc.copying import copy
+from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Kind
 from ftpsvc.remote import Remote
 from ftpsvc.threads import pool_of
 
-from .conftest import NAMES, make_large
-
-#: Enough to fill every buffer on the way many times.
-LARGE = 20_000_000
+from .conftest import LARGE, NAMES, make_large, same
 
 #: How many ports are tried for a server that has to be told one, and finds it taken.
 ATTEMPTS = 5
@@ -47,18 +46,28 @@ anon_world_readable_only=NO
 anon_umask=022
 seccomp_sandbox=NO
 secure_chroot_dir={empty}
+{tls}
 """
 
 PYFTPDLIB = """\
 import logging, sys
 from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
 from pyftpdlib.servers import FTPServer
 logging.basicConfig(level=logging.ERROR)
-FTPHandler.authorizer = DummyAuthorizer()
-FTPHandler.authorizer.add_anonymous(sys.argv[1], perm="elradfmwMT")
-FTPServer(("127.0.0.1", int(sys.argv[2])), FTPHandler).serve_forever()
+root, port, certificate = sys.argv[1:]
+FTPHandler.auth_failed_timeout = 0
+handler = TLS_FTPHandler if certificate else FTPHandler
+if certificate:
+    handler.certfile, handler.tls_control_required, handler.tls_data_required = certificate, True, True
+handler.authorizer = DummyAuthorizer()
+handler.authorizer.add_anonymous(root, perm="elradfmwMT")
+handler.authorizer.add_user("mia", "s\xe9cret pw", root, perm="elradfmwMT")
+FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 """
+
+#: For a login with a name.
+USER, SECRET = "mia", "sécret pw"
 
 
 def missing(what: str) -> None:
@@ -73,18 +82,19 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def answers(port: int) -> bool:
+def answers(port: int, is_implicit: bool) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as connection:
-            return connection.recv(3) == b"220"
+            return is_implicit or connection.recv(3) == b"220"
     except OSError:
         return False
 
 
 class PeerCase:
-    """What is asked of every peer. `up` is where anonymous may write."""
+    """What is asked of every peer. In `/up` anonymous may write."""
 
-    up: str
+    #: How much TLS the client wants, and the peer has.
+    protection = Protection.NONE
 
     def command(self, port: int) -> list[str]:
         """How to start the peer."""
@@ -99,6 +109,11 @@ class PeerCase:
         for folder in (self.root, self.root / "up", self.near, self.folder / "empty"):
             folder.mkdir(mode=0o755)
         (self.root / "up").chmod(0o777)
+        self.known = KnownServers(self.folder / "known_servers")
+        self.pair = self.folder / "pair.pem"
+        certificate, key = certificates.ensure(self.folder / "state")
+        self.pair.write_bytes(certificate.read_bytes() + key.read_bytes())
+        self.fingerprint = certificates.read(self.pair, self.pair).fingerprint
         process = next(filter(None, (self.started() for _ in range(ATTEMPTS))))
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
@@ -110,12 +125,17 @@ class PeerCase:
         """The peer, once it answers; None if somebody else took its port meanwhile."""
         self.port = free_port()
         process = subprocess.Popen(self.command(self.port), stdin=subprocess.DEVNULL)
-        eventually(lambda: answers(self.port) or process.poll() is not None)
+        is_implicit = self.protection is Protection.IMPLICIT
+        eventually(lambda: answers(self.port, is_implicit) or process.poll() is not None)
         return process if process.poll() is None else None
 
-    async def connect(self: Any) -> Remote:
-        remote = await Remote.connect(reactor, "127.0.0.1", self.port)
-        await remote.login()
+    async def connect(self: Any, user: str = "anonymous", password: str = "x") -> Remote:
+        has_tls = self.protection is not Protection.NONE
+        expected = self.fingerprint if has_tls else ""
+        tls = ClientTLS("127.0.0.1", self.port, self.known, self.protection, expected)
+        remote = await Remote.connect(reactor, "127.0.0.1", self.port, tls=tls)
+        assert remote.is_protected == has_tls
+        await remote.login(user, password)
         return remote
 
     async def test_files_go_up_and_down_and_are_listed(self: Any) -> None:
@@ -140,19 +160,32 @@ class PeerCase:
     async def test_a_large_file(self: Any) -> None:
         remote = await self.connect()
         make_large(self.near / "large", LARGE)
-        data = (self.near / "large").read_bytes()
         await copy(self.disk, "/large", remote, "/up/large")
-        assert (self.root / "up" / "large").read_bytes() == data
+        assert same(self.near / "large", self.root / "up" / "large")
         await copy(remote, "/up/large", self.disk, "/back")
-        assert (self.near / "back").read_bytes() == data
-        reading = await remote.open_read("/up/large", LARGE - 10)
-        assert bytes(await reading.read(100)) == data[-10:]
-        assert await reading.read(100) == b""
-        await reading.close()
+        assert same(self.near / "large", self.near / "back")
         broken_off = await remote.open_read("/up/large")
         await broken_off.read(10)
         await broken_off.close()
         assert (await remote.stat("/up/large")).size == LARGE
+        await remote.quit()
+
+    async def test_what_broke_off_is_resumed(self: Any) -> None:
+        remote = await self.connect()
+        data = os.urandom(300_000)
+        for start, end in ((0, 100_000), (100_000, 300_000)):
+            writing = await remote.open_write("/up/file", start)
+            await writing.write(data[start:end])
+            await writing.commit()
+        assert (self.root / "up" / "file").read_bytes() == data
+        reading = await remote.open_read("/up/file", 299_990)
+        assert bytes(await reading.read(100)) == data[-10:]
+        assert await reading.read(100) == b""
+        await reading.close()
+        appending = await remote.open_append("/up/file")
+        await appending.write(b"more")
+        await appending.commit()
+        assert (self.root / "up" / "file").read_bytes() == data + b"more"
         await remote.quit()
 
     async def test_the_tree_is_changed(self: Any) -> None:
@@ -172,8 +205,11 @@ class PeerCase:
         await remote.quit()
 
 
-class TestVsftpd(PeerCase, TestCase):
+class Vsftpd(PeerCase):
     """Without MLST: what LIST, SIZE and MDTM tell."""
+
+    #: What its configuration says of TLS.
+    tls = ""
 
     def command(self: Any, port: int) -> list[str]:
         if shutil.which("vsftpd") is None:
@@ -181,14 +217,32 @@ class TestVsftpd(PeerCase, TestCase):
         if os.getuid() != 0:
             missing("the right to start vsftpd, which is root's,")
         configuration = self.folder / "vsftpd.conf"
-        configuration.write_text(VSFTPD.format(port=port, root=self.root, empty=self.folder / "empty"))
+        tls = self.tls.format(pair=self.pair)
+        configuration.write_text(VSFTPD.format(port=port, root=self.root, empty=self.folder / "empty", tls=tls))
         return ["vsftpd", str(configuration)]
 
 
-class TestPyftpdlib(PeerCase, TestCase):
+class Pyftpdlib(PeerCase):
     """With MLSD."""
 
     def command(self: Any, port: int) -> list[str]:
         if importlib.util.find_spec("pyftpdlib") is None:
             missing("pyftpdlib")
-        return [sys.executable, "-W", "ignore", "-c", PYFTPDLIB, str(self.root), str(port)]
+        pair = "" if self.protection is Protection.NONE else str(self.pair)
+        return [sys.executable, "-W", "ignore", "-c", PYFTPDLIB, str(self.root), str(port), pair]
+
+    async def test_a_login_with_a_name(self: Any) -> None:
+        with pytest.raises(model.NotLoggedIn):
+            await self.connect(USER, "wrong")
+        remote = await self.connect(USER, SECRET)
+        await remote.put("/up/file", model.Whole(b"x"))
+        assert (await remote.fetch("/up/file")).data == b"x"
+        await remote.quit()
+
+
+class TestVsftpd(Vsftpd, TestCase):
+    """In clear."""
+
+
+class TestPyftpdlib(Pyftpdlib, TestCase):
+    """In clear."""
