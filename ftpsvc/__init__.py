@@ -29,9 +29,11 @@ The map, in reading order:
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
 `usercommand` `ftpsvc user`
 `client`      the client's protocol, with `exchanges`, what is said in it
+`clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage
 `copying`     a file from one storage to another; `parallel`, many at once
+`connecting`  with whom, with how much TLS, and as whom; `credentials`, with `netrc`, where passwords come from
 `words`       a typed line; `display`, how things look; `progress`, how far a transfer is
 `places`      here and there; `transfers`, a file carried between the two
 `console`     commands that take time; `shell`, the interactive client

@@ -7,21 +7,22 @@ import asyncio
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, TextIO
 
 from twisted.internet import asyncioreactor
 from twisted.internet.defer import CancelledError, Deferred
 
-from ftpsvc import __version__, display, piped, transfers
+from ftpsvc import __version__, connecting, display, piped, transfers
+from ftpsvc.connecting import Dial, Target
 from ftpsvc.console import Console
+from ftpsvc.credentials import Person
+from ftpsvc.knownservers import KnownServers, state_folder
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import (
-    BadArgument,
     BadSequence,
     ConnectionFailed,
     ProtocolViolation,
@@ -33,17 +34,13 @@ from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress, ProgressLine
 from ftpsvc.remote import Remote
 from ftpsvc.threads import pool_of
-from ftpsvc.wire import DEFAULT_PORT
-from ftpsvc.words import escape, host_and_port, quote
+from ftpsvc.words import escape, quote
 
 #: What works without a connection.
 OFFLINE = ("connect", "help", "quit")
 
 #: How many seconds a server may take over a good-bye. It has nothing left to say that anybody needs.
 FAREWELL = 2.0
-
-#: Gives a connection to a host and port, logged in.
-Dial = Callable[[str, int], Awaitable[Remote]]
 
 #: Shows the progress of what has this name while it is entered.
 Show = Callable[[Progress, str], AbstractContextManager[None]]
@@ -71,6 +68,7 @@ class Shell(Console):
         self._here = here
         self._show = show
         self._there: There | None = None
+        self._target: Target | None = None
 
     @property
     def prompt(self) -> str:  # type: ignore[override]  # it changes with the connection and the folder
@@ -102,34 +100,35 @@ class Shell(Console):
         if there is None:
             return ""
         there.remote.close()
-        return f"Use: connect {quote(there.host)} {there.port}"
+        assert self._target is not None
+        return f"Use: connect {self._target.typed}"
 
     @property
     def _server(self) -> There:
         assert self._there is not None, "prepare() refuses what needs a connection"
         return self._there
 
-    async def do_connect(self, host: str, port: str = str(DEFAULT_PORT)) -> None:
-        """connect <host> [port]
+    async def do_connect(self, *words: str) -> None:
+        """connect [user@]<host> [port]
 
         Connect to a server.
 
-        Logs in as anonymous. Without a port it is 5000.
+        Logs in as <user>; without one, as ~/.netrc says, or as anonymous. The password is asked for, or comes from
+        FTPSVC_PASSWORD, from what the command in FTPSVC_PASSWORD_COMMAND prints, or from ~/.netrc. Without a port it
+        is 5000. Before the host may stand:
+          --tls                    with TLS, or not at all; without it, with TLS where the server offers it
+          --implicit               with TLS from the first byte
+          --clear                  without TLS, so that anybody on the way can read along
+          --fingerprint <SHA-256>  with TLS, and with no other certificate than the one that has this fingerprint
 
-        Example: connect files.example.org
+        Example: connect mia@files.example.org
         """
         if self._there is not None:
             raise BadSequence(f"connected to {self._there.host} already. Use close first, then connect; or quit.")
-        host, number = host_and_port(host, port)
-        try:
-            remote = await self._dial(host, number)
-        except ConnectionFailed as error:
-            is_named = host in re.findall(r'[^\s",]+', str(error))
-            raise ConnectionFailed(str(error) if is_named else f"{host} {number}: {error}") from error
-        except UnicodeError as error:
-            raise BadArgument(f'"{host}" is no name that a host can have. Check the spelling.') from error
-        self._there = There(remote, host, number)
-        self.say(f"Connected to {host}, port {number}, as anonymous. Now all commands work:\n\n{self.overview()}\n")
+        self._target = target = connecting.target_of(words)
+        remote = await connecting.dialled(self._dial, target)
+        self._there = There(remote, target.host, target.port)
+        self.say(f"{connecting.report(remote, target)} Now all commands work:\n\n{self.overview()}\n")
 
     # -- looking around
 
@@ -291,14 +290,16 @@ def main() -> int:
     from twisted.internet import reactor  # not before: the prompt needs the one that was installed just now
 
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    shell = _shell(reactor, has_terminal)
     if has_terminal:
         from ftpsvc import terminal  # not before: prompt_toolkit takes long to import, and a script needs none of it
 
+        shell = _shell(reactor, has_terminal, terminal.Sitting(loop))
         lines = terminal.lines(shell, loop, terminal.history_path())
     else:
+        shell = _shell(reactor, has_terminal)
         lines = piped.lines(reactor, 0)
-    first = [f"connect {quote(arguments.host)} {quote(arguments.port)}"] if arguments.host else []
+    words = connecting.words_of(arguments)
+    first = [" ".join(["connect", *map(quote, words)])] if words else []
     ended_by = _run(reactor, loop, shell, _talk(shell, first, lines), has_terminal)
     if ended_by:
         return 128 + ended_by
@@ -360,21 +361,17 @@ def _run(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.")
-    parser.add_argument("host", nargs="?", help="connect to this server at once")
-    parser.add_argument("port", nargs="?", default=str(DEFAULT_PORT), help="its port (default: %(default)s)")
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
+    connecting.add_arguments(parser)
     return parser.parse_args()
 
 
-def _shell(reactor: Any, has_terminal: bool) -> Shell:
-    async def dial(host: str, port: int) -> Remote:
-        remote = await Remote.connect(reactor, host, port)
-        try:
-            await remote.login()
-        except BaseException:
-            remote.close()
-            raise
-        return remote
+def _shell(reactor: Any, has_terminal: bool, person: Person | None = None) -> Shell:
+    run = pool_of(reactor)
+    known = KnownServers(state_folder() / "known_servers")
+
+    async def dial(target: Target) -> Remote:
+        return await connecting.connected(reactor, target, known, run, person)
 
     def show(progress: Progress, label: str) -> AbstractContextManager[None]:
         if not (has_terminal and sys.stderr.isatty()):
@@ -387,5 +384,5 @@ def _shell(reactor: Any, has_terminal: bool) -> Shell:
         folder = os.getcwd()
     except OSError:
         folder = home  # the one it was started in is gone
-    here = Here(LocalDisk("/", pool_of(reactor)), folder, home)
+    here = Here(LocalDisk("/", run), folder, home)
     return Shell(reactor, dial, here, sys.stdout, sys.stderr, colour=colour, show=show)

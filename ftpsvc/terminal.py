@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
@@ -14,9 +15,10 @@ from pathlib import Path
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import History
+from prompt_toolkit.history import DummyHistory, History
 from twisted.internet.defer import Deferred
 
+from ftpsvc.knownservers import state_folder
 from ftpsvc.model import decode_name, encode_name
 from ftpsvc.shell import Shell
 
@@ -49,6 +51,32 @@ async def _typed(session: PromptSession[str], prompt: str) -> str | None:
         return None
 
 
+class Sitting:
+    """The person at the terminal, as a `Person`. Nothing that is typed here gets into the history."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    async def answer(self, question: str) -> str:
+        return await self._asked(question, is_password=False)
+
+    async def secret(self, question: str) -> str:
+        return await self._asked(question, is_password=True)
+
+    async def _asked(self, question: str, is_password: bool) -> str:
+        session: PromptSession[str] = PromptSession(history=DummyHistory())
+        typed = _answered(session, question, is_password)
+        return await Deferred.fromFuture(self._loop.create_task(typed))
+
+
+async def _answered(session: PromptSession[str], question: str, is_password: bool) -> str:
+    try:
+        # Without the signal: it is the shell's, in the middle of a command. Ctrl-C is a key as long as this reads keys.
+        return await session.prompt_async(question, is_password=is_password, handle_sigint=False)
+    except (KeyboardInterrupt, EOFError):
+        return ""
+
+
 class _Completer(Completer):
     """Asks the shell, which may ask the server. Typing goes on meanwhile, and typing on makes the question void."""
 
@@ -70,20 +98,28 @@ class _Completer(Completer):
 
 
 def history_path() -> Path:
-    """Where the history is kept (XDG Base Directory Specification: state)."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path.home() / ".local/state") / "ftpsvc" / "history"
+    """Where the history is kept."""
+    return state_folder() / "history"
+
+
+#: What may hold `user:password@host`, typed by somebody who didn't know better.
+_SECRET = re.compile(r":(?!//).*@")
 
 
 class LineHistory(History):
     """A file with a line for each, the newest last, that nobody else may read.
 
-    A line that begins with a space is not kept, as in bash. No command takes a secret among its words.
+    A line that begins with a space is not kept, as in bash, and neither is one that may hold a password, not even to
+    be seen again with the arrow keys. No command takes a secret among its words.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+
+    def append_string(self, string: str) -> None:
+        if not _SECRET.search(string):
+            super().append_string(string)
 
     def load_history_strings(self) -> Iterable[str]:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import support
 
+from ftpsvc.connecting import Target
 from ftpsvc.places import Here
 from ftpsvc.shell import Shell
 
@@ -29,8 +30,8 @@ class Desk:
         here = Here(support.local_disk("/", run), str(self.here), str(folder))
         self.shell = Shell(self.link.clock, self._dial, here, self.out, self.err)
 
-    async def _dial(self, host: str, port: int) -> Any:
-        self.dialled.append((host, port))
+    async def _dial(self, target: Target) -> Any:
+        self.dialled.append((target.host, target.port))
         if self.refuses is not None:
             raise self.refuses
         return self.remote

@@ -12,6 +12,7 @@ from desk import Desk
 from twisted.internet.defer import Deferred
 
 from ftpsvc import model
+from ftpsvc.connecting import Target
 from ftpsvc.shell import FAREWELL
 
 COMMANDS = "connect list cd pwd lcd lpwd retrieve store close quit help".split()
@@ -235,7 +236,7 @@ def test_what_needs_no_connection_works_in_spite_of_a_lost_one(desk: Desk) -> No
 def test_an_interrupted_connect(stranger: Desk) -> None:
     waiting: Deferred[Any] = Deferred()
 
-    async def dial(host: str, port: int) -> Any:
+    async def dial(target: Target) -> Any:
         return await waiting
 
     stranger.shell._dial = dial

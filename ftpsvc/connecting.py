@@ -1,0 +1,173 @@
+"""Connecting: to which server, with how much TLS, as whom. What is decided on the way by whoever sits there."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftpsvc import knownservers
+from ftpsvc.clienttls import ClientTLS, PeerCertificate, Protection, UnknownServer
+from ftpsvc.credentials import Person, Run, login_for
+from ftpsvc.knownservers import KnownServers
+from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
+from ftpsvc.remote import Remote
+from ftpsvc.wire import DEFAULT_PORT
+from ftpsvc.words import escape, host_and_port, quote
+
+USAGE = "Use: connect [--tls | --implicit | --clear] [--fingerprint <SHA-256>] [user@]<host> [port]"
+
+#: The options that say how much TLS is wanted.
+OPTIONS = {"--tls": Protection.REQUIRED, "--implicit": Protection.IMPLICIT, "--clear": Protection.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, who is to log in there, and with how much TLS."""
+
+    host: str
+    port: int = DEFAULT_PORT
+    user: str = ""  #: empty: whom ~/.netrc names, or anonymous
+    protection: Protection = Protection.OFFERED
+    fingerprint: str = ""  #: what its certificate has to have; empty: whatever is known of it
+
+    @property
+    def typed(self) -> str:
+        """How it is typed behind `connect`."""
+        option = next((f"{name} " for name, meant in OPTIONS.items() if meant is self.protection), "")
+        user = f"{quote(self.user)}@" if self.user else ""
+        return f"{option}{user}{quote(self.host)} {self.port}"
+
+
+#: Gives a connection to a server, logged in.
+Dial = Callable[[Target], Awaitable[Remote]]
+
+
+def target_of(words: Sequence[str]) -> Target:
+    """What is meant by the words behind `connect`. Raises `BadArgument`, and never repeats what may be a password."""
+    protection, fingerprint = Protection.OFFERED, ""
+    left = list(words)
+    while left and left[0].startswith("--"):
+        option = left.pop(0)
+        if option in OPTIONS:
+            if protection not in (Protection.OFFERED, OPTIONS[option]):
+                raise BadArgument(f"--tls, --implicit and --clear exclude each other. {USAGE}")
+            protection = OPTIONS[option]
+        elif option == "--fingerprint" and left:
+            fingerprint = _fingerprint(left.pop(0))
+        else:
+            raise BadArgument(f"there is no option {quote(option)} that could stand there. {USAGE}")
+    if not 1 <= len(left) <= 2:
+        raise BadArgument(f"{'too many words' if left else 'a word is missing'}. {USAGE}")
+    if fingerprint and protection is Protection.NONE:
+        raise BadArgument(f"without TLS there is no certificate that has a fingerprint. {USAGE}")
+    user, host = _user_and_host(left[0])
+    return Target(*host_and_port(host, *(left[1:] or [str(DEFAULT_PORT)])), user, protection, fingerprint)
+
+
+def _fingerprint(typed: str) -> str:
+    if (found := knownservers.fingerprint(typed)) is None:
+        raise BadArgument(f"{quote(typed)} is no SHA-256 fingerprint: that has 64 digits of 0-9 and A-F. {USAGE}")
+    return found
+
+
+def _user_and_host(word: str) -> tuple[str, str]:
+    before, at, host = re.sub(r"^ftp://", "", word).rpartition("@")
+    if ":" in before:
+        raise BadArgument(
+            "a password has no place in a line: lines are kept. It is asked for, or comes from ~/.netrc, "
+            "FTPSVC_PASSWORD or FTPSVC_PASSWORD_COMMAND."
+        )
+    return (before, host) if at else ("", word)
+
+
+async def connected(
+    reactor: Any, target: Target, known: KnownServers, run: Run, person: Person | None = None
+) -> Remote:
+    """A connection, logged in. Without a person, what would have been asked is an error that says what to do.
+
+    Raises `ConnectionFailed`, `NotLoggedIn`, and what `login_for` raises.
+    """
+    remote = await _reached(reactor, target, known, person)
+    try:
+        login = await login_for(target.user, target.host, run, person, remote.is_protected)
+        try:
+            await remote.login(login.user, login.password)
+        except NotLoggedIn as refusal:
+            source = f" The password was that from {login.source}." if login.source else ""
+            raise NotLoggedIn(f"{refusal}{source}") from refusal
+    except BaseException:
+        remote.close()
+        raise
+    return remote
+
+
+async def _reached(reactor: Any, target: Target, known: KnownServers, person: Person | None) -> Remote:
+    tls = ClientTLS(target.host, target.port, known, target.protection, target.fingerprint)
+    try:
+        return await Remote.connect(reactor, target.host, target.port, tls=tls)
+    except UnknownServer as unknown:
+        # The connection is gone by now: the server would not wait as long as a person may take to compare.
+        if person is None:
+            raise
+        if (await person.answer(question(target, unknown.certificate))).strip().lower() not in ("y", "yes"):
+            raise ConnectionFailed("the certificate was not trusted. Nothing was sent.") from unknown
+        tls.trust(unknown.certificate)
+    return await Remote.connect(reactor, target.host, target.port, tls=tls)
+
+
+def question(target: Target, certificate: PeerCertificate) -> str:
+    """Whether to trust a certificate. What it claims of itself is whatever its maker liked, so it is escaped."""
+    names = ", ".join(escape(name) for name in certificate.names) or "none"
+    half = len(certificate.fingerprint) // 2 + 1  # a terminal of 80 columns is too narrow for the whole
+    return (
+        f"{quote(target.host)}, port {target.port}, is not known here, and its certificate proves nothing:\n"
+        f"{escape(', '.join(certificate.problems))}.\n\n"
+        f"  SHA-256  {certificate.fingerprint[:half]}\n"
+        f"           {certificate.fingerprint[half:]}\n"
+        f"  names    {names}\n"
+        f"  valid    {certificate.begins:%Y-%m-%d} to {certificate.ends:%Y-%m-%d}\n\n"
+        "If that is the server's fingerprint (ftpsvc prints its own at the start),\n"
+        "nobody is in between.\n"
+        "Trust it from now on? [y/N] "
+    )
+
+
+async def dialled(dial: Dial, target: Target) -> Remote:
+    """What `dial` gives. Errors say which server they are about."""
+    try:
+        return await dial(target)
+    except ConnectionFailed as error:
+        is_named = target.host in re.findall(r'[^\s",]+', str(error))
+        raise ConnectionFailed(str(error) if is_named else f"{target.host} {target.port}: {error}") from error
+    except UnicodeError as error:
+        raise BadArgument(f'"{target.host}" is no name that a host can have. Check the spelling.') from error
+
+
+def report(remote: Remote, target: Target) -> str:
+    """What there is to say about a connection."""
+    protection = "with TLS" if remote.is_protected else "without TLS"
+    return f"Connected to {target.host}, port {target.port}, as {escape(remote.user)}, {protection}."
+
+
+# -- for programs --------------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The same words for a command line."""
+    for option, meant in OPTIONS.items():
+        parser.add_argument(
+            option, action="append_const", const=option, dest="options", default=[], help=f"TLS: {meant.value}"
+        )
+    parser.add_argument("--fingerprint", metavar="SHA-256", help="what the server's certificate has to have")
+    parser.add_argument("server", nargs="?", metavar="[user@]host", help="connect to this server at once")
+    parser.add_argument("port", nargs="?", help=f"its port (default: {DEFAULT_PORT})")
+
+
+def words_of(arguments: argparse.Namespace) -> list[str]:
+    """What was given, as the words behind `connect`; none if nothing was."""
+    fingerprint = ["--fingerprint", arguments.fingerprint] if arguments.fingerprint is not None else []
+    server = [word for word in (arguments.server, arguments.port) if word is not None]
+    return [*arguments.options, *fingerprint, *server]

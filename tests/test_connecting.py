@@ -1,0 +1,187 @@
+"""The command `connect`: its words, its questions, and what it never shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from authority import HOST, Authority
+from desk import Desk
+from meeting import PORT, Meeting, meeting_ours
+from test_credentials import SECRET, Somebody
+
+from ftpsvc import connecting
+from ftpsvc.clienttls import Protection, UnknownServer
+from ftpsvc.connecting import Target, target_of
+from ftpsvc.knownservers import KnownServers
+from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
+from ftpsvc.remote import Remote
+from ftpsvc.terminal import LineHistory
+from ftpsvc.tls import ServerTLS
+
+FINGERPRINT = ":".join(["AB"] * 32)
+
+
+# -- words ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("h", Target("h")),
+        ("h 21", Target("h", 21)),
+        ("mia@h 21", Target("h", 21, "mia")),
+        ("mia@work@h", Target("h", user="mia@work")),
+        ("mia@::1 21", Target("::1", 21, "mia")),
+        ("--tls h", Target("h", protection=Protection.REQUIRED)),
+        ("--implicit mia@h 990", Target("h", 990, "mia", Protection.IMPLICIT)),
+        ("--clear h", Target("h", protection=Protection.NONE)),
+        (f"--fingerprint {FINGERPRINT.lower()} h", Target("h", fingerprint=FINGERPRINT)),
+        (f"--implicit --fingerprint {FINGERPRINT} h", Target("h", 5000, "", Protection.IMPLICIT, FINGERPRINT)),
+    ],
+)
+def test_what_is_meant(typed: str, meant: Target) -> None:
+    target = target_of(typed.split())
+    assert target == meant
+    if not target.fingerprint:
+        assert target_of(target.typed.split()) == target
+
+
+@pytest.mark.parametrize(
+    ("typed", "why"),
+    [
+        ("", "a word is missing. Use: connect"),
+        ("--tls", "a word is missing"),
+        ("h 1 2", "too many words"),
+        ("--frobnicate h", "no option --frobnicate"),
+        ("--fingerprint", "no option --fingerprint that could stand there"),
+        ("--fingerprint AB h", "AB is no SHA-256 fingerprint"),
+        ("--tls --clear h", "exclude each other"),
+        (f"--clear --fingerprint {FINGERPRINT} h", "without TLS there is no certificate"),
+    ],
+)
+def test_what_makes_no_sense(typed: str, why: str) -> None:
+    with pytest.raises(BadArgument, match=why):
+        target_of(typed.split())
+
+
+@pytest.mark.parametrize("typed", ["mia:{}@h", "ftp://mia:{}@h/", "--tls mia:{}@h 21", "mia:a@{}@h", "'mia:a {}@h'"])
+def test_a_password_among_the_words_is_refused_and_not_repeated_or_kept(
+    stranger: Desk, tmp_path: Path, typed: str
+) -> None:
+    secret = "s3cr3t"
+    line = f"connect {typed.format(secret)}"
+    said = stranger.type(line)
+    assert "a password has no place in a line" in said and secret not in said
+    history = LineHistory(tmp_path / "history")
+    history.append_string(line)
+    history.append_string("connect ftp://mia@h")
+    assert list(history.load_history_strings()) == history.get_strings() == ["connect ftp://mia@h"]
+
+
+def test_how_to_come_back_says_all_that_it_takes(stranger: Desk) -> None:
+    stranger.type("connect --implicit mia@h 990")
+    stranger.link.lose()
+    assert stranger.type("list").endswith("Use: connect --implicit mia@h 990\n")
+
+
+# -- questions -----------------------------------------------------------------------------------------------
+
+
+class Visit:
+    """Connecting in memory to a server of ours."""
+
+    def __init__(self, folder: Path, tls: ServerTLS | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.tls = folder, tls
+        self.known = KnownServers(folder / "state" / "known_servers")
+        self.meetings: list[Meeting] = []
+        monkeypatch.setattr(Remote, "connect", self._connect)
+        monkeypatch.setenv("HOME", str(folder))
+
+    async def _connect(self, reactor: Any, host: str, port: int, tls: Any) -> Remote:
+        self.meetings.append(meeting_ours(self.folder, self.tls))
+        return await Remote.connect_endpoint(self.meetings[-1].clock, self.meetings[-1], tls=tls)  # type: ignore[arg-type]
+
+    def connect(self, person: Somebody | None, target: Target | None = None) -> Remote:
+        work = support.start(connecting.connected(None, target or Target(HOST), self.known, support.at_once, person))
+        for meeting in self.meetings:  # a second one is added meanwhile, where there is a second try
+            meeting.link.pump()
+        remote = work.result()
+        assert isinstance(remote, Remote)
+        return remote
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ServerTLS:
+    (tmp_path / "authority").mkdir()
+    return Authority(tmp_path / "authority").server("a\x1b[2Jb", "localhost")
+
+
+@pytest.fixture
+def visit(tmp_path: Path, tls: ServerTLS, monkeypatch: pytest.MonkeyPatch) -> Visit:
+    return Visit(tmp_path, tls, monkeypatch)
+
+
+def test_an_unknown_certificate_is_asked_about_once(visit: Visit, tls: ServerTLS) -> None:
+    person = Somebody("Yes")
+    remote = visit.connect(person)
+    assert remote.is_protected and remote.is_inline and remote.user == "anonymous"
+    (question,) = person.asked
+    assert f"SHA-256  {tls.fingerprint}\n" in re.sub(r"\n {11}", "", question)
+    assert "names    a\\x1b[2Jb, localhost\n" in question
+    assert "signed by an authority that this machine doesn't know, it is not one for files.example.org" in question
+    assert visit.known.find(HOST, PORT) == tls.fingerprint
+    assert len(visit.meetings) == 2
+    visit.connect(person)
+    assert len(person.asked) == 1
+
+
+@pytest.mark.parametrize("typed", ["", "no", "n", "yess"])
+def test_anything_but_yes_is_no(visit: Visit, typed: str) -> None:
+    with pytest.raises(ConnectionFailed, match="was not trusted"):
+        visit.connect(Somebody(typed))
+    assert visit.known.find(HOST, PORT) is None
+    assert len(visit.meetings) == 1
+
+
+def test_without_a_person_it_is_an_error_that_names_the_fingerprint(visit: Visit, tls: ServerTLS) -> None:
+    with pytest.raises(UnknownServer, match=f"use: connect --fingerprint {tls.fingerprint} {HOST} {PORT}"):
+        visit.connect(None)
+    target = target_of(["--fingerprint", tls.fingerprint, HOST])
+    assert visit.connect(None, target).is_protected
+    assert visit.connect(None).is_protected
+
+
+def test_another_server_than_the_one_that_was_trusted_is_not_talked_to(
+    visit: Visit, tls: ServerTLS, tmp_path: Path
+) -> None:
+    class Slow(Somebody):
+        async def answer(self, question: str) -> str:
+            visit.tls = Authority(tmp_path / "authority").server(HOST)
+            return await super().answer(question)
+
+    with pytest.raises(ConnectionFailed, match="IS ANOTHER ONE"):
+        visit.connect(Slow("yes"))
+    assert visit.known.find(HOST, PORT) == tls.fingerprint
+
+
+def test_a_password_that_is_refused_says_where_it_came_from(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tls: ServerTLS
+) -> None:
+    monkeypatch.setenv("FTPSVC_PASSWORD", SECRET)
+    with pytest.raises(NotLoggedIn, match=r"530 .*from FTPSVC_PASSWORD") as raised:
+        visit.connect(None, target_of(["--fingerprint", tls.fingerprint, f"mia@{HOST}"]))
+    assert SECRET not in str(raised.value)
+
+
+def test_a_question_about_a_password_comes_behind_the_one_about_the_server(visit: Visit) -> None:
+    person = Somebody("yes")
+    with pytest.raises(NotLoggedIn):
+        visit.connect(person, Target(HOST, user="mia"))
+    assert [question.splitlines()[-1] for question in person.asked] == [
+        "Trust it from now on? [y/N] ",
+        f"Password of mia on {HOST}: ",
+    ]

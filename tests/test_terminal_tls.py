@@ -1,0 +1,66 @@
+"""The program in a real terminal, with a server that has TLS: its questions, and what of the answers is kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import secured
+from test_terminal import Screen, environment, piped
+
+__all__ = ["environment"]
+
+
+@pytest.fixture
+def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[secured.Server]:
+    with secured.serving(tmp_path / "there") as server:
+        yield server
+
+
+@pytest.fixture
+def screen(tmp_path: Path, environment: dict[str, str], server: secured.Server) -> Iterator[Screen]:
+    """Asked about the server."""
+    screen = Screen(tmp_path / "here", {**environment, "HOME": str(tmp_path)}, "127.0.0.1", str(server.port))
+    try:
+        asked = screen.until(r"Trust it from now on\? \[y/N\]")
+        assert re.sub(r"\s", "", asked).count(server.fingerprint) == 1
+        yield screen
+    finally:
+        screen.close()
+
+
+def test_trust_and_a_password_that_is_not_seen(screen: Screen, server: secured.Server, tmp_path: Path) -> None:
+    screen.press("yes\r")
+    screen.until(r"as anonymous, with TLS\. Now all commands work(?s:.)*127\.0\.0\.1:/>")
+    screen.press("close\r")
+    screen.until("ftpsvc>")
+    screen.press(f"connect mia@127.0.0.1 {server.port}\r")
+    screen.until(r"Password of mia on 127\.0\.0\.1:")
+    screen.press("s3cr3t\r")
+    assert "s3cr3t" not in screen.until("connect: 530 .*")
+    screen.until("ftpsvc>")
+    screen.press("quit\r")
+    assert screen.ends() == 0
+    state = tmp_path / "state" / "ftpsvc"
+    assert (state / "history").read_text().splitlines() == ["close", f"connect mia@127.0.0.1 {server.port}", "quit"]
+    assert (state / "known_servers").read_text() == f"127.0.0.1 {server.port} {server.fingerprint}\n"
+
+
+def test_ctrl_c_is_no_trust(screen: Screen, tmp_path: Path) -> None:
+    screen.press("\x03")
+    screen.until(r"connect: .*not trusted(?s:.)*ftpsvc>")
+    screen.press("quit\r")
+    assert screen.ends() == 0
+    assert not (tmp_path / "state" / "ftpsvc" / "known_servers").exists()
+
+
+def test_a_script_names_the_fingerprint(server: secured.Server, environment: dict[str, str], tmp_path: Path) -> None:
+    ended = piped(environment, tmp_path, "pwd\n", "127.0.0.1", str(server.port))
+    assert ended.returncode == 1
+    found = re.search(r"use: connect (--fingerprint \S+ 127\.0\.0\.1 \d+)\n", ended.stderr)
+    assert found
+    ended = piped(environment, tmp_path, "pwd\n", *found[1].split())
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("/\n")
