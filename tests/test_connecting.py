@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import support
 from authority import HOST, Authority
+from conftest import LoggedErrors
 from desk import Desk
 from meeting import PORT, Meeting, meeting_ours
 from test_credentials import SECRET, Somebody
+from twisted.logger import formatEvent
 
 from ftpsvc import connecting
 from ftpsvc.clienttls import Protection, UnknownServer
@@ -175,6 +177,27 @@ def test_a_password_that_is_refused_says_where_it_came_from(
     with pytest.raises(NotLoggedIn, match=r"530 .*from FTPSVC_PASSWORD") as raised:
         visit.connect(None, target_of(["--fingerprint", tls.fingerprint, f"mia@{HOST}"]))
     assert SECRET not in str(raised.value)
+
+
+def test_a_password_is_not_said_or_logged_when_a_login_breaks_down(
+    stranger: Desk, visit: Visit, tls: ServerTLS, monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
+) -> None:
+    async def login(remote: Remote, user: str, password: str) -> None:
+        raise ZeroDivisionError
+
+    async def dial(target: Target) -> Remote:
+        return await connecting.connected(None, target, visit.known, support.at_once)
+
+    monkeypatch.setenv("FTPSVC_PASSWORD", SECRET)
+    monkeypatch.setattr(Remote, "login", login)
+    stranger.shell._dial = dial
+    work = stranger.start(f"connect --fingerprint {tls.fingerprint} mia@{HOST}")
+    visit.meetings[-1].link.pump()
+    assert work.result() is False
+    assert SECRET not in stranger.said()
+    (event,) = logged_errors.events
+    assert SECRET not in repr(event) + formatEvent(event) + event["log_failure"].getTraceback(detail="default")
+    assert [type(error) for error in logged_errors.take()] == [ZeroDivisionError]
 
 
 def test_a_question_about_a_password_comes_behind_the_one_about_the_server(visit: Visit) -> None:
