@@ -86,8 +86,12 @@ class ClientTLS:
         known: KnownServers,
         protection: Protection = Protection.OFFERED,
         expected: str = "",
+        may_be_clear_here: bool = False,
     ) -> None:
         """`expected` is the fingerprint that a person has named, as `knownservers.fingerprint` gives it.
+
+        `may_be_clear_here`: a server on this machine is spoken to in clear. There is no way to it that anybody could
+        stand on, and a question about its certificate would teach people to say yes.
 
         Where TLS was only to be used if it is offered, a fingerprint makes it needed.
         """
@@ -97,6 +101,7 @@ class ClientTLS:
         self._port = port
         self._known = known
         self._expected = expected
+        self._may_be_clear_here = may_be_clear_here
         self._context: SSL.Context | None = None
         self._control: SSL.Connection | None = None
         self._problems: list[str] = []
@@ -115,10 +120,13 @@ class ClientTLS:
     def _was_met(self) -> bool:
         return self._known.find(self._host, self._port) is not None
 
-    def is_to_be_tried(self, offers: bool | None) -> bool:
-        """Whether to send AUTH, given that FEAT offers it, or doesn't, or that nothing is known of that."""
+    def is_to_be_tried(self, offers: bool | None, is_here: bool = False) -> bool:
+        """Whether to send AUTH, given that FEAT offers it, or doesn't, or that nothing is known of that.
+
+        `is_here`: the server is on this machine.
+        """
         if self.protection is Protection.OFFERED:
-            return offers is not False or self._was_met
+            return self._was_met or (offers is not False and not (is_here and self._may_be_clear_here))
         return self.protection is Protection.REQUIRED
 
     def refused(self, refusal: TransferError, offers: bool | None) -> None:

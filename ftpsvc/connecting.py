@@ -10,7 +10,7 @@ from typing import Any
 
 from ftpsvc import knownservers
 from ftpsvc.clienttls import ClientTLS, PeerCertificate, Protection, UnknownServer
-from ftpsvc.credentials import Person, Run, login_for
+from ftpsvc.credentials import ANONYMOUS, Person, Run, login_for
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
 from ftpsvc.remote import Remote
@@ -97,7 +97,9 @@ async def connected(
             await remote.login(login.user, login.password)
         except NotLoggedIn as refusal:
             source = f" The password was that from {login.source}." if login.source else ""
-            raise NotLoggedIn(f"{refusal}{source}") from refusal
+            hint = f" It was without TLS, which there is: connect --tls {target.host} {target.port}"
+            clear = hint if remote.offers_tls and not remote.is_protected else ""
+            raise NotLoggedIn(f"{refusal}{source}{clear}") from refusal
     except BaseException:
         remote.close()
         raise
@@ -105,7 +107,9 @@ async def connected(
 
 
 async def _reached(reactor: Any, target: Target, known: KnownServers, person: Person | None) -> Remote:
-    tls = ClientTLS(target.host, target.port, known, target.protection, target.fingerprint)
+    # A password is worth TLS even here.
+    has_secret = target.user not in ("", ANONYMOUS)
+    tls = ClientTLS(target.host, target.port, known, target.protection, target.fingerprint, not has_secret)
     try:
         return await Remote.connect(reactor, target.host, target.port, tls=tls)
     except UnknownServer as unknown:

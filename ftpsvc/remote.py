@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 from twisted.internet import defer, error
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model
+from ftpsvc.addresses import host_of
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.frames import format_time
@@ -120,8 +122,8 @@ class Remote:
 
     async def _protect(self, tls: ClientTLS) -> None:
         """Have TLS, if it is wanted and offered. Raises `ConnectionFailed` if it has to be and can't."""
-        offers = any(name.startswith("AUTH") and "TLS" in name for name in self.features) if self.features else None
-        if not tls.is_to_be_tried(offers):
+        offers = self.offers_tls if self.features else None
+        if not tls.is_to_be_tried(offers, is_here(self._protocol.transport.getPeer())):
             return
         try:
             await self._proven(self._protocol.secure(tls))
@@ -201,6 +203,11 @@ class Remote:
     def is_protected(self) -> bool:
         """Whether there is TLS."""
         return self._protocol.is_secure
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether the server says that it has TLS."""
+        return any(name.startswith("AUTH") and "TLS" in name for name in self.features)
 
     @property
     def lost(self) -> ConnectionFailed | None:
@@ -286,6 +293,14 @@ class Remote:
 
     def _ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
         return self._files.ask(verb, argument)
+
+
+def is_here(peer: object) -> bool:
+    """Whether the other end of a connection is on this machine."""
+    if isinstance(peer, UNIXAddress):
+        return True
+    address = host_of(getattr(peer, "host", ""))
+    return address is not None and address.is_loopback
 
 
 def _features(reply: Reply) -> dict[str, str]:

@@ -116,7 +116,8 @@ class Shell(Console):
         Logs in as <user>; without one, as ~/.netrc says, or as anonymous. The password is asked for, or comes from
         FTPSVC_PASSWORD, from what the command in FTPSVC_PASSWORD_COMMAND prints, or from ~/.netrc. Without a port it
         is 5000. Before the host may stand:
-          --tls                    with TLS, or not at all; without it, with TLS where the server offers it
+          --tls                    with TLS, or not at all; without it, with TLS where the server offers it, but not as
+                                   anonymous on this machine
           --implicit               with TLS from the first byte
           --clear                  without TLS, so that anybody on the way can read along
           --fingerprint <SHA-256>  with TLS, and with no other certificate than the one that has this fingerprint

@@ -50,6 +50,9 @@ class MemoryTransport:
     def writeSequence(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
 
+    def getPeerCertificate(self) -> Any:
+        return None if self._tls is None else self._tls.getPeerCertificate()
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self._tls is not None:
             self._tls.registerProducer(producer, streaming)

@@ -22,7 +22,7 @@ def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[secured.Serv
 @pytest.fixture
 def screen(tmp_path: Path, environment: dict[str, str], server: secured.Server) -> Iterator[Screen]:
     """Asked about the server."""
-    screen = Screen(tmp_path / "here", {**environment, "HOME": str(tmp_path)}, "127.0.0.1", str(server.port))
+    screen = Screen(tmp_path / "here", {**environment, "HOME": str(tmp_path)}, "--tls", "127.0.0.1", str(server.port))
     try:
         asked = screen.until(r"Trust it from now on\? \[y/N\]")
         assert re.sub(r"\s", "", asked).count(server.fingerprint) == 1
@@ -56,8 +56,19 @@ def test_ctrl_c_is_no_trust(screen: Screen, tmp_path: Path) -> None:
     assert not (tmp_path / "state" / "ftpsvc" / "known_servers").exists()
 
 
-def test_a_script_names_the_fingerprint(server: secured.Server, environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_server_on_this_machine_is_no_question(
+    server: secured.Server, environment: dict[str, str], tmp_path: Path
+) -> None:
     ended = piped(environment, tmp_path, "pwd\n", "127.0.0.1", str(server.port))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "as anonymous, without TLS." in ended.stdout
+    ended = piped(environment, tmp_path, "pwd\n", "mia@127.0.0.1", str(server.port))
+    assert ended.returncode == 1
+    assert "is not known here" in ended.stderr
+
+
+def test_a_script_names_the_fingerprint(server: secured.Server, environment: dict[str, str], tmp_path: Path) -> None:
+    ended = piped(environment, tmp_path, "pwd\n", "--tls", "127.0.0.1", str(server.port))
     assert ended.returncode == 1
     found = re.search(r"use: connect (--fingerprint \S+ 127\.0\.0\.1 \d+)\n", ended.stderr)
     assert found
