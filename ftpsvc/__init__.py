@@ -19,7 +19,11 @@ The map, in reading order:
               `dataconnection` its bytes, `newlines` those of text
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
-`limits`      how long a session may keep the server waiting
+`limits`      what a client may take of the server: all values
+`connections` who is connected, and how many may be; `refusals`, who is turned away
+`logins`      how often and how fast one may fail; `bans`, the addresses that have failed too often
+`rates`       how fast data may move; `passiveports`, how many ports may wait
+`watchdog`    how long a session may keep the server waiting
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `proxied`     where a connection comes from, also behind a proxy

@@ -10,14 +10,16 @@ from ftpsvc.active import Active
 from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of
 from ftpsvc.model import BadParameter, NoDataConnection
 from ftpsvc.passive import Passive, PassiveOptions, listen
+from ftpsvc.passiveports import PassivePorts
 from ftpsvc.way import Way
 
 
 class DataSetup:
     """One session's: each new way takes the place of the one before, which is closed."""
 
-    def __init__(self, reactor: Any, options: PassiveOptions) -> None:
+    def __init__(self, reactor: Any, options: PassiveOptions, ports: PassivePorts) -> None:
         self._reactor = reactor
+        self._ports = ports
         self._options = options
         self._way: Way | None = None
         self._local: IP | None = None
@@ -41,7 +43,8 @@ class DataSetup:
         self.forget()
         local = self.local
         assert self._peer is not None
-        passive = Passive(self._reactor, listen(local, self._options.ports), self._peer)
+        self._ports.demand_room()
+        passive = Passive(self._reactor, listen(local, self._options.ports), self._peer, self._ports)
         passive.start()
         self._way = passive
         return Address(self._options.advertised(local, self._peer), passive.port)

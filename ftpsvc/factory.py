@@ -8,14 +8,21 @@ from weakref import WeakSet
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
+from ftpsvc.bans import Bans
+from ftpsvc.connections import Connections, source_of
 from ftpsvc.digests import KnownDigests
 from ftpsvc.limits import Limits
+from ftpsvc.logins import Door
+from ftpsvc.model import OverLimit
 from ftpsvc.passive import PassiveOptions
+from ftpsvc.passiveports import PassivePorts
 from ftpsvc.proxied import origin_of
+from ftpsvc.rates import Rates
 from ftpsvc.records import TransferLog
+from ftpsvc.refusals import Refusals
 from ftpsvc.server import ServerProtocol
 from ftpsvc.session import Accounts, Required
 from ftpsvc.threads import Run, few_at_once
@@ -51,12 +58,27 @@ class ServerFactory(Factory):
         self.tls = tls
         self.required = required
         self.digests = KnownDigests(time.time)
+        self.connections = Connections(self.limits, reactor)
+        self.bans = Bans(self.limits, reactor)
+        self.door = Door(self.limits, reactor, self.connections, self.bans)
+        ports = min((most for most in (self.limits.passive, len(passive.ports)) if most), default=0)
+        self.passive_ports = PassivePorts(ports, reactor)
+        self.rates = Rates(self.limits, reactor)
+        self._refusals = Refusals(reactor)
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerProtocol:
-        protocol = ServerProtocol(self, origin_of(addr))
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        origin = origin_of(addr)
+        source = source_of(addr, self.limits)
+        try:
+            self.bans.demand_none(source)
+            self.connections.demand_room(source)
+        except OverLimit as why:
+            return self._refusals.turn_away(origin.name, why)
+        protocol = ServerProtocol(self, origin, source)
         protocol.factory = self
+        self.connections.came(protocol, source)
         self._sessions.add(protocol)
         return protocol
 
@@ -67,3 +89,4 @@ class ServerFactory(Factory):
             ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
         await DeferredList(endings)
         self.transfers.flush()
+        self._refusals.flush()

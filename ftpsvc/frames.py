@@ -32,9 +32,10 @@ class Incoming:
     as one byte at a time.
     """
 
-    __slots__ = ("_at", "_base", "_data", "_searched")
+    __slots__ = ("_at", "_base", "_data", "_max_line", "_searched")
 
-    def __init__(self) -> None:
+    def __init__(self, max_line: int = MAX_LINE) -> None:
+        self._max_line = max_line
         self._data = b""
         self._at = 0
         self._searched = 0
@@ -56,20 +57,23 @@ class Incoming:
     def line(self) -> bytes | None:
         """The next line without its end (CRLF, or LF alone), or None until it is here whole.
 
-        Raises `ProtocolViolation` for a line that is longer than `MAX_LINE`.
+        Raises `ProtocolViolation` for a line that is longer than may be.
         """
         end = self._data.find(b"\n", max(self._at, self._searched))
         if end < 0:
             self._searched = len(self._data)
-            if len(self._data) - self._at >= MAX_LINE:
-                raise ProtocolViolation(f"A line can't be longer than {MAX_LINE} bytes.")
+            if len(self._data) - self._at >= self._max_line:
+                raise self._too_long()
             return None
         start, self._at = self._at, end + 1
-        if self._at - start > MAX_LINE:
-            raise ProtocolViolation(f"A line can't be longer than {MAX_LINE} bytes.")
+        if self._at - start > self._max_line:
+            raise self._too_long()
         if end > start and self._data[end - 1] == 13:
             end -= 1
         return self._data[start:end]
+
+    def _too_long(self) -> ProtocolViolation:
+        return ProtocolViolation(f"A line can't be longer than {self._max_line} bytes.")
 
     def raw(self, most: int) -> memoryview:
         """Up to `most` of the bytes that are here, without a copy; empty if there are none."""

@@ -13,6 +13,7 @@ from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.model import Aborted, ConnectionFailed, Facts, LocalFault, ProtocolViolation, TransferError, Whole
+from ftpsvc.rates import Pace, Paces
 from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
 from ftpsvc.threads import Run
 
@@ -28,11 +29,14 @@ class Connection(Protocol):
 class Inline:
     """The channel of one transfer. One that receives has to be drained, whatever became of the transfer."""
 
-    def __init__(self, protocol: LineThenRaw, connection: Connection, run: Run, digests: KnownDigests) -> None:
+    def __init__(
+        self, protocol: LineThenRaw, connection: Connection, run: Run, digests: KnownDigests, paces: Paces
+    ) -> None:
         self._protocol = protocol
         self._digests = digests
         self._connection = connection
         self._run = run
+        self._paces = paces
         self._reader = SequenceReader()
         self._has_ended = False
         self.moved = 0
@@ -58,9 +62,8 @@ class Inline:
         while left:
             chunk = await file.read(CHUNK)
             digest.update(chunk)
-            self._send_frame(chunk)
+            await self._send(chunk)
             left -= len(chunk)
-            await self._between_frames()
         return digest.hexdigest()
 
     async def _send_by_kernel(self, descriptor: int, offset: int, left: int) -> str:
@@ -69,7 +72,9 @@ class Inline:
         protocol.transport.unregisterProducer()
         status = os.fstat(descriptor)
         known = None if offset else self._digests.look_up(status)
-        sender = pump.RangePump(protocol.transport, self._run, descriptor, offset, left, self._may_go_on, known)
+        sender = pump.RangePump(
+            protocol.transport, self._run, descriptor, offset, left, self._may_go_on, self._paces.down, known
+        )
         try:
             digest = await sender.send()
             if not offset and not known:
@@ -87,6 +92,11 @@ class Inline:
 
     async def send_whole(self, whole: Whole) -> Sent:
         digest = digest_of(whole.data)
+        if self._paces.down.most is not None:
+            with self._failing():
+                await self._send(whole.data)
+            self._protocol.write(done_line(digest, whole.facts))
+            return Sent(self.moved, digest)
         self.moved = len(whole.data)
         if whole.data:
             self._protocol.write(data_line(self.moved), whole.data, done_line(digest, whole.facts))
@@ -99,8 +109,7 @@ class Inline:
         with self._failing():
             async for block in blocks:
                 digest.update(block)
-                self._send_frame(block)
-                await self._between_frames()
+                await self._send(block)
         self._protocol.write(done_line(digest.hexdigest()))
 
     @contextlib.contextmanager
@@ -118,9 +127,13 @@ class Inline:
             self._protocol.write(fail_line("An error in the server stopped the transfer."))
             raise
 
-    def _send_frame(self, chunk: Buffer) -> None:
-        self._protocol.write(data_line(len(chunk)), chunk)
-        self.moved += len(chunk)
+    async def _send(self, chunk: Buffer) -> None:
+        for piece in self._paces.down.cut(chunk):
+            if piece:
+                await self._turn(self._paces.down, piece)
+                self._protocol.write(data_line(len(piece)), piece)
+                self.moved += len(piece)
+                await self._between_frames()
 
     async def _between_frames(self) -> None:
         if self._protocol.is_clogged:
@@ -134,12 +147,15 @@ class Inline:
         if (found := self._protocol.incoming.small_sequence()) is not None:
             data, digest, facts = found
             self._has_ended = True
+            await self._turn(self._paces.up, data)
             self.moved = len(data)
             await file.write(data)
             return Received(digest, facts)
         while isinstance(item := await self._next(), memoryview):
-            self.moved += len(item)
-            await file.write(item)
+            for piece in self._paces.up.cut(item):
+                await self._turn(self._paces.up, piece)
+                self.moved += len(piece)
+                await file.write(piece)
         if isinstance(item, Fail):
             raise Aborted(f"The client ended the transfer: {item.reason or 'it gave no reason'}.")
         return Received(item.digest, item.facts)
@@ -147,7 +163,15 @@ class Inline:
     async def drain(self) -> None:
         """Take in what is left of the sequence of an upload that was refused, so that the next command is found."""
         while not self._has_ended:
-            await self._next()
+            item = await self._next()
+            if isinstance(item, memoryview):
+                await self._turn(self._paces.up, item)
+
+    async def _turn(self, pace: Pace, piece: Buffer) -> None:
+        """Wait until this piece may move. No more is read meanwhile than may wait."""
+        if pace.most is not None:
+            await pace.turn(len(piece))
+            self._protocol.progressed()  # the client was not idle
 
     async def _next(self) -> memoryview | Done | Fail:
         while (item := self._read()) is None:

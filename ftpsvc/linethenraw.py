@@ -18,12 +18,9 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ftpsvc.frames import Incoming
-from ftpsvc.limits import HANDSHAKE_LIMIT
+from ftpsvc.frames import MAX_LINE, Incoming
+from ftpsvc.limits import HANDSHAKE_LIMIT, MAX_WAITING
 from ftpsvc.model import ConnectionFailed
-
-#: Reading stops while this many bytes wait to be taken (docs/protocol.md, "Pipelining").
-MAX_WAITING = 64 * 1024
 
 #: How much is gathered before it goes to the transport.
 MAX_GATHERED = 64 * 1024
@@ -37,13 +34,15 @@ BUFFER = 1024 * 1024
 class LineThenRaw(Protocol):
     """A connection with an `Incoming` on one side and back-pressure on both."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, max_line: int = MAX_LINE, max_waiting: int = MAX_WAITING) -> None:
+        """`max_waiting`: how many bytes may wait to be taken before reading stops."""
         self._clock = clock
+        self._max_waiting = max_waiting
         self._heard: float = clock.seconds()
         self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
         self._flushing: Any = None
-        self.incoming = Incoming()
+        self.incoming = Incoming(max_line)
         self.transport: Any = None
         self.lost: ConnectionFailed | None = None
         self._is_reading = True
@@ -63,7 +62,7 @@ class LineThenRaw(Protocol):
         self.progressed()
         self.incoming.feed(data)
         self.bytes_arrived()
-        if self._is_reading and len(self.incoming) >= MAX_WAITING:
+        if self._is_reading and len(self.incoming) >= self._max_waiting:
             self._is_reading = False
             self.transport.pauseProducing()
 
@@ -75,7 +74,7 @@ class LineThenRaw(Protocol):
 
     def resume_reading(self) -> None:
         """Go on reading, if that had stopped and enough was taken since."""
-        if not self._is_reading and self.lost is None and len(self.incoming) < MAX_WAITING:
+        if not self._is_reading and self.lost is None and len(self.incoming) < self._max_waiting:
             self._is_reading = True
             self.transport.resumeProducing()
 

@@ -70,6 +70,15 @@ class ServiceClosing(TransferError):
     """The other end ends the session, and says so."""
 
 
+class OverLimit(ServiceClosing):
+    """One of the server's limits is reached, and the session can't begin or go on. The text names it for people."""
+
+    def __init__(self, text: str, limit: str = "") -> None:
+        """`limit`: the option that sets it, for the log."""
+        super().__init__(text)
+        self.limit = limit
+
+
 class NoDataConnection(TransferError):
     """The data connection could not be had."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
 from ipaddress import ip_network
 from typing import NoReturn
 
@@ -15,10 +16,39 @@ from twisted.python import usage
 
 from ftpsvc import __version__
 from ftpsvc.accounts import Anonymous
+from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import refuse, with_type
 from ftpsvc.session import Required
 from ftpsvc.wire import DEFAULT_PORT
+
+#: The limits that are options, each with a number.
+LIMITS = [limit for limit in fields(Limits) if limit.metadata]
+
+_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kMG]?)")
+_TIMES = {"": 1, "k": 1000, "M": 1000_000, "G": 1000_000_000}
+
+
+def _option(limit: Field[float]) -> str:
+    option: str = limit.metadata["option"]
+    return option
+
+
+def _amount_for(limit: Field[float]) -> Callable[[str], float]:
+    """Reads the number of one limit."""
+
+    def amount(text: str) -> float:
+        match = _AMOUNT.fullmatch(text)
+        value = round(float(match[1]) * _TIMES[match[2]], 6) if match else -1.0
+        least = limit.metadata["least"]
+        if value < least or (limit.type == "int" and value % 1):
+            kind = "a whole number" if limit.type == "int" else "a number"
+            raise usage.UsageError(
+                f"--{_option(limit)} takes {kind}, {least:g} or more; 10k, 10M and 10G are known too"
+            )
+        return int(value) if limit.type == "int" else value
+
+    return amount
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -41,12 +71,14 @@ class Options(usage.Options, AuthOptionMixin):
         ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
         ("require-tls", None, "none", "none; login: for that; data: for that, too, where it has its own connection."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
+        *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
 
     def __init__(self) -> None:
         super().__init__()
         self["ports"] = []
         self["passive-local"] = ()
+        self["exempt"] = THIS_MACHINE
 
     def opt_port(self, port: str) -> None:
         """Where to listen: a port number, or an endpoint like tcp:5000:interface=127.0.0.1; with tls: before it,
@@ -61,6 +93,14 @@ class Options(usage.Options, AuthOptionMixin):
             self["passive-local"] += PRIVATE if network == "private" else (ip_network(network),)
         except ValueError as error:
             raise usage.UsageError(f"--passive-local: {error}") from error
+
+    def opt_exempt(self, network: str) -> None:
+        """Clients from this network (as 192.168.0.0/16) are not held to the limits per address; a proxy's clients all
+        have the proxy's. May be given more than once. This machine's 127.0.0.1 and ::1 are exempt but for: none."""
+        try:
+            self["exempt"] = () if network == "none" else (*self["exempt"], ip_network(network))
+        except ValueError as error:
+            raise usage.UsageError(f"--exempt: {error}") from error
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
@@ -90,6 +130,10 @@ class Options(usage.Options, AuthOptionMixin):
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )
+        try:
+            self["limits"] = Limits(exempt=self["exempt"], **{limit.name: self[_option(limit)] for limit in LIMITS})
+        except ValueError as error:
+            raise usage.UsageError(str(error)) from error
 
 
 #: The networks that no router leads to (RFC 1918, RFC 4193, and the link-local ones).

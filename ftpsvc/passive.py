@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from ftpsvc.addresses import IP, host_of
 from ftpsvc.model import NoDataConnection
+from ftpsvc.passiveports import PassivePorts
 from ftpsvc.way import Way
 
 #: How many ports of a range are tried. Enough to find a free one among a few, and few enough that a full range of
@@ -50,8 +51,9 @@ class PassiveOptions:
 class Passive(Way):
     """Listens for one connection, from one peer. Others are closed, and the waiting goes on."""
 
-    def __init__(self, reactor: Any, listening: socket.socket, peer: IP) -> None:
+    def __init__(self, reactor: Any, listening: socket.socket, peer: IP, ports: PassivePorts) -> None:
         super().__init__(reactor, str(peer))
+        self._ports = ports
         self._socket = listening
         self._from = peer
         self.port: int = listening.getsockname()[1]
@@ -59,6 +61,7 @@ class Passive(Way):
     def start(self) -> None:
         """The client may connect before it says for what."""
         self._reactor.addReader(self)
+        self._ports.opened(self)
 
     def doRead(self) -> None:
         for _ in range(MAX_ACCEPTS):
@@ -82,6 +85,7 @@ class Passive(Way):
             except OSError:
                 break
             accepted.close()
+        self._ports.closed(self)
         super()._give_up_socket()
 
     def silence(self, limit: float) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPullProducer, ISSLTransport, IWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, ISSLTransport, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.commits import is_in_memory
 from ftpsvc.frames import Digest, data_line
 from ftpsvc.model import Aborted, ConnectionFailed, LocalFault, TransferError
+from ftpsvc.rates import Pace
 from ftpsvc.threads import Run, done_with
 
 #: Below this, one read and one write are cheaper than a trip to a thread and a call to sendfile.
@@ -117,13 +118,14 @@ class RangePump:
         offset: int,
         size: int,
         may_go_on: Callable[[], bool],
+        pace: Pace,
         known: str | None = None,
         framed: bool = True,
     ) -> None:
-        """`may_go_on` is asked between steps. `known`: the digest, if these bytes need not be digested once more.
+        """`may_go_on` is asked between steps, each of which then waits until it is its turn by the pace.
 
-        `framed`: each step is a frame with its header, and is sent to its end whatever happens, so that both ends stay
-        in step.
+        `known`: the digest, if these bytes need not be digested once more. `framed`: each step is a frame with its
+        header, and is sent to its end whatever happens, so that both ends stay in step.
         """
         self._transport = transport
         self._socket: socket.socket = transport.getHandle()
@@ -132,6 +134,9 @@ class RangePump:
         self._may_go_on = may_go_on
         self._known = known
         self._framed = framed
+        self._pace = pace
+        self._granted = 0  #: how much the next step may move, by the pace
+        self._rest: IDelayedCall | None = None
         self._device = os.fstat(descriptor).st_dev
         self._at = self._digested = offset
         self._end = offset + size
@@ -227,7 +232,7 @@ class RangePump:
             pass
         except OSError as error:
             self._finish(ConnectionFailed(f"The connection was lost: {os.strerror(error.errno or 0)}"))
-        if self._done is not None and not self._waits_for_digest():
+        if self._done is not None and not self._has_to_wait():
             self._direct.write()
         else:
             self._direct.rest()
@@ -248,6 +253,8 @@ class RangePump:
         return True
 
     def _next_frame(self) -> bool:
+        if self._rest is not None:
+            return False
         if self._at == self._end:
             self._finish(self._digest.hexdigest() if self._known is None else self._known)
             return False
@@ -257,16 +264,41 @@ class RangePump:
             self._finish(self._fault)
             return False
         self._keep_digesting()
-        size = min(STEP, self._digested - self._at)
-        if size < STEP and self._digested < self._end:
+        if not self._granted and not self._ask_for_turn():
             return False
+        size, self._granted = self._granted, 0
         self._header = data_line(size) if self._framed else b""
         self._frame_end = self._at + size
         return True
 
-    def _waits_for_digest(self) -> bool:
-        """Whether the thread has to come first; the reactor hears of it when it has."""
-        return not self._header and self._fault is None and self._at == self._digested < self._end
+    def _ask_for_turn(self) -> bool:
+        """See how much the next step may move; False if that isn't known yet, or not yet its time."""
+        most = min(STEP, self._pace.most or STEP)
+        size = min(most, self._digested - self._at)
+        if size < most and self._digested < self._end:
+            return False
+        self._granted = size
+        wait = self._pace.take(size)
+        if wait:
+            self._pace.is_resting = True
+            self._rest = self._pace.clock.callLater(wait, self._has_rested)
+        return not wait
+
+    def _has_rested(self) -> None:
+        self._stop_resting()
+        self._direct.write()
+
+    def _stop_resting(self) -> None:
+        if self._rest is not None:
+            self._pace.is_resting = False
+            if self._rest.active():
+                self._rest.cancel()
+            self._rest = None
+
+    def _has_to_wait(self) -> bool:
+        """Whether the thread or the pace has to come first; the reactor hears of it when it has."""
+        waits_for_digest = not self._header and self._fault is None and self._at == self._digested < self._end
+        return self._rest is not None or waits_for_digest
 
     def _fill_up(self) -> None:
         """The file became shorter between digesting and sending: the frame was announced, so it is filled up."""
@@ -281,6 +313,7 @@ class RangePump:
         done, self._done = self._done, None
         if done is None:
             return
+        self._stop_resting()
         self._transport.unregisterProducer()
         if isinstance(result, TransferError):
             done.errback(result)

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,18 +20,21 @@ from ftpsvc.channel import Channel
 from ftpsvc.datasetup import DataSetup
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
-from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.linethenraw import BUFFER, LineThenRaw, beneath
+from ftpsvc.logins import Examine, Logins
 from ftpsvc.lookahead import LookAhead
-from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
+from ftpsvc.model import Account, BadCommand, OverLimit, ProtocolViolation, TransferError
 from ftpsvc.outbox import Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
 from ftpsvc.session import Closed, Outcome, Ready, Security, Session, admit
+from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer
 from ftpsvc.verbs import VERBS
-from ftpsvc.wire import Command, Reply, parse_command, reply_for
+from ftpsvc.watchdog import Watchdog
+from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
 
 if TYPE_CHECKING:
     from ftpsvc.factory import ServerFactory
@@ -51,6 +53,10 @@ MAX_COMMITS = 64
 #: How many commands in a row one session may have carried out before the others have their turn.
 TURN = 64
 
+#: How much one call to recv may bring of somebody who is not logged in. They have nothing to send but a few lines, and
+#: what they send waits in memory while a login is examined.
+STRANGERS_BUFFER = 8 * 1024
+
 #: First words of protocols that a browser can be made to speak to us. A session that begins so ends at once: no line of
 #: such a request may ever be taken for a command.
 FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
@@ -61,32 +67,37 @@ class ServerProtocol(LineThenRaw):
 
     _log = Logger()
 
-    def __init__(self, factory: ServerFactory, origin: Origin) -> None:
-        super().__init__(factory.clock)
+    def __init__(self, factory: ServerFactory, origin: Origin, source: str = "") -> None:
+        """`source`: what the limits per address know the peer by; empty for those who are exempt."""
+        limits = factory.limits
+        super().__init__(factory.clock, limits.line, limits.waiting)
         self._server = factory
-        self._limits = factory.limits
-        self._session = Session(self, factory.accounts, VERBS, origin.name, self._clock.seconds, origin=origin)
-        self.data = DataSetup(factory.clock, factory.passive)
+        self.peer = origin.name
+        self._session = Session(self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin)
+        self.data = DataSetup(factory.clock, factory.passive, factory.passive_ports)
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
         self._outbox = Outbox(self.write)
-        self._watchdog: IDelayedCall | None = None
-        self._stranger_since: float = self._clock.seconds()  #: how long nobody has been logged in, if nobody is
+        self._watchdog = Watchdog(factory.clock, limits, self)
+        self._paces = factory.rates.free
+        self._logins = Logins(factory.door, self, source, self.peer)
+        self.stranger_since: float = self._clock.seconds()
 
     # -- the connection
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        beneath(self.transport).bufferSize = STRANGERS_BUFFER
         self.data.attach(self.transport)
         self._session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
-        self._log.debug("{peer}: connected", peer=self._session.peer)
+        self._log.debug("{peer}: connected", peer=self.peer)
         if why := self._server.accounts.refusal(self._session.origin):
-            self._log.info("{peer}: refused: {why}", peer=self._session.peer, why=why)
-            self._end(Reply(421, why))
+            self._log.info("{peer}: refused: {why}", peer=self.peer, why=why)
+            self.end(Reply(421, why))
             return
         self.reply(Reply(220, "ftpsvc is ready."))
-        self._watchdog = self._clock.callLater(min(self._limits.login, self._limits.idle), self._check_time)
+        self._watchdog.start()
         self._serving = Deferred.fromCoroutine(self._serve())
         self._serving.addErrback(self._crashed)
 
@@ -110,64 +121,32 @@ class ServerProtocol(LineThenRaw):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._session.state = Closed()
-        self._stop_watchdog()
+        self._watchdog.stop()
+        self._logins.leave()
+        self._server.connections.gone(self)
         self.data.forget()
         # Whoever waits for the client hears of it; whoever waits for something else is cancelled.
         if not self.fail_waiters() and self._serving is not None:
             self._serving.cancel()
-        self._log.debug("{peer}: {why}", peer=self._session.peer, why=self.lost)
+        self._log.debug("{peer}: {why}", peer=self.peer, why=self.lost)
 
     async def stop(self) -> None:
         """The server ends: tell a client that waits, cut off a transfer. Back when nothing of the session goes on."""
         if not isinstance(self._session.state, Closed):
             if self._arrival is not None and self._channel is None and not self._outbox.pending:
-                self._end(Reply(421, "The server is stopping. Connect again later."))
+                self.end(Reply(421, "The server is stopping. Connect again later."))
             else:
                 self.transport.abortConnection()  # a reply would be taken for a part of the transfer
         if self._serving is not None:
             await done_with(self._serving)
         await self._outbox.settled()
 
-    def _check_time(self) -> None:
-        """Close a session that keeps us waiting; else look again when it could be due."""
-        state = self._session.state
-        if isinstance(state, Closed):
-            self.transport.abortConnection()
-            return
-        is_known = isinstance(state, Ready)
-        limit = self._limits.idle if is_known else self._limits.login
-        # A stranger gains no time by what they send: not with a byte now and then, not with whole commands.
-        left = (self._heard if is_known else self._stranger_since) + limit - self._clock.seconds()
-        if isinstance(self._channel, Stream):
-            left = self._check_data(self._channel, limit)
-        elif left <= 0 and self._channel is None and (self._outbox.pending or not self.is_waiting):
-            left = limit  # what takes so long is our own work
-        if left > 0:
-            self._watchdog = self._clock.callLater(left, self._check_time)
-        elif self._channel is not None:
-            self._log.info("{peer}: no byte moved for {limit} s; closed", peer=self._session.peer, limit=limit)
-            self.transport.abortConnection()  # a reply would be taken for a part of the transfer
-        else:
-            why = "Nothing was heard" if is_known else "Nobody has logged in"
-            self._log.info("{peer}: {why} for {limit} s; closed", peer=self._session.peer, why=why, limit=limit)
-            self._end(Reply(421, f"{why} for {limit:g} seconds; closing. Connect again when you like."))
-
-    def _check_data(self, channel: Stream, limit: float) -> float:
-        """Break off a transfer whose data stands still, whatever arrives here; when to look again."""
-        since = channel.stalled_since
-        if since is None:
-            return limit
-        left = since + limit - self._clock.seconds()
-        if left <= 0:
-            channel.fail(model.TimedOut(f"No byte of data moved for {limit:g} seconds."))
-        return left if left > 0 else limit
-
     def _crashed(self, failure: Failure) -> None:
         if self.lost is None:
-            self._log.failure("The session with {peer} ended by a fault of ours", failure, peer=self._session.peer)
+            self._log.failure("The session with {peer} ended by a fault of ours", failure, peer=self.peer)
             self.transport.abortConnection()
 
-    def _end(self, last: Reply) -> None:
+    def end(self, last: Reply) -> None:
         """Send the last reply and close."""
         self._session.state = Closed()
         self.reply(last)
@@ -179,8 +158,7 @@ class ServerProtocol(LineThenRaw):
         What it still sends is thrown away: to close with bytes unread would reset the connection, and the last reply
         might be lost with it.
         """
-        self._stop_watchdog()
-        self._watchdog = self._clock.callLater(self._limits.closing, self.transport.abortConnection)
+        self._watchdog.wait_for_the_end()
         self.incoming.clear()
         self.flush()
         if hasattr(self.transport, "loseWriteConnection") and not self.is_secure:
@@ -190,9 +168,46 @@ class ServerProtocol(LineThenRaw):
             self.transport.loseConnection()
         self.resume_reading()
 
-    def _stop_watchdog(self) -> None:
-        if self._watchdog is not None and self._watchdog.active():
-            self._watchdog.cancel()
+    def give_way(self, why: OverLimit) -> None:
+        """End at once. Nothing is waited for: there are others for that place."""
+        self._session.state = Closed()
+        self._watchdog.wait_for_the_end()  # in case that they don't read
+        self._log.info("{peer}: ended by {limit}: {why}", peer=self.peer, limit=why.limit, why=why)
+        self.write(format_reply(reply_for(why)))
+        self.flush()
+        self.transport.unregisterProducer()
+        if self.is_secure:
+            self.drop()
+        else:
+            self.transport.loseConnection()
+
+    def drop(self) -> None:
+        """Cut the connection, with whatever is still to be sent."""
+        self.transport.abortConnection()
+
+    # -- what the watchdog asks
+
+    @property
+    def heard(self) -> float:
+        return self._heard
+
+    @property
+    def is_known(self) -> bool:
+        return isinstance(self._session.state, Ready)
+
+    @property
+    def stream(self) -> Stream | None:
+        return self._channel if isinstance(self._channel, Stream) else None
+
+    @property
+    def is_transferring(self) -> bool:
+        return self._channel is not None
+
+    @property
+    def is_at_work(self) -> bool:
+        if self._channel is not None:
+            return self._paces.are_resting
+        return self._outbox.pending > 0 or not self.is_waiting
 
     # -- commands
 
@@ -203,9 +218,9 @@ class ServerProtocol(LineThenRaw):
             await self._outbox.settled()
             self._close()
         except ProtocolViolation as violation:
-            self._log.info("{peer}: {why}", peer=self._session.peer, why=violation)
+            self._log.info("{peer}: {why}", peer=self.peer, why=violation)
             await self._outbox.settled()
-            self._end(reply_for(violation))
+            self.end(reply_for(violation))
 
     async def _carry_out_all(self) -> None:
         turn = TURN
@@ -241,7 +256,7 @@ class ServerProtocol(LineThenRaw):
         session = self._session
         marker = None
         if isinstance(session.state, Ready):
-            marker, self._stranger_since = session.state.marker, self._clock.seconds()
+            marker, self.stranger_since = session.state.marker, self._clock.seconds()
         is_upload = moves_data = False
         try:
             command = parse_command(line)
@@ -261,6 +276,8 @@ class ServerProtocol(LineThenRaw):
         self._channel = None
         if moves_data or not isinstance(session.state, Ready):
             self.data.forget()  # one connection is for one command, and for one login
+        if not isinstance(session.state, Ready):
+            self._logins.leave()
         session.forget_marker(marker)
 
     async def _admitted(self, command: Command) -> Outcome:
@@ -278,9 +295,12 @@ class ServerProtocol(LineThenRaw):
                 raise
             if command.verb in FOREIGN_VERBS and not isinstance(self._session.state, Ready):
                 raise ProtocolViolation("This is an FTP server.") from error
+            if isinstance(error, OverLimit):
+                self._log.info("{peer}: ended by {limit}: {why}", peer=self.peer, limit=error.limit, why=error)
+                self._session.state = Closed()
             return reply_for(error)
         except Exception:
-            self._log.failure("{peer}: {command} failed by a fault of ours", peer=self._session.peer, command=command)
+            self._log.failure("{peer}: {command} failed by a fault of ours", peer=self.peer, command=command)
             return Reply(451, "An error in the server stopped this command; its operator's log has the details.")
 
     # -- replies
@@ -298,17 +318,25 @@ class ServerProtocol(LineThenRaw):
 
     # -- what verbs and the channel ask for
 
+    async def attempt(self, name: str, examine: Examine) -> tuple[Account, Storage]:
+        return await self._logins.attempt(name, examine)
+
+    def enter(self, account: Account) -> None:
+        self._logins.enter(account)
+        beneath(self.transport).bufferSize = BUFFER
+        self._paces = self._server.rates.paces_for(account)
+
     def channel(self) -> Channel:
         if self._session.is_inline:
             return self._inline()
-        server, limit, session = self._server, self._limits.connecting, self._session
+        server, limit, session = self._server, self._server.limits.connecting, self._session
         tls = server.tls if session.parameters.is_protected else None
-        self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, tls)
+        self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, self._paces, tls)
         return self._channel
 
     def _inline(self) -> Inline:
         if not isinstance(self._channel, Inline):
-            self._channel = Inline(self, self, self._server.run, self._server.digests)
+            self._channel = Inline(self, self, self._server.run, self._server.digests, self._paces)
         return self._channel
 
     @property

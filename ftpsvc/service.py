@@ -12,6 +12,7 @@ import os
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -26,6 +27,7 @@ from twisted.python.failure import Failure
 from ftpsvc.admission import admitted
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
+from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
@@ -49,7 +51,8 @@ def makeService(options: Options) -> FileService:
     tls = secured(options["certificate"], options["key"], options["state"])
     tls.wants_certificates = admission.wants_certificates
     required = Required(options["require-tls"])
-    factory = ServerFactory(admission.accounts, reactor, run, passive=options["passive"], tls=tls, required=required)
+    limits = _affordable(options["limits"])
+    factory = ServerFactory(admission.accounts, reactor, run, limits, options["passive"], tls, required)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost()) for port in ports]
     announcements.extend(admission.announcements)
@@ -57,6 +60,19 @@ def makeService(options: Options) -> FileService:
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     return FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
+
+
+#: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
+_SHARE = 2 / 3
+
+
+def _affordable(limits: Limits) -> Limits:
+    """The limits, with no more connections than there are descriptors for: a server without any can't even refuse."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = int(hard * _SHARE) if hard != resource.RLIM_INFINITY else limits.connections
+    if 0 < limits.connections <= most:
+        return limits
+    return replace(limits, connections=most)
 
 
 def _check_root(root: str) -> None:

@@ -181,6 +181,17 @@ class Control(Protocol):
     def reply(self, reply: Reply) -> None:
         """Send a reply in its turn."""
 
+    async def attempt(
+        self, name: str, examine: Callable[[], Awaitable[tuple[Account, Storage]]]
+    ) -> tuple[Account, Storage]:
+        """Have a login examined, under the limits on how many and how fast.
+
+        Raises what it raises, and `OverLimit`, which ends the session.
+        """
+
+    def enter(self, account: Account) -> None:
+        """Somebody has logged in, in whatever way. Raises `OverLimit`, if they have too many sessions already."""
+
     def channel(self) -> Channel:
         """The current way of the data."""
 

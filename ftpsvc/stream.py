@@ -13,6 +13,7 @@ from ftpsvc.channel import Received, Sent
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.model import Aborted, TransferError, Whole
 from ftpsvc.newlines import FromWire, ToWire
+from ftpsvc.rates import Pace, Paces
 from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
 from ftpsvc.threads import Run
 from ftpsvc.way import Way
@@ -21,7 +22,9 @@ from ftpsvc.way import Way
 class Stream:
     """The channel of one transfer. Its data connection may still have to come, and ends with the transfer."""
 
-    def __init__(self, way: Way, clock: Any, run: Run, limit: float, ascii: bool, tls: Any = None) -> None:
+    def __init__(
+        self, way: Way, clock: Any, run: Run, limit: float, ascii: bool, paces: Paces, tls: Any = None
+    ) -> None:
         """`limit`: how many seconds the connection may take to come. `ascii`: lines are converted (TYPE A).
 
         `tls`: makes the TLS of the data connection; None where the data travels in clear.
@@ -31,6 +34,7 @@ class Stream:
         self._run = run
         self._limit = limit
         self._ascii = ascii
+        self._paces = paces
         self._tls = tls
         self._reason: TransferError | None = None
         self._pump: pump.RangePump | None = None
@@ -45,7 +49,9 @@ class Stream:
     def stalled_since(self) -> float | None:
         """Since when the other end has moved nothing; None while it isn't the one that is waited for."""
         connection = self._way.connection
-        if connection is None or not (connection.is_waiting or self._pump is not None):
+        if connection is None or self._paces.are_resting:
+            return None
+        if not (connection.is_waiting or self._pump is not None):
             return None
         if self.moved != self._seen:
             # The kernel sends by the megabyte, and a slow reader may take minutes for one: not a stall.
@@ -92,7 +98,15 @@ class Stream:
             return True
 
         self._pump = pump.RangePump(
-            connection.transport, self._run, descriptor, offset, left, may_go_on, known="", framed=False
+            connection.transport,
+            self._run,
+            descriptor,
+            offset,
+            left,
+            may_go_on,
+            self._paces.down,
+            known="",
+            framed=False,
         )
         try:
             await self._pump.send()
@@ -109,8 +123,16 @@ class Stream:
             await self._send(connection, lines.convert(chunk) if self._ascii else chunk)
 
     async def _send(self, connection: DataConnection, data: Buffer) -> None:
-        await connection.write(data)
-        self._moved += len(data)
+        for piece in self._paces.down.cut(data):
+            await self._turn(connection, self._paces.down, piece)
+            await connection.write(piece)
+            self._moved += len(piece)
+
+    async def _turn(self, connection: DataConnection, pace: Pace, piece: Buffer) -> None:
+        """Wait until this piece may move. No more is read meanwhile than the connection's buffer holds."""
+        if pace.most is not None:
+            await pace.turn(len(piece))
+            connection.moved()  # the client was not idle
 
     async def send_whole(self, whole: Whole) -> Sent:
         async with self._connection() as connection:
@@ -131,8 +153,10 @@ class Stream:
         lines = FromWire()
         async with self._connection() as connection:
             while chunk := await connection.read():
-                self._moved += len(chunk)
-                await file.write(lines.convert(chunk) if self._ascii else chunk)
+                for piece in self._paces.up.cut(chunk):
+                    await self._turn(connection, self._paces.up, piece)
+                    self._moved += len(piece)
+                    await file.write(lines.convert(piece) if self._ascii else piece)
             if rest := lines.rest():
                 await file.write(rest)
             await self._look_at_the_control_connection()

@@ -212,6 +212,10 @@ def parse_answers(received: bytes) -> list[str | Sequence]:
     return answers
 
 
+#: A failed login is answered without delay, but in the tests about that.
+AT_ONCE = Limits(delay=0, attempts=1000)
+
+
 class Conversation:
     """A client of bare bytes, connected to a server protocol that serves a folder."""
 
@@ -227,7 +231,7 @@ class Conversation:
         """`address`: from where the client connects."""
         self.clock = make_clock()
         self.peer = RawPeer()
-        self.factory = ServerFactory(accounts or AnonymousOnly(storage), self.clock, run, limits)
+        self.factory = ServerFactory(accounts or AnonymousOnly(storage), self.clock, run, limits or AT_ONCE)
         self.server = self.factory.buildProtocol(address)
         self.link = linked(self.clock, self.server, self.peer, cut)
         self.link.pump()
@@ -297,7 +301,7 @@ def connected_remote(
     """A logged-in client whose server is at the other end of a link."""
     clock = make_clock()
     client = ClientProtocol(clock)
-    factory = ServerFactory(accounts or AnonymousOnly(storage), clock, run)
+    factory = ServerFactory(accounts or AnonymousOnly(storage), clock, run, AT_ONCE)
     link = linked(clock, factory.buildProtocol(None), client, cut)
     remote = Remote(client)
     remote.features["MODE I"] = ""  # what FEAT would say
@@ -371,7 +375,7 @@ def serve_folder(folder: str, interface: str = "127.0.0.1", ports: str = "0-0", 
         AnonymousOnly(LocalDisk(folder, run)),
         reactor,
         run,
-        Limits(**{name: float(limit) for name, limit in limits.items()}),
+        Limits(**{name: float(limit) if "." in limit else int(limit) for name, limit in limits.items()}),
         PassiveOptions(range(low, high + 1) if low else range(0)),
     )
     port = reactor.listenTCP(0, factory, interface=interface)  # type: ignore[attr-defined]

@@ -20,7 +20,8 @@ NO_TWISTED = set(
 SERVER = set(
     "server session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
-    + "factory options service usercommand".split()
+    + "factory options service usercommand pump".split()
+    + "connections bans logins refusals passiveports rates watchdog".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())

@@ -1,0 +1,65 @@
+"""Failed logins: how many have come from each address, and who is banned for that. A ban ends by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from ftpsvc.limits import Limits
+from ftpsvc.model import OverLimit
+
+#: Addresses whose failures are remembered. Who attacks from more of them can make the oldest forgotten.
+MAX_KNOWN = 10_000
+
+
+class Bans:
+    """What the server remembers of failed logins.
+
+    It is addresses that are banned and never accounts, or whoever knows a name could keep its owner out (RFC 2577,
+    section 5).
+    """
+
+    _log = Logger()
+
+    def __init__(self, limits: Limits, clock: Any) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._failures: dict[str, tuple[int, float]] = {}  #: how many, and when the last was; that one's are the latest
+
+    def failed(self, source: str) -> None:
+        """A login from there has failed. Who is exempt, the empty source, is not counted."""
+        if not source:
+            return
+        count = self.count(source) + 1
+        self._failures.pop(source, None)
+        if len(self._failures) >= MAX_KNOWN:
+            del self._failures[next(iter(self._failures))]
+        self._failures[source] = count, self._clock.seconds()
+        if count == self._limits.ban_after:
+            self._log.warn(
+                "{source}: {count} logins have failed; banned for {time:g} s (ban-after, ban-time)",
+                source=source,
+                count=count,
+                time=self._limits.ban,
+            )
+
+    def count(self, source: str) -> int:
+        """How many of the failures from there are remembered."""
+        count, last = self._failures.get(source, (0, 0.0))
+        return count if self._clock.seconds() < last + self._limits.ban else 0
+
+    def demand_none(self, source: str) -> None:
+        """Raises `OverLimit` while the address is banned."""
+        if self._failures and self._limits.ban_after and self.count(source) >= self._limits.ban_after:
+            left = self._failures[source][1] + self._limits.ban - self._clock.seconds()
+            raise OverLimit(
+                f"{self._limits.ban_after} logins from your address have failed, which is the limit."
+                f" Try again in {_time(left)}.",
+                "ban-after",
+            )
+
+
+def _time(seconds: float) -> str:
+    minutes = -int(-seconds // 60)
+    return f"{minutes} minutes" if minutes > 1 else "a minute"

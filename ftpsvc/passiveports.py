@@ -1,0 +1,56 @@
+"""The passive ports that wait for their client, of all sessions together: no more than the limit allows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from ftpsvc.model import NoDataConnection, TransferError
+
+#: For how many seconds a port is left to who asked for it, while others ask too. A client connects at once, and a lost
+#: packet or two are made up for in this time.
+GRACE = 5.0
+
+
+class Port(Protocol):
+    """A port, as far as it matters here."""
+
+    def close(self, why: TransferError | None = None) -> None:
+        """Give it up. A transfer that is meant to use it fails for this reason."""
+
+
+class PassivePorts:
+    """Those of one server."""
+
+    _log = Logger()
+
+    def __init__(self, most: int, clock: Any) -> None:
+        """`most`: how many may wait; 0 for any number."""
+        self._most = most
+        self._clock = clock
+        self._since: dict[Port, float] = {}  #: in the order in which they were opened
+
+    def demand_room(self) -> None:
+        """See to it that there is room for one more. Raises `NoDataConnection`.
+
+        The port that has waited longest for a connection is given up for it: who asks for ports and does not use them
+        is not to keep others from theirs.
+        """
+        if not self._most or len(self._since) < self._most:
+            return
+        oldest, since = next(iter(self._since.items()))
+        limit = f"All {self._most} ports that may wait for data connections are in use."
+        if self._clock.seconds() - since < GRACE:
+            self._log.info("{limit} One more was refused (max-passive)", limit=limit)
+            raise NoDataConnection(f"{limit} Try again in a moment.")
+        self._log.info("{limit} The oldest was given up (max-passive)", limit=limit)
+        oldest.close(NoDataConnection(f"{limit} Yours was given up: nobody had connected. Ask for another."))
+
+    def opened(self, port: Port) -> None:
+        """It waits from now on."""
+        self._since[port] = self._clock.seconds()
+
+    def closed(self, port: Port) -> None:
+        """It waits no more: its client has come, or never will."""
+        self._since.pop(port, None)
