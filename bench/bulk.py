@@ -37,11 +37,12 @@ class BareClient:
         self._socket.sendall(b"RETR %s\r\n" % name)
         self._until(b"\r\n226 Sent")
 
-    def store(self, name: bytes, size: int) -> None:
+    def store(self, name: bytes, size: int, block: int = BLOCK) -> None:
         self._socket.sendall(b"STOR %s\r\n" % name)
-        for _ in range(size // BLOCK):
-            self._socket.sendall(b"DATA %d\r\n" % BLOCK)
-            self._socket.sendall(self._buffer)
+        for at in range(0, size, block):
+            count = min(block, size - at)
+            self._socket.sendall(b"DATA %d\r\n" % count)
+            self._socket.sendall(self._buffer[:count])
         self._socket.sendall(b"DONE\r\n")
         self._until(b"226 Stored")
 
