@@ -19,6 +19,7 @@ from ftpsvc import connecting
 from ftpsvc.clienttls import Protection, UnknownServer
 from ftpsvc.connecting import Target, target_of
 from ftpsvc.knownservers import KnownServers
+from ftpsvc.limits import Limits
 from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
 from ftpsvc.remote import Remote
 from ftpsvc.terminal import LineHistory
@@ -110,6 +111,8 @@ class Visit:
     def connect(self, person: Somebody | None, target: Target | None = None) -> Remote:
         work = support.start(connecting.connected(None, target or Target(HOST), self.known, support.at_once, person))
         for meeting in self.meetings:  # a second one is added meanwhile, where there is a second try
+            meeting.link.pump()
+            meeting.clock.advance(Limits().delay)  # a login that is refused is answered that late
             meeting.link.pump()
         remote = work.result()
         assert isinstance(remote, Remote)
