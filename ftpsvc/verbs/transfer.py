@@ -237,14 +237,16 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
-    path = session.resolve(f"{argument or 'file'}-{token_hex(8)}", Permission.WRITE)
+    folder, slash, wanted = argument.rpartition("/")
+    name = f"{folder}{slash}{wanted or 'file'}-{token_hex(8)}"
+    path = session.resolve(name, Permission.WRITE)
     record = _Record(session, "STOU", path, declared)
     with record:
         await _demand_nothing_there(session, path)
         await _demand_room(session, path, declared)
         file = await session.ready.storage.open_write(path, replace=False)
-    # RFC 1123, section 4.1.2.9: the 150 bears the name.
-    return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
+    # RFC 1123, section 4.1.2.9: the 150 bears the name. As RETR takes it: with the folder, if the client named one.
+    return await _receive(session, record, file, f"FILE: {name}")
 
 
 async def _demand_nothing_there(session: Session, path: str) -> None:
