@@ -242,26 +242,26 @@ class ServerProtocol(LineThenRaw):
         marker = None
         if isinstance(session.state, Ready):
             marker, self._stranger_since = session.state.marker, self._clock.seconds()
-        is_upload = moves_data = False
+        verb = ""
         try:
             command = parse_command(line)
-            is_upload, moves_data = command.verb in UPLOADS, command.verb in MOVING
+            verb = command.verb
             # The next upload may begin while those before it are committed; anything else waits for them.
-            await self._outbox.settled(MAX_COMMITS if is_upload else 0)
+            await self._outbox.settled(MAX_COMMITS if verb in UPLOADS else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
             if session.security.is_on and not self.is_secure:
                 self.start_tls(self._server.tls)
         except BadCommand as error:
             await self._outbox.settled()
             self.reply(reply_for(error))
-        if is_upload and session.is_inline:
+        if verb in UPLOADS and session.is_inline:
             await self._inline().drain()
         if isinstance(self._channel, Stream):
             self.progressed()  # the client was not idle
         self._channel = None
-        if moves_data or not isinstance(session.state, Ready):
+        if verb in MOVING or not isinstance(session.state, Ready):
             self.data.forget()  # one connection is for one command, and for one login
-        session.forget_marker(marker)
+        session.forget_marker(marker, verb)
 
     async def _admitted(self, command: Command) -> Outcome:
         verb = admit(self._session, command)

@@ -64,7 +64,7 @@ Marker = Restart | Range | Renaming
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Logged in. `marker` is what the command before left for this one, and for this one only.
+    """Logged in. `marker` is what the command before left for this one; a data connection may be prepared in between.
 
     `declared` is the size that ALLO announced. It waits for the next upload, because clients send PASV in between.
     """
@@ -256,9 +256,15 @@ class Session:
             self.state = replace(self.ready, declared=None)
         return declared
 
-    def forget_marker(self, marker: Marker | None) -> None:
-        """After a command: the marker that it found is used up, whether it looked at it or not."""
-        if marker is not None and isinstance(self.state, Ready) and self.state.marker is marker:
+    def forget_marker(self, marker: Marker | None, verb: str) -> None:
+        """After a command: the marker that it found is used up, whether it looked at it or not.
+
+        Some clients send REST before PASV rather than behind it. They would take the whole file for the rest of it.
+        """
+        if marker is None or not isinstance(self.state, Ready) or self.state.marker is not marker:
+            return
+        row = self.verbs.get(verb)
+        if isinstance(marker, Renaming) or row is None or not row.keeps_marker:
             self.state = replace(self.state, marker=None)
 
     def demand(self, needed: Permission, path: str) -> None:
@@ -315,6 +321,7 @@ class Verb:
     permission: Permission | None = None  #: one of these has to be there somewhere, or nothing is looked at
     feature: str | Callable[[Session], str] = ""  #: its lines in FEAT, with | between them
     moves_data: bool = False  #: in MODE S it takes the data connection that was prepared, even when it is refused
+    keeps_marker: bool = False  #: what REST or RANG said still holds behind it
     uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
 
 

@@ -121,14 +121,17 @@ def test_the_restart_marker_holds_for_one_command() -> None:
     one = session(ready(marker=marker))
     one.parameters = Parameters(ascii=False)
     assert one.take_offset() == 5
-    one.forget_marker(marker)
+    for verb in ("PASV", "EPSV", "PORT", "EPRT"):
+        one.forget_marker(marker, verb)
+        assert one.take_offset() == 5
+    one.forget_marker(marker, "NOOP")
     assert one.take_offset() == 0
 
 
 def test_a_new_marker_is_not_forgotten_with_the_old_one() -> None:
     one = session(ready(marker=Restart(7)))
     one.parameters = Parameters(ascii=False)
-    one.forget_marker(Restart(5))
+    one.forget_marker(Restart(5), "NOOP")
     assert one.take_offset() == 7
 
 
