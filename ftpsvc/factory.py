@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
@@ -13,6 +15,7 @@ from twisted.logger import Logger
 
 from ftpsvc.digests import KnownDigests
 from ftpsvc.limits import Limits
+from ftpsvc.model import Busy
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.proxied import origin_of
 from ftpsvc.records import TransferLog
@@ -23,6 +26,10 @@ from ftpsvc.tls import ServerTLS
 
 #: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
 MAX_ASIDE = 2
+
+#: How many files may be under a HASH at once. They take turns, a chunk each, so the size of one is no burden to the
+#: others, and has no limit. Their number has: each holds a descriptor and a chunk, and each makes the others slower.
+MAX_DIGESTS = 16
 
 
 class ServerFactory(Factory):
@@ -51,6 +58,7 @@ class ServerFactory(Factory):
         self.tls = tls
         self.required = required
         self.digests = KnownDigests(time.time)
+        self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
@@ -59,6 +67,17 @@ class ServerFactory(Factory):
         protocol.factory = self
         self._sessions.add(protocol)
         return protocol
+
+    @contextlib.contextmanager
+    def digesting(self) -> Iterator[None]:
+        """One more digest is computed. Raises `Busy` while too many are."""
+        if self._digests_under_way >= MAX_DIGESTS:
+            raise Busy("The server is computing digests for others. Try again in a moment.")
+        self._digests_under_way += 1
+        try:
+            yield
+        finally:
+            self._digests_under_way -= 1
 
     async def stop(self) -> None:
         """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""

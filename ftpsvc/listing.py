@@ -60,6 +60,8 @@ def _perm(kind: Kind, may: Permission) -> str:
             ("m", Permission.MAKE_DIRECTORY),
             ("p", Permission.DELETE),
         )
+    elif kind is not Kind.FILE:
+        letters = (("d", Permission.DELETE), ("f", Permission.RENAME))
     else:
         letters = (
             ("a", Permission.APPEND),

@@ -7,6 +7,7 @@ client sent meanwhile waits in `incoming`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -32,7 +33,7 @@ from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer
 from ftpsvc.verbs import VERBS
-from ftpsvc.wire import Command, Reply, parse_command, reply_for
+from ftpsvc.wire import Command, Reply, parse_command, reply_for, telnet_refusals
 
 if TYPE_CHECKING:
     from ftpsvc.factory import ServerFactory
@@ -243,6 +244,8 @@ class ServerProtocol(LineThenRaw):
         if isinstance(session.state, Ready):
             marker, self._stranger_since = session.state.marker, self._clock.seconds()
         verb = ""
+        if b"\xff" in line:
+            self._outbox.post_bytes(telnet_refusals(line))
         try:
             command = parse_command(line)
             verb = command.verb
@@ -316,6 +319,15 @@ class ServerProtocol(LineThenRaw):
         return fingerprint_of_peer(self.transport) if self.is_secure else ""
 
     @property
+    def server_name(self) -> str:
+        name = self.transport.getHandle().get_servername() if self.is_secure else None
+        return name.decode("ascii", "replace") if name else ""
+
+    @property
+    def idle_limit(self) -> float:
+        return self._server.limits.idle
+
+    @property
     def has_more(self) -> bool:
         return len(self.incoming) > 0
 
@@ -325,6 +337,9 @@ class ServerProtocol(LineThenRaw):
 
     def record(self, transfer: Transfer) -> None:
         self._server.transfers.add(transfer)
+
+    def digesting(self) -> AbstractContextManager[None]:
+        return self._server.digesting()
 
     def aside(self, function: Callable[..., T], /, *args: Any) -> Deferred[T]:
         return self._server.aside(function, *args)

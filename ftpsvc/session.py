@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -175,6 +176,14 @@ class Control(Protocol):
         """The SHA-256 of the client's certificate in hexadecimal digits; empty if it has shown none."""
 
     @property
+    def server_name(self) -> str:
+        """The server's name in the client's TLS handshake (SNI); empty where there is none."""
+
+    @property
+    def idle_limit(self) -> float:
+        """For how many seconds a client who is logged in may say nothing."""
+
+    @property
     def has_more(self) -> bool:
         """Whether more has arrived behind the command that is carried out."""
 
@@ -189,6 +198,9 @@ class Control(Protocol):
 
     def aside(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Run what takes the processor's time where no other session waits for it."""
+
+    def digesting(self) -> AbstractContextManager[None]:
+        """To be held while a digest is computed. Raises `Busy` while too many are."""
 
 
 @dataclass(slots=True)
@@ -326,7 +338,7 @@ class Verb:
 
 
 #: Commands of the RFCs that this server knows of and does not carry out: 502, where others get 500.
-KNOWN_ELSEWHERE = frozenset("ADAT CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
+KNOWN_ELSEWHERE = frozenset("CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
 
 
 def admit(session: Session, command: Command) -> Verb:

@@ -34,7 +34,7 @@ def test_a_telnet_negotiation_without_an_end_holds_nothing_up(talk: Conversation
 
 
 def test_a_telnet_command_may_be_cut_anywhere(talk: Conversation) -> None:
-    for byte in b"\xff\xf4\xff\xf2NO\xff\xfd\x06OP\r\n":
+    for byte in b"\xff\xf4\xff\xf2NO\xff\xfe\x06OP\r\n":
         talk.send(bytes([byte]))
     assert talk.codes() == [200]
 

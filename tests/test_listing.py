@@ -156,3 +156,8 @@ def test_the_quick_way_of_reading_a_line_finds_what_the_careful_way_does(
     careful, facts = parse_machine_line(b"x.unknown=1;" + line)
     assert quick == careful
     assert quick_facts["perm"] == facts["perm"]
+
+
+@pytest.mark.parametrize("kind", [Kind.LINK, Kind.OTHER])
+def test_what_is_no_file_can_be_moved_and_deleted_and_nothing_else(kind: Kind) -> None:
+    assert b"perm=df;" in machine_line(Entry("x", kind), EVERYTHING)

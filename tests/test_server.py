@@ -142,7 +142,7 @@ def test_help_lists_every_command_and_tells_how_each_is_used(talk: Conversation)
     for name, verb in VERBS.items():
         (answer,) = talk.ask(b"HELP " + name.lower().encode() + b"\r\n")
         assert answer == f"214 Syntax: {verb.usage}"
-    assert talk.codes(b"HELP XYZZY\r\n") == [504]
+    assert talk.codes(b"HELP XYZZY\r\n") == [502]
 
 
 def test_the_system_is_named_as_clients_look_for_it(talk: Conversation) -> None:

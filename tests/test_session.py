@@ -30,7 +30,8 @@ NOBODY: Any = None
 
 #: What may be asked before the login (RFC 959 and 2228, and what clients ask for first).
 BEFORE_LOGIN = (
-    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT AUTH PBSZ PROT CCC".split()
+    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT".split()
+    + "AUTH ADAT PBSZ PROT CCC".split()
 )
 
 

@@ -117,14 +117,19 @@ async def _send_whole(session: Session, record: _Record, path: str) -> Sent | No
         whole = await session.ready.storage.fetch(path)
     except model.TooLarge:
         return None
-    channel = record.begin(f"Sending {path} ({len(whole.data)} bytes)")
+    channel = record.begin(_announcement(session, path, len(whole.data)))
     return await channel.send_whole(whole)
+
+
+def _announcement(session: Session, path: str, size: int) -> str:
+    """The text of the 150, from which clients take the size. How long a text is when converted isn't known yet."""
+    return f"Sending {path}" if session.is_text else f"Sending {path} ({size} bytes)"
 
 
 async def _send_open(session: Session, record: _Record, path: str, offset: int) -> Sent:
     file = await session.ready.storage.open_read(path, offset)
     try:
-        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        channel = record.begin(_announcement(session, path, file.entry.size - offset))
         return await channel.send_file(file, offset)
     finally:
         await file.close()
@@ -136,7 +141,7 @@ async def _send_range(session: Session, record: _Record, path: str, wanted: Rang
     offset = min(wanted.first, size)
     file = _Beginning(await session.ready.storage.open_read(path, offset), offset, wanted.last + 1)
     try:
-        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        channel = record.begin(_announcement(session, path, file.entry.size - offset))
         return await channel.send_file(file, offset)
     finally:
         await file.close()
