@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ftpsvc import model
 from ftpsvc.addresses import Origin
@@ -24,7 +25,7 @@ from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
 from ftpsvc.linethenraw import LineThenRaw
 from ftpsvc.lookahead import LookAhead
-from ftpsvc.model import BadCommand, ProtocolViolation, TransferError
+from ftpsvc.model import BadCommand, ConnectionFailed, ProtocolViolation, TransferError
 from ftpsvc.outbox import Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
@@ -57,6 +58,7 @@ TURN = 64
 FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
 
 
+@implementer(IHalfCloseableProtocol)
 class ServerProtocol(LineThenRaw):
     """One client's control connection."""
 
@@ -107,6 +109,23 @@ class ServerProtocol(LineThenRaw):
             self.reply(Reply(213, f"Status: {channel.moved} bytes transferred"))
         if self.abort_requested:
             channel.fail(model.Aborted(ABORTED))
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
+
+        But not where data has a connection of its own: a client that is killed ends both just so, and what came of an
+        upload would be taken for all of it.
+        """
+        self.has_heard_all = True
+        if isinstance(self._session.state, Closed):
+            self._hang_up()
+        elif isinstance(self._channel, Stream):
+            self._channel.fail(ConnectionFailed("The client closed the control connection in the middle of it."))
+        else:
+            self.bytes_arrived()  # none; but whoever waits for some looks again
+
+    def writeConnectionLost(self) -> None:
+        """We have said all; that was our own doing."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -184,12 +203,15 @@ class ServerProtocol(LineThenRaw):
         self._watchdog = self._clock.callLater(self._limits.closing, self.transport.abortConnection)
         self.incoming.clear()
         self.flush()
-        if hasattr(self.transport, "loseWriteConnection") and not self.is_secure:
+        if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
             self.transport.loseWriteConnection()
         else:
-            self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
-            self.transport.loseConnection()
+            self._hang_up()
         self.resume_reading()
+
+    def _hang_up(self) -> None:
+        self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
+        self.transport.loseConnection()
 
     def _stop_watchdog(self) -> None:
         if self._watchdog is not None and self._watchdog.active():
@@ -203,6 +225,11 @@ class ServerProtocol(LineThenRaw):
             await self._carry_out_all()
             await self._outbox.settled()
             self._close()
+        except ConnectionFailed:
+            if not self.has_heard_all or self.lost is not None:
+                raise
+            await self._outbox.settled()
+            self._close()
         except ProtocolViolation as violation:
             self._log.info("{peer}: {why}", peer=self._session.peer, why=violation)
             await self._outbox.settled()
@@ -212,6 +239,8 @@ class ServerProtocol(LineThenRaw):
         turn = TURN
         while not isinstance(self._session.state, Closed):
             line = self.incoming.line()
+            if line is None and self.has_heard_all:
+                return
             if line is None:
                 await self.arrival()
                 turn = TURN
@@ -304,6 +333,8 @@ class ServerProtocol(LineThenRaw):
     def channel(self) -> Channel:
         if self._session.is_inline:
             return self._inline()
+        if self.has_heard_all:
+            raise model.NoDataConnection("A data connection needs this one, and it was closed at your end.")
         server, limit, session = self._server, self._limits.connecting, self._session
         tls = server.tls if session.parameters.is_protected else None
         self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, tls)
