@@ -146,6 +146,11 @@ class Committer:
         if not self.is_quick(directory):
             await done_with(self._run(fsync_directory, directory))
 
+    async def sync_file(self, file: int, directory: int) -> None:
+        """Make durable what was written to a file in place. Raises `OSError`."""
+        if self._sync:
+            await done_with(self._run(_sync_both, file, directory))
+
     def _next(self) -> None:
         if self._waiting and not self._running:
             self._running = True
@@ -193,6 +198,11 @@ def _carry_out(commits: Iterable[Finished], sync: bool) -> list[OSError | None]:
             for index in renamed[key]:
                 outcomes[index] = error
     return outcomes
+
+
+def _sync_both(file: int, directory: int) -> None:
+    os.fsync(file)
+    fsync_directory(directory)
 
 
 def fsync_directory(directory: int) -> None:

@@ -134,7 +134,7 @@ class LocalDisk:
             return self._begin(lent, name, mode)
         directory = os.dup(lent)
         try:
-            return DiskAppendFile(directory, name, self._run)
+            return DiskAppendFile(directory, name, self._run, self._committer)
         except BaseException:
             os.close(directory)
             raise
