@@ -202,6 +202,7 @@ class ServerProtocol(LineThenRaw):
         self._stop_watchdog()
         self._watchdog = self._clock.callLater(self._limits.closing, self.transport.abortConnection)
         self.incoming.clear()
+        self.data.forget()
         self.flush()
         if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
             self.transport.loseWriteConnection()
