@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import support
+from OpenSSL import SSL
 from secured import DEADLINE, TWISTD, Server, Talk, serving, trusting, upload
 
 
@@ -78,6 +79,22 @@ def test_older_versions_are_refused(server: Server) -> None:
     context.set_ciphers("ALL:@SECLEVEL=0")
     with Talk(server) as talk, pytest.raises(ssl.SSLError):
         talk.secure(context)
+
+
+def test_renegotiation_is_refused(server: Server) -> None:
+    """Each would cost the server more than the client; TLS 1.3 has none."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    with Talk(server) as talk:
+        assert talk.codes("AUTH TLS") == [234]
+        talk.socket.settimeout(None)
+        connection = SSL.Connection(context, talk.socket)
+        connection.set_connect_state()
+        connection.do_handshake()
+        connection.renegotiate()
+        with pytest.raises(SSL.Error, match="no renegotiation"):
+            connection.do_handshake()
+        connection.close()
 
 
 def test_the_commands_of_protection_in_and_out_of_their_order(server: Server) -> None:
