@@ -274,8 +274,8 @@ class ServerProtocol(LineThenRaw):
         if isinstance(session.state, Ready):
             marker, self._stranger_since = session.state.marker, self._clock.seconds()
         verb = ""
-        if b"\xff" in line:
-            self._outbox.post_bytes(telnet_refusals(line))
+        if refusals := telnet_refusals(line) if b"\xff" in line else b"":
+            self._outbox.post_bytes(refusals)
         try:
             command = parse_command(line)
             verb = command.verb
