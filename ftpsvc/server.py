@@ -157,7 +157,11 @@ class ServerProtocol(LineThenRaw):
         is_known = isinstance(state, Ready)
         limit = self._limits.idle if is_known else self._limits.login
         # A stranger gains no time by what they send: not with a byte now and then, not with whole commands.
-        left = (self._heard if is_known else self._stranger_since) + limit - self._clock.seconds()
+        left = (
+            (self._session.idle_since(self._heard) if is_known else self._stranger_since)
+            + limit
+            - self._clock.seconds()
+        )
         if isinstance(self._channel, Stream):
             left = self._check_data(self._channel, limit)
         elif left <= 0 and self._channel is None and (self._outbox.pending or not self.is_waiting):
@@ -279,6 +283,7 @@ class ServerProtocol(LineThenRaw):
         try:
             command = parse_command(line)
             verb = command.verb
+            session.begin(verb)
             # The next upload may begin while those before it are committed; anything else waits for them.
             await self._outbox.settled(MAX_COMMITS if verb in UPLOADS else 0)
             self._answer(await self._guarded(command, self._admitted(command)))

@@ -203,6 +203,11 @@ class Control(Protocol):
         """To be held while a digest is computed. Raises `Busy` while too many are."""
 
 
+#: For how long NOOP alone keeps a session, in seconds. Who has left a client open for that long is not there any more,
+#: and the place that the session takes may be somebody else's.
+NOOP_TIME = 3600
+
+
 @dataclass(slots=True)
 class Session:
     """One client, from its connection to its end. Verbs read and replace the last three values, and nothing else."""
@@ -216,11 +221,23 @@ class Session:
     parameters: Parameters = field(default_factory=Parameters)
     security: Security = field(default_factory=Security)
     origin: Origin = SOMEBODY
+    noops_since: float | None = None  #: since when the client has sent NOOP and nothing else, if it has
 
     @property
     def visitor(self) -> Visitor:
         """Who is at the other end, for `Accounts`."""
         return Visitor(self.origin, self.security.is_on, self.control.certificate)
+
+    def begin(self, verb: str) -> None:
+        """A command is about to be carried out."""
+        if verb != "NOOP":
+            self.noops_since = None
+        elif self.noops_since is None:
+            self.noops_since = self.clock()
+
+    def idle_since(self, heard: float) -> float:
+        """Since when the client has been idle, if something came at `heard` for the last time."""
+        return heard if self.noops_since is None else min(heard, self.noops_since + NOOP_TIME)
 
     @property
     def ready(self) -> Ready:

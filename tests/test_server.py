@@ -359,6 +359,21 @@ def test_a_session_without_a_command_ends_with_421(talk: Conversation) -> None:
     assert talk.is_closed
 
 
+def test_noop_alone_keeps_a_session_for_an_hour_and_no_longer(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=300)).log_in()
+    for minute in range(100):
+        if minute == 30:  # whoever does something has an hour again
+            assert talk.codes(b"PWD\r\n") == [257]
+        assert talk.codes(b"NOOP\r\n") == [200], minute
+        talk.clock.advance(60)
+        talk.link.pump()
+        if talk.peer.received:
+            break
+    assert minute == 30 + 60 + 5 - 1
+    assert talk.codes() == [421]
+    assert talk.is_closed
+
+
 def test_an_upload_that_stalls_is_cut_off_and_its_part_kept(tmp_path: Path) -> None:
     talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=10)).log_in()
     assert talk.codes(b"STOR file\r\nDATA 9\r\nhalf") == [150]
