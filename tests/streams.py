@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import secured
 import support
-from secured import trusting
 
 #: How long, in seconds, anything may take before the test fails. Only failures take this long.
 DEADLINE = 20.0
@@ -74,12 +74,12 @@ class Server:
 class Client:
     """Logged in, in TYPE I and MODE S; with `tls` all is protected, data connections too."""
 
-    def __init__(self, server: Server, tls: bool = False) -> None:
+    def __init__(self, server: Server | secured.Server, tls: bool = False) -> None:
         self.server = server
         self.socket = socket.create_connection((server.host, server.port), DEADLINE)
         self.file = self.socket.makefile("rb")
         assert self.codes(1) == [220]
-        self.tls = trusting() if tls else None
+        self.tls = secured.trusting() if tls else None
         if self.tls is not None:
             assert self.ask("AUTH TLS").startswith("234")
             self.file.close()

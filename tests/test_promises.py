@@ -26,6 +26,8 @@ FAULTS = {
         test_inline.py::test_a_connection_that_ends_inside_a_sequence_changes_nothing
         test_server.py::test_an_upload_that_stalls_is_cut_off_and_its_part_kept
         test_service.py::test_the_end_leaves_nothing_half_done
+        test_stream_safety.py::test_a_server_that_is_stopped_keeps_the_old_file_and_the_part
+        test_data_connections.py::test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on
         test_half_closed.py::test_an_upload_that_ends_in_its_middle_is_none_and_its_part_is_kept
     """,
     "a data connection is reset, or in TLS ends without the end of TLS": """
@@ -53,6 +55,7 @@ FAULTS = {
         test_stream_safety.py::test_abor_stops_a_download_that_nobody_reads
     """,
     "another number of bytes than ALLO declared": """
+        test_stream_safety.py::test_an_upload_that_ends_in_order_has_the_size_that_was_declared
         test_parameters.py::test_an_upload_of_another_size_is_not_complete
         test_parameters.py::test_what_arrived_of_a_declared_upload_can_be_gone_on_from
     """,

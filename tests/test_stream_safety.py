@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import secured
 import support
 from streams import WAYS, Client, Server, eventually, reset
 
@@ -128,6 +129,22 @@ def test_the_end_of_the_connection_without_the_end_of_tls_is_a_cut(server: Serve
     assert (folder / "file").read_bytes() == OLD
     assert support.take_part(folder) == NEW
     client.close()
+
+
+@pytest.mark.parametrize("declared", [len(NEW) - 1, len(NEW) + 1, len(NEW)])
+def test_an_upload_that_ends_in_order_has_the_size_that_was_declared(
+    client: Client, folder: Path, declared: int
+) -> None:
+    """What tells the end of a killed client's data from that of one which has finished, also in clear."""
+    assert client.ask(f"ALLO {declared}").startswith("200")
+    client.finish(half_an_upload(client, folder))
+    if declared == len(NEW):
+        assert client.codes(1) == [226]
+        assert (folder / "file").read_bytes() == NEW
+    else:
+        assert client.codes(1) == [426]
+        assert (folder / "file").read_bytes() == OLD
+        assert support.take_part(folder) == NEW
 
 
 # -- data connections that don't come about
@@ -304,6 +321,19 @@ def test_a_server_that_is_killed_has_the_old_file_and_goes_on_after_a_restart(fo
     assert (folder / "file").read_bytes() == NEW[::-1]
     client.close()
     second.kill()
+
+
+def test_a_server_that_is_stopped_keeps_the_old_file_and_the_part(tmp_path: Path, tls: bool) -> None:
+    with secured.serving(tmp_path / "root") as server:
+        (tmp_path / "root" / "file").write_bytes(OLD)
+        client = Client(server, tls)
+        data = half_an_upload(client, tmp_path / "root")
+        server.process.terminate()
+        assert "STOR /file aborted" in server.process.communicate()[0]
+        data.close()
+        client.close()
+    assert (tmp_path / "root" / "file").read_bytes() == OLD
+    assert support.take_part(tmp_path / "root") == NEW
 
 
 @pytest.fixture
