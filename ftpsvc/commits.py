@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ftpsvc import unnamed
-from ftpsvc.parts import made_up_part, write_all
+from ftpsvc.parts import give_name, made_up_part, write_all
 from ftpsvc.threads import Run, done_with
 
 #: The most files in one trip. The first of them waits for the last, so this also bounds an unlucky commit's delay.
@@ -42,7 +42,7 @@ class PartFile(NamedTuple):
         """Let it have its name. Raises `OSError`; then the part is still there."""
         if sync:
             os.fsync(self.file)
-        _give_name(self.directory, self.part, self.name, self.replace)
+        give_name(self.directory, self.part, self.name, self.replace)
 
 
 class WholeFile(NamedTuple):
@@ -70,7 +70,7 @@ class WholeFile(NamedTuple):
                 os.utime(file, ns=(self.modified, self.modified))
             if sync:
                 os.fsync(file)
-            _give_name(self.directory, part, self.name, self.replace)
+            give_name(self.directory, part, self.name, self.replace)
         except BaseException:
             os.unlink(part, dir_fd=self.directory)
             raise
@@ -79,33 +79,6 @@ class WholeFile(NamedTuple):
 
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def _give_name(directory: int, part: bytes, name: bytes, replace: bool) -> None:
-    """Let a part have its name, in one step; without `replace` only if nothing has it. Raises `OSError`."""
-    if not replace:
-        try:
-            os.link(part, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            _refuse_if_there(directory, name)  # not in one step with the rename, but nearly, and the best there is
-        else:
-            os.unlink(part, dir_fd=directory)
-            return
-    os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
-
-
-#: What file systems without hard links say.
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-
-
-def _refuse_if_there(directory: int, name: bytes) -> None:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 class Finished(Protocol):
@@ -173,6 +146,11 @@ class Committer:
         if not self.is_quick(directory):
             await done_with(self._run(fsync_directory, directory))
 
+    async def sync_file(self, file: int, directory: int) -> None:
+        """Make durable what was written to a file in place. Raises `OSError`."""
+        if self._sync:
+            await done_with(self._run(_sync_both, file, directory))
+
     def _next(self) -> None:
         if self._waiting and not self._running:
             self._running = True
@@ -220,6 +198,11 @@ def _carry_out(commits: Iterable[Finished], sync: bool) -> list[OSError | None]:
             for index in renamed[key]:
                 outcomes[index] = error
     return outcomes
+
+
+def _sync_both(file: int, directory: int) -> None:
+    os.fsync(file)
+    fsync_directory(directory)
 
 
 def fsync_directory(directory: int) -> None:

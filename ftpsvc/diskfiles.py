@@ -13,7 +13,7 @@ import os
 from twisted.internet.defer import Deferred
 
 from ftpsvc import model
-from ftpsvc.commits import Committer, PartFile, WholeFile, fsync_directory, is_in_memory
+from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
 from ftpsvc.frames import Digest, digest_of
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
@@ -305,7 +305,7 @@ class DiskWriteFile:
 class DiskAppendFile:
     """The `WriteFile` that adds to a file in place (APPE); an abort cuts it back to what it was."""
 
-    def __init__(self, directory: int, name: bytes, run: Run) -> None:
+    def __init__(self, directory: int, name: bytes, run: Run, committer: Committer) -> None:
         """Raises `OSError`; then the directory's descriptor is still the caller's."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self._file = os.open(name, flags, dir_fd=directory)
@@ -318,7 +318,7 @@ class DiskAppendFile:
         self._directory = directory
         self._name = name
         self._before = os.fstat(self._file).st_size
-        self._run = run
+        self._committer = committer
         self._writing = _Writing(self._file, run)
 
     async def write(self, chunk: Buffer) -> None:
@@ -331,7 +331,7 @@ class DiskAppendFile:
         try:
             found = await self._writing.finish(digest)
             apply_facts(self._file, facts)
-            await done_with(self._run(_sync_both, self._file, self._directory))
+            await self._committer.sync_file(self._file, self._directory)
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
@@ -353,8 +353,3 @@ class DiskAppendFile:
         os.close(self._file)
         os.close(self._directory)
         self._file = -1
-
-
-def _sync_both(file: int, directory: int) -> None:
-    os.fsync(file)
-    fsync_directory(directory)

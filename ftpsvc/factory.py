@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
@@ -16,7 +18,7 @@ from ftpsvc.connections import Connections, source_of
 from ftpsvc.digests import KnownDigests
 from ftpsvc.limits import Limits
 from ftpsvc.logins import Door
-from ftpsvc.model import OverLimit
+from ftpsvc.model import Busy, OverLimit
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.proxied import origin_of
@@ -30,6 +32,10 @@ from ftpsvc.tls import ServerTLS
 
 #: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
 MAX_ASIDE = 2
+
+#: How many files may be under a HASH at once. They take turns, a chunk each, so the size of one is no burden to the
+#: others, and has no limit. Their number has: each holds a descriptor and a chunk, and each makes the others slower.
+MAX_DIGESTS = 16
 
 
 class ServerFactory(Factory):
@@ -65,6 +71,7 @@ class ServerFactory(Factory):
         self.passive_ports = PassivePorts(ports, reactor)
         self.rates = Rates(self.limits, reactor)
         self._refusals = Refusals(reactor)
+        self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
@@ -81,6 +88,17 @@ class ServerFactory(Factory):
         self.connections.came(protocol, source)
         self._sessions.add(protocol)
         return protocol
+
+    @contextlib.contextmanager
+    def digesting(self) -> Iterator[None]:
+        """One more digest is computed. Raises `Busy` while too many are."""
+        if self._digests_under_way >= MAX_DIGESTS:
+            raise Busy("The server is computing digests for others. Try again in a moment.")
+        self._digests_under_way += 1
+        try:
+            yield
+        finally:
+            self._digests_under_way -= 1
 
     async def stop(self) -> None:
         """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""

@@ -45,6 +45,7 @@ class LineThenRaw(Protocol):
         self.incoming = Incoming(max_line)
         self.transport: Any = None
         self.lost: ConnectionFailed | None = None
+        self.has_heard_all = False  #: the other end has said that it sends no more, and still listens
         self._is_reading = True
         self._is_clogged = False
         self._arrival: Deferred[None] | None = None
@@ -83,6 +84,8 @@ class LineThenRaw(Protocol):
         waiter: Deferred[None] = Deferred(self._give_up_waiting)
         if self.lost is not None:
             waiter.errback(self.lost)
+        elif self.has_heard_all:
+            waiter.errback(ConnectionFailed("The connection was closed at the other end."))
         else:
             self._arrival = waiter
             self.flush()

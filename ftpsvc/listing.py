@@ -60,6 +60,8 @@ def _perm(kind: Kind, may: Permission) -> str:
             ("m", Permission.MAKE_DIRECTORY),
             ("p", Permission.DELETE),
         )
+    elif kind is not Kind.FILE:
+        letters = (("d", Permission.DELETE), ("f", Permission.RENAME))
     else:
         letters = (
             ("a", Permission.APPEND),
@@ -88,14 +90,14 @@ def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
         raise ProtocolViolation("The server sent a listing line without a name.")
     facts = parse_facts(decode_name(text))
     kind = facts.get("type", "file").lower()
-    size = facts.get("size", "")
+    size, unique = facts.get("size", ""), facts.get("unique", "")
     entry = Entry(
         decode_name(name),
         _KINDS.get(kind) or (Kind.LINK if "link" in kind else Kind.OTHER),
         int(size) if _is_number(size) else 0,
         _time(facts.get("modify", "")),
         _mode(facts.get("unix.mode", "")),
-        unique=facts.get("unique", ""),
+        unique=unique if unique.isascii() and unique.isprintable() else "",
     )
     return entry, facts
 

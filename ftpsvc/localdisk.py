@@ -134,7 +134,7 @@ class LocalDisk:
             return self._begin(lent, name, mode)
         directory = os.dup(lent)
         try:
-            return DiskAppendFile(directory, name, self._run)
+            return DiskAppendFile(directory, name, self._run, self._committer)
         except BaseException:
             os.close(directory)
             raise
@@ -235,13 +235,15 @@ class LocalDisk:
                 # What nobody sees must not keep it: the parts of uploads that broke off.
                 await done_with(self._run(remove_if_only_parts, directory, name))
 
-    @_in_domain_terms
     async def rename(self, source: str, target: str) -> None:
-        with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
-            _refuse_to_replace_directory(old, old_name, new, new_name)
-            os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
-            self._jail.forget()
-            await self._committer.sync(new)
+        try:
+            with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
+                _refuse_to_replace_directory(old, old_name, new, new_name)
+                os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
+                self._jail.forget()
+                await self._committer.sync(new)
+        except OSError as error:
+            raise domain_error(error, f"{source} to {target}") from error
 
     @_in_domain_terms
     async def set_facts(self, path: str, facts: Facts) -> None:

@@ -23,6 +23,7 @@ class LookAhead:
         self._abort_at = -1
         self._is_inline = False
         self._in_sequence = False
+        self._is_at_rein = False
         self._only_status = True
         self._status_ends: set[int] = set()
         self._unanswered = 0
@@ -49,7 +50,8 @@ class LookAhead:
         if self._at <= self._incoming.taken:
             self._at = self._incoming.taken
             self._is_inline, self._in_sequence, self._only_status = is_inline, False, not is_inline
-        while (found := self._incoming.peek(self._at)) is not None:
+            self._is_at_rein = False
+        while not self._is_at_rein and (found := self._incoming.peek(self._at)) is not None:
             line, self._at = found
             if self._in_sequence:
                 self._skip_frame(line)
@@ -82,6 +84,7 @@ class LookAhead:
         elif command.verb == "MODE" and (command.argument or "").upper() in ("I", "S"):
             self._is_inline = (command.argument or "").upper() == "I"
         elif command.verb == "REIN":
-            self._is_inline = False
+            # It may be refused, and then the mode stays: how to read what is behind it is known when its turn has come.
+            self._is_at_rein = True
         elif command.verb in self._uploads:
             self._in_sequence = self._is_inline

@@ -29,7 +29,10 @@ class Outbox:
 
     def post(self, reply: Reply) -> None:
         """Send a reply in its turn."""
-        data = format_reply(reply)
+        self.post_bytes(format_reply(reply))
+
+    def post_bytes(self, data: bytes) -> None:
+        """Send what is no reply, in its turn."""
         if self._places:
             self._places.append(_Place(data))
         else:

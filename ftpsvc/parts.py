@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import itertools
 import os
+import platform
 import stat
 from secrets import token_hex
 
@@ -83,6 +85,58 @@ def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None
     opened = os.fstat(descriptor)
     same = named.st_ino == opened.st_ino and named.st_dev == opened.st_dev
     return opened if same and stat.S_ISREG(opened.st_mode) else None
+
+
+def give_name(directory: int, part: bytes, name: bytes, replace: bool = True) -> None:
+    """Let a part have its name, in one step; without `replace` only if nothing has it. Raises `OSError`."""
+    if replace:
+        os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+    elif not _rename_to_new(directory, part, name):
+        _link_to_new(directory, part, name)
+
+
+def _link_to_new(directory: int, part: bytes, name: bytes) -> None:
+    """Second best, where the system or the file system has no such rename: for a moment it bears both names."""
+    try:
+        os.link(part, name, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        _refuse_if_there(directory, name)  # not in one step with the rename, but nearly, and the best there is
+        os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        os.unlink(part, dir_fd=directory)
+
+
+#: What file systems without hard links say.
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def _refuse_if_there(directory: int, name: bytes) -> None:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+# From linux/fs.h.
+_RENAME_NOREPLACE = 1
+
+_libc = ctypes.CDLL(None, use_errno=True) if platform.system() == "Linux" else None
+_renameat2 = getattr(_libc, "renameat2", None)
+
+
+def _rename_to_new(directory: int, part: bytes, name: bytes) -> bool:
+    """Rename, in one step, to a name that nothing bears; whether that can be done here. Raises `OSError`."""
+    if _renameat2 is None:
+        return False
+    if _renameat2(directory, part, directory, name, _RENAME_NOREPLACE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(code, os.strerror(code))
 
 
 def apply_facts(descriptor: int, facts: Facts) -> None:

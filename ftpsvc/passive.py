@@ -96,7 +96,7 @@ def listen(host: IP, ports: range) -> socket.socket:
     """Listen on a random port of the range. Raises `NoDataConnection`."""
     family = socket.AF_INET if host.version == 4 else socket.AF_INET6
     for port in _candidates(ports):
-        listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listening = _new_socket(family)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((str(host), port))
@@ -105,10 +105,19 @@ def listen(host: IP, ports: range) -> socket.socket:
         except OSError as error:
             listening.close()
             if error.errno != errno.EADDRINUSE:
-                raise NoDataConnection(
-                    f"Can't listen for a data connection: {os.strerror(error.errno or 0)}."
-                ) from error
+                raise _refusal(error) from error
     raise NoDataConnection("All ports for data connections are in use. Try again in a moment.")
+
+
+def _new_socket(family: int) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:  # too many are open
+        raise _refusal(error) from error
+
+
+def _refusal(error: OSError) -> NoDataConnection:
+    return NoDataConnection(f"Can't listen for a data connection: {os.strerror(error.errno or 0)}. Try again later.")
 
 
 def _candidates(ports: range) -> Iterable[int]:

@@ -7,12 +7,15 @@ client sent meanwhile waits in `incoming`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from ftpsvc import model
 from ftpsvc.addresses import Origin
@@ -23,7 +26,7 @@ from ftpsvc.inline import Inline
 from ftpsvc.linethenraw import BUFFER, LineThenRaw, beneath
 from ftpsvc.logins import Examine, Logins
 from ftpsvc.lookahead import LookAhead
-from ftpsvc.model import Account, BadCommand, OverLimit, ProtocolViolation, TransferError
+from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, TransferError
 from ftpsvc.outbox import Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
@@ -34,7 +37,7 @@ from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer
 from ftpsvc.verbs import VERBS
 from ftpsvc.watchdog import Watchdog
-from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for
+from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
 
 if TYPE_CHECKING:
     from ftpsvc.factory import ServerFactory
@@ -62,6 +65,7 @@ STRANGERS_BUFFER = 8 * 1024
 FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
 
 
+@implementer(IHalfCloseableProtocol)
 class ServerProtocol(LineThenRaw):
     """One client's control connection."""
 
@@ -118,6 +122,23 @@ class ServerProtocol(LineThenRaw):
         if self.abort_requested:
             channel.fail(model.Aborted(ABORTED))
 
+    def readConnectionLost(self) -> None:
+        """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
+
+        But not where data has a connection of its own: a client that is killed ends both just so, and what came of an
+        upload would be taken for all of it.
+        """
+        self.has_heard_all = True
+        if isinstance(self._session.state, Closed):
+            self._hang_up()
+        elif isinstance(self._channel, Stream):
+            self._channel.fail(ConnectionFailed("The client closed the control connection in the middle of it."))
+        else:
+            self.bytes_arrived()  # none; but whoever waits for some looks again
+
+    def writeConnectionLost(self) -> None:
+        """We have said all; that was our own doing."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
         self._session.state = Closed()
@@ -160,13 +181,17 @@ class ServerProtocol(LineThenRaw):
         """
         self._watchdog.wait_for_the_end()
         self.incoming.clear()
+        self.data.forget()
         self.flush()
-        if hasattr(self.transport, "loseWriteConnection") and not self.is_secure:
+        if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
             self.transport.loseWriteConnection()
         else:
-            self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
-            self.transport.loseConnection()
+            self._hang_up()
         self.resume_reading()
+
+    def _hang_up(self) -> None:
+        self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
+        self.transport.loseConnection()
 
     def give_way(self, why: OverLimit) -> None:
         """End at once. Nothing is waited for: there are others for that place."""
@@ -189,7 +214,7 @@ class ServerProtocol(LineThenRaw):
 
     @property
     def heard(self) -> float:
-        return self._heard
+        return self._session.idle_since(self._heard)
 
     @property
     def is_known(self) -> bool:
@@ -217,6 +242,11 @@ class ServerProtocol(LineThenRaw):
             await self._carry_out_all()
             await self._outbox.settled()
             self._close()
+        except ConnectionFailed:
+            if not self.has_heard_all or self.lost is not None:
+                raise
+            await self._outbox.settled()
+            self._close()
         except ProtocolViolation as violation:
             self._log.info("{peer}: {why}", peer=self.peer, why=violation)
             await self._outbox.settled()
@@ -226,6 +256,8 @@ class ServerProtocol(LineThenRaw):
         turn = TURN
         while not isinstance(self._session.state, Closed):
             line = self.incoming.line()
+            if line is None and self.has_heard_all:
+                return
             if line is None:
                 await self.arrival()
                 turn = TURN
@@ -257,28 +289,31 @@ class ServerProtocol(LineThenRaw):
         marker = None
         if isinstance(session.state, Ready):
             marker, self.stranger_since = session.state.marker, self._clock.seconds()
-        is_upload = moves_data = False
+        verb = ""
+        if refusals := telnet_refusals(line) if b"\xff" in line else b"":
+            self._outbox.post_bytes(refusals)
         try:
             command = parse_command(line)
-            is_upload, moves_data = command.verb in UPLOADS, command.verb in MOVING
+            verb = command.verb
+            session.begin(verb)
             # The next upload may begin while those before it are committed; anything else waits for them.
-            await self._outbox.settled(MAX_COMMITS if is_upload else 0)
+            await self._outbox.settled(MAX_COMMITS if verb in UPLOADS else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
             if session.security.is_on and not self.is_secure:
                 self.start_tls(self._server.tls)
         except BadCommand as error:
             await self._outbox.settled()
             self.reply(reply_for(error))
-        if is_upload and session.is_inline:
+        if verb in UPLOADS and session.is_inline:
             await self._inline().drain()
         if isinstance(self._channel, Stream):
             self.progressed()  # the client was not idle
         self._channel = None
-        if moves_data or not isinstance(session.state, Ready):
+        if verb in MOVING or not isinstance(session.state, Ready):
             self.data.forget()  # one connection is for one command, and for one login
         if not isinstance(session.state, Ready):
             self._logins.leave()
-        session.forget_marker(marker)
+        session.forget_marker(marker, verb)
 
     async def _admitted(self, command: Command) -> Outcome:
         verb = admit(self._session, command)
@@ -329,6 +364,8 @@ class ServerProtocol(LineThenRaw):
     def channel(self) -> Channel:
         if self._session.is_inline:
             return self._inline()
+        if self.has_heard_all:
+            raise model.NoDataConnection("A data connection needs this one, and it was closed at your end.")
         server, limit, session = self._server, self._server.limits.connecting, self._session
         tls = server.tls if session.parameters.is_protected else None
         self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, self._paces, tls)
@@ -344,6 +381,15 @@ class ServerProtocol(LineThenRaw):
         return fingerprint_of_peer(self.transport) if self.is_secure else ""
 
     @property
+    def server_name(self) -> str:
+        name = self.transport.getHandle().get_servername() if self.is_secure else None
+        return name.decode("ascii", "replace") if name else ""
+
+    @property
+    def idle_limit(self) -> float:
+        return self._server.limits.idle
+
+    @property
     def has_more(self) -> bool:
         return len(self.incoming) > 0
 
@@ -353,6 +399,9 @@ class ServerProtocol(LineThenRaw):
 
     def record(self, transfer: Transfer) -> None:
         self._server.transfers.add(transfer)
+
+    def digesting(self) -> AbstractContextManager[None]:
+        return self._server.digesting()
 
     def aside(self, function: Callable[..., T], /, *args: Any) -> Deferred[T]:
         return self._server.aside(function, *args)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -64,7 +65,7 @@ Marker = Restart | Range | Renaming
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Logged in. `marker` is what the command before left for this one, and for this one only.
+    """Logged in. `marker` is what the command before left for this one; a data connection may be prepared in between.
 
     `declared` is the size that ALLO announced. It waits for the next upload, because clients send PASV in between.
     """
@@ -175,6 +176,14 @@ class Control(Protocol):
         """The SHA-256 of the client's certificate in hexadecimal digits; empty if it has shown none."""
 
     @property
+    def server_name(self) -> str:
+        """The server's name in the client's TLS handshake (SNI); empty where there is none."""
+
+    @property
+    def idle_limit(self) -> float:
+        """For how many seconds a client who is logged in may say nothing."""
+
+    @property
     def has_more(self) -> bool:
         """Whether more has arrived behind the command that is carried out."""
 
@@ -201,6 +210,14 @@ class Control(Protocol):
     def aside(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Run what takes the processor's time where no other session waits for it."""
 
+    def digesting(self) -> AbstractContextManager[None]:
+        """To be held while a digest is computed. Raises `Busy` while too many are."""
+
+
+#: For how long NOOP alone keeps a session, in seconds. Who has left a client open for that long is not there any more,
+#: and the place that the session takes may be somebody else's.
+NOOP_TIME = 3600
+
 
 @dataclass(slots=True)
 class Session:
@@ -215,11 +232,23 @@ class Session:
     parameters: Parameters = field(default_factory=Parameters)
     security: Security = field(default_factory=Security)
     origin: Origin = SOMEBODY
+    noops_since: float | None = None  #: since when the client has sent NOOP and nothing else, if it has
 
     @property
     def visitor(self) -> Visitor:
         """Who is at the other end, for `Accounts`."""
         return Visitor(self.origin, self.security.is_on, self.control.certificate)
+
+    def begin(self, verb: str) -> None:
+        """A command is about to be carried out."""
+        if verb != "NOOP":
+            self.noops_since = None
+        elif self.noops_since is None:
+            self.noops_since = self.clock()
+
+    def idle_since(self, heard: float) -> float:
+        """Since when the client has been idle, if something came at `heard` for the last time."""
+        return heard if self.noops_since is None else min(heard, self.noops_since + NOOP_TIME)
 
     @property
     def ready(self) -> Ready:
@@ -267,9 +296,15 @@ class Session:
             self.state = replace(self.ready, declared=None)
         return declared
 
-    def forget_marker(self, marker: Marker | None) -> None:
-        """After a command: the marker that it found is used up, whether it looked at it or not."""
-        if marker is not None and isinstance(self.state, Ready) and self.state.marker is marker:
+    def forget_marker(self, marker: Marker | None, verb: str) -> None:
+        """After a command: the marker that it found is used up, whether it looked at it or not.
+
+        Some clients send REST before PASV rather than behind it. They would take the whole file for the rest of it.
+        """
+        if marker is None or not isinstance(self.state, Ready) or self.state.marker is not marker:
+            return
+        row = self.verbs.get(verb)
+        if isinstance(marker, Renaming) or row is None or not row.keeps_marker:
             self.state = replace(self.state, marker=None)
 
     def demand(self, needed: Permission, path: str) -> None:
@@ -326,11 +361,12 @@ class Verb:
     permission: Permission | None = None  #: one of these has to be there somewhere, or nothing is looked at
     feature: str | Callable[[Session], str] = ""  #: its lines in FEAT, with | between them
     moves_data: bool = False  #: in MODE S it takes the data connection that was prepared, even when it is refused
+    keeps_marker: bool = False  #: what REST or RANG said still holds behind it
     uploads: bool = False  #: in MODE I one sequence follows the command line, whatever becomes of the command
 
 
 #: Commands of the RFCs that this server knows of and does not carry out: 502, where others get 500.
-KNOWN_ELSEWHERE = frozenset("ADAT CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
+KNOWN_ELSEWHERE = frozenset("CONF ENC LPRT LPSV MIC SMNT XSEM XSEN".split())
 
 
 def admit(session: Session, command: Command) -> Verb:

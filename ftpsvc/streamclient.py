@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -70,6 +71,7 @@ class StreamFiles:
         self._silence = silence
         self._turn = DeferredLock()
         self._has_extended = True
+        self._list_options: str | None = "-a"  # without it many servers leave out names that begin with a dot
         self.checked = ""
 
     # -- commands
@@ -91,12 +93,32 @@ class StreamFiles:
         """Begin a transfer. The caller has the turn, which is given back when it is over, also where it never began."""
         transfer = Transfer(self._protocol, self._silence, over or self._turn.release, self._tls)
         try:
-            await transfer.connect(self._dial, await self._passive())
+            await self._connect(transfer)
             await transfer.begin(command, offset)
         except BaseException:
             transfer.give_up()
             raise
         return transfer
+
+    async def _connect(self, transfer: Transfer) -> None:
+        """Reach the server's port for data; where EPSV's can't be reached, PASV's.
+
+        There are routers that look into the answer to PASV, and let nothing through to a port that they don't know of.
+        """
+        port = await self._passive()
+        try:
+            await transfer.connect(self._dial, port)
+        except model.NoDataConnection:
+            if not self._has_extended:
+                raise
+            try:
+                port = passive_port((await self._protocol.ask("PASV")).text)
+            except (*REFUSALS, model.NoDataConnection):
+                port = 0
+            if not port:
+                raise  # what was wrong first
+            await transfer.connect(self._dial, port)
+            self._has_extended = False
 
     # -- looking
 
@@ -138,22 +160,45 @@ class StreamFiles:
         self._protocol.ask("CWD", before).addErrback(lambda _: None)
 
     async def list(self, path: str) -> AsyncGenerator[Entry, None]:
-        is_machine = "MLST" in self._features
-        file = await self._open_listing(path, is_machine)
-        try:
-            async for line in _lines(file):
-                entry, facts = parse_machine_line(line) if is_machine else (parse_list_line(line, time.time()), {})
-                if entry is not None and facts.get("type", "").lower() not in ("cdir", "pdir"):
-                    yield harmless(entry)
-        finally:
-            await file.close()
+        if "MLST" in self._features:
+            async with aclosing(_lines(await self._open_machine_listing(path))) as lines:
+                async for line in lines:
+                    entry, facts = parse_machine_line(line)
+                    if facts.get("type", "").lower() not in ("cdir", "pdir"):
+                        yield harmless(entry)
+            return
+        async with aclosing(self._list_lines(path)) as lines:
+            async for line in lines:
+                if (found := parse_list_line(line, time.time())) is not None:
+                    yield harmless(found)
 
-    async def _open_listing(self, path: str, is_machine: bool) -> StreamReadFile:
-        nobody = Entry("", Kind.OTHER)
+    async def _list_lines(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The lines of LIST, with names that begin with a dot, if the server knows how to be asked for them."""
+        options, is_empty = self._list_options, True
+        if options is not None:
+            try:
+                async with aclosing(_lines(await self._open_listing(path, options))) as lines:
+                    async for line in lines:
+                        is_empty = False
+                        yield line
+            except REFUSALS:
+                if not is_empty:
+                    raise
+            if not is_empty:
+                return
+        # There is nothing, or the server has looked for something of the option's name.
+        async with aclosing(_lines(await self._open_listing(path, None))) as lines:
+            async for line in lines:
+                self._list_options = None
+                yield line
+
+    async def _open_machine_listing(self, path: str) -> StreamReadFile:
         await self._turn.acquire()
-        if is_machine:
-            return StreamReadFile(nobody, None, 0, await self._begin(Command("MLSD", path)))
-        # Without an argument, because servers disagree on what spaces, brackets and a dash at its beginning mean there,
+        return StreamReadFile(_NOBODY, None, 0, await self._begin(Command("MLSD", path)))
+
+    async def _open_listing(self, path: str, options: str | None) -> StreamReadFile:
+        await self._turn.acquire()
+        # Without a path, because servers disagree on what spaces, brackets and a dash at its beginning mean there,
         # and some list what isn't there as if it were empty.
         try:
             before = await self._enter(path)
@@ -165,7 +210,7 @@ class StreamFiles:
             self._go_back(before)
             self._turn.release()
 
-        return StreamReadFile(nobody, None, 0, await self._begin(Command("LIST"), over=leave))
+        return StreamReadFile(_NOBODY, None, 0, await self._begin(Command("LIST", options), over=leave))
 
     # -- files
 
@@ -235,14 +280,22 @@ class StreamFiles:
             await file.abort()
 
 
+#: What a listing is the content of.
+_NOBODY = Entry("", Kind.OTHER)
+
+
 async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
+    """The lines of a listing, which is closed whatever happens."""
     incoming = Incoming()
-    while chunk := await file.read(CHUNK):
-        incoming.feed(bytes(chunk))
-        while (line := incoming.line()) is not None:
-            yield line
-    if len(incoming):
-        yield bytes(incoming.raw(len(incoming)))
+    try:
+        while chunk := await file.read(CHUNK):
+            incoming.feed(bytes(chunk))
+            while (line := incoming.line()) is not None:
+                yield line
+        if len(incoming):
+            yield bytes(incoming.raw(len(incoming)))
+    finally:
+        await file.close()
 
 
 def _number(text: str) -> int:

@@ -51,6 +51,15 @@ def without_telnet(line: bytes) -> bytes:
     return line.replace(b"\r\0", b"\r")
 
 
+_OPTION = re.compile(rb"\xff(?:\xff|([\xfb\xfd])(.)|.)", re.DOTALL)
+_REFUSALS = {b"\xfb": b"\xfe", b"\xfd": b"\xfc"}
+
+
+def telnet_refusals(line: bytes) -> bytes:
+    """What is due to the Telnet options in a line: DONT to each WILL, and WONT to each DO (RFC 854)."""
+    return b"".join(b"\xff" + _REFUSALS[said] + option for said, option in _OPTION.findall(line) if said)
+
+
 def parse_command(line: bytes) -> Command:
     """The command in a line. Raises `BadCommand` if there is none.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -25,6 +26,7 @@ class MemoryTransport:
         self.is_reading = True
         self.is_closing = False
         self.is_write_closed = False
+        self.has_heard_all = False
         self.lost: Failure | None = None
         self.most_held = 0
         self._producer: Any = None
@@ -195,8 +197,12 @@ class Link:
         if here.lost is None and here.is_closing:
             here.end(ConnectionDone())
             return True
-        if there.lost is None and here.is_write_closed and there.is_reading:
-            there.end(ConnectionDone())  # it is no IHalfCloseableProtocol, so the end of reading ends it
+        if there.lost is None and here.is_write_closed and there.is_reading and not there.has_heard_all:
+            there.has_heard_all = True
+            if IHalfCloseableProtocol.providedBy(there.protocol):
+                there.protocol.readConnectionLost()
+            else:
+                there.end(ConnectionDone())  # for others the end of reading is the end
             return True
         return False
 

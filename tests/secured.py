@@ -32,6 +32,8 @@ def trusting() -> ssl.SSLContext:
 class Server:
     """A twistd process over a folder."""
 
+    host = "127.0.0.1"
+
     def __init__(self, folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import secured
 import support
 
 #: How long, in seconds, anything may take before the test fails. Only failures take this long.
@@ -70,14 +72,23 @@ class Server:
 
 
 class Client:
-    """Logged in, in TYPE I and MODE S."""
+    """Logged in, in TYPE I and MODE S; with `tls` all is protected, data connections too."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server | secured.Server, tls: bool = False) -> None:
         self.server = server
         self.socket = socket.create_connection((server.host, server.port), DEADLINE)
         self.file = self.socket.makefile("rb")
+        assert self.codes(1) == [220]
+        self.tls = secured.trusting() if tls else None
+        if self.tls is not None:
+            assert self.ask("AUTH TLS").startswith("234")
+            self.file.close()
+            self.socket = self.tls.wrap_socket(self.socket)
+            self.file = self.socket.makefile("rb")
+            assert self.ask("PBSZ 0").startswith("200")
+            assert self.ask("PROT P").startswith("200")
         self.send(b"USER ftp\r\nPASS x\r\nTYPE I\r\n")
-        assert self.codes(4) == [220, 331, 230, 200]
+        assert self.codes(3) == [331, 230, 200]
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -120,9 +131,19 @@ class Client:
                 data, _ = listening.accept()
                 data.settimeout(DEADLINE)
                 assert self.reply().startswith("150 ")
-                return data
+                return self.protected(data)
         assert self.ask(command).startswith("150 ")
-        return data
+        return self.protected(data)
+
+    def protected(self, data: socket.socket) -> socket.socket:
+        """A data connection as it is used behind the 150. In TLS only TLS's own end is an end, and not an error."""
+        return data if self.tls is None else self.tls.wrap_socket(data, suppress_ragged_eofs=False)
+
+    def finish(self, data: socket.socket) -> None:
+        """End the data in order."""
+        if isinstance(data, ssl.SSLSocket):
+            data = data.unwrap()
+        data.close()
 
     def download(self, way: str, command: str) -> bytes:
         with self.begin(way, command) as data:
@@ -131,8 +152,9 @@ class Client:
         return received
 
     def upload(self, way: str, command: str, content: bytes) -> None:
-        with self.begin(way, command) as data:
-            data.sendall(content)
+        data = self.begin(way, command)
+        data.sendall(content)
+        self.finish(data)
         assert self.codes(1) == [226]
 
     def close(self) -> None:

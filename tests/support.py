@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from ftpsvc import certificates
 from ftpsvc.accounts import WRONG, AnonymousOnly
 from ftpsvc.addresses import Origin
 from ftpsvc.client import ClientProtocol
@@ -35,6 +36,7 @@ from ftpsvc.model import PART_PREFIX, Account, NotLoggedIn
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.remote import Remote
 from ftpsvc.session import Visitor
+from ftpsvc.tls import ServerTLS
 
 
 class Closeable(Protocol):
@@ -360,7 +362,9 @@ def python_path() -> Iterator[dict[str, str]]:
     yield {**os.environ, "PYTHONPATH": here}
 
 
-def serve_folder(folder: str, interface: str = "127.0.0.1", ports: str = "0-0", **limits: str) -> None:
+def serve_folder(
+    folder: str, interface: str = "127.0.0.1", ports: str = "0-0", sync: str = "on", **limits: str
+) -> None:
     """Serve a folder on a free port, print the port, and go on until killed.
 
     `ports`: the range for data connections. `limits`: any of `Limits`.
@@ -371,12 +375,14 @@ def serve_folder(folder: str, interface: str = "127.0.0.1", ports: str = "0-0", 
 
     run = pool_of(reactor)
     low, high = map(int, ports.split("-"))
+    tls = ServerTLS(*certificates.ensure(Path(os.environ["XDG_STATE_HOME"])))
     factory = ServerFactory(
-        AnonymousOnly(LocalDisk(folder, run)),
+        AnonymousOnly(LocalDisk(folder, run, sync=sync == "on")),
         reactor,
         run,
         Limits(**{name: float(limit) if "." in limit else int(limit) for name, limit in limits.items()}),
         PassiveOptions(range(low, high + 1) if low else range(0)),
+        tls,
     )
     port = reactor.listenTCP(0, factory, interface=interface)  # type: ignore[attr-defined]
     print(port.getHost().port, flush=True)

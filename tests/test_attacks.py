@@ -84,7 +84,13 @@ def test_a_name_that_can_not_be_is_refused(world: World, name: bytes) -> None:
     assert sorted(os.listdir(world.root)) == ["inside"]
 
 
-@pytest.mark.parametrize("name", [b"..%2f", b"%2e%2e", b"..\\", b"....", b"\xc0\xae", b"..;", b"|id", b"~root", b"-l"])
+#: What a shell, a pattern or a format would make something of.
+TRICKS = [b"*", b"{a,b}", b"$(id)", b"`id`", b"%n%s%x", b"a;id", b"&", b"\\x", b"'", b'"', b".forward", b".ftpaccess"]
+
+
+@pytest.mark.parametrize(
+    "name", [b"..%2f", b"%2e%2e", b"..\\", b"....", b"\xc0\xae", b"..;", b"|id", b"~root", b"-l", *TRICKS]
+)
 def test_what_only_looks_like_a_trick_is_a_name(world: World, name: bytes) -> None:
     assert str(world.ask(b"STOR ", name)[-1]).startswith("226")
     assert sorted(os.listdir(os.fsencode(world.root))) == sorted([name, b"inside"])

@@ -34,7 +34,7 @@ def test_a_telnet_negotiation_without_an_end_holds_nothing_up(talk: Conversation
 
 
 def test_a_telnet_command_may_be_cut_anywhere(talk: Conversation) -> None:
-    for byte in b"\xff\xf4\xff\xf2NO\xff\xfd\x06OP\r\n":
+    for byte in b"\xff\xf4\xff\xf2NO\xff\xfe\x06OP\r\n":
         talk.send(bytes([byte]))
     assert talk.codes() == [200]
 
@@ -95,3 +95,41 @@ def test_a_connection_that_is_gone_at_once_leaves_nothing_waiting(tmp_path: Path
     talk.link.close()
     talk.clock.advance(1000)
     assert not talk.clock.getDelayedCalls()
+
+
+# -- MODE I and what could be mixed with it
+
+
+def test_a_length_that_no_frame_has_ends_the_session(talk: Conversation, tmp_path: Path) -> None:
+    """Neither one frame of a terabyte nor frames of nothing, which would go on for ever without a byte."""
+    for length in (2**40, 16 * 1024 * 1024 + 1, 0):
+        talk = Conversation(support.local_disk(tmp_path)).log_in()
+        assert talk.codes(b"STOR x\r\nDATA %d\r\n" % length + b"NOOP\r\n" * 10) == [150, 500]
+        assert talk.is_closed
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_upload_without_an_end_stays_one_upload_and_bounded(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=60)).log_in()
+    talk.send(b"STOR x\r\n")
+    for _ in range(100):
+        talk.send(b"DATA 1\r\nx" * 1000)
+        talk.clock.advance(1)
+    assert len(talk.server.incoming) < 1000
+    assert talk.codes(b"DONE\r\nNOOP\r\n") == [150, 226, 200]
+    assert (tmp_path / "x").read_bytes() == b"x" * 100_000
+    talk.send(b"STOR x\r\nDATA 1\r\n")
+    talk.clock.advance(61)
+    talk.link.pump()
+    assert talk.is_closed
+    talk.peer.received.clear()
+    assert (tmp_path / "x").read_bytes() == b"x" * 100_000
+
+
+@pytest.mark.parametrize("line", [b"MODE S", b"AUTH TLS", b"PASV", b"REIN", b"USER ftp", b"ABOR", b"STOR y"])
+def test_inside_a_sequence_no_line_is_a_command(talk: Conversation, tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    assert talk.codes(b"STOR x\r\nDATA 5\r\nhello" + line + b"\r\nDONE\r\nNOOP\r\n") == [150, 500]
+    assert talk.is_closed
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]

@@ -32,7 +32,7 @@ def test_what_is_no_command_is_answered_500_and_the_session_lives(talk: Conversa
     assert talk.codes(line + b"\r\nNOOP\r\n") == [500, 200]
 
 
-@pytest.mark.parametrize("verb", [b"ADAT", b"LPRT", b"SMNT"])
+@pytest.mark.parametrize("verb", [b"MIC", b"LPRT", b"SMNT"])
 def test_a_known_command_that_is_not_carried_out_is_answered_502(talk: Conversation, verb: bytes) -> None:
     assert talk.codes(verb + b" x\r\nNOOP\r\n") == [502, 200]
 
@@ -68,11 +68,27 @@ def test_a_name_with_nul_or_cr_is_refused(talk: Conversation, tmp_path: Path, ve
 
 
 def test_telnet_is_taken_out_of_lines_and_not_out_of_data(talk: Conversation, tmp_path: Path) -> None:
-    assert talk.codes(b"\xff\xf4\xff\xf2NOOP\r\nNO\xff\xfb\x01OP\r\n") == [200, 200]
+    assert talk.codes(b"\xff\xf4\xff\xf2NOOP\r\nNO\xff\xfc\x01OP\r\n") == [200, 200]
     data = b"\xff\xff\xff\xf4\r\n\xff\xf2"
     assert talk.codes(b"STOR \xff\xff\r\n", frames(data)) == [150, 226]
     assert Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff"))).read_bytes() == data
     assert talk.codes(b"NOOP" + b"\xff" * 3 + b"\r\n", b"\xff" * 5000 + b"\r\nNOOP\r\n")[-1] == 200
+
+
+def test_a_telnet_option_that_is_asked_for_is_refused_in_its_turn(talk: Conversation) -> None:
+    for asked, answer in (
+        (b"\xfd\x06", b"\xfc\x06"),
+        (b"\xfb\x01", b"\xfe\x01"),
+        (b"\xfc\x01", b""),
+        (b"\xfe\x01", b""),
+    ):
+        talk.send(b"NOOP\r\nNO\xff" + asked + b"OP\r\n")
+        first, second, _ = bytes(talk.peer.received).split(b"\r\n")
+        assert first.startswith(b"200 ")
+        assert second.startswith((b"\xff" + answer if answer else b"") + b"200 ")
+        talk.peer.received.clear()
+    # What is doubled is a byte of a name, and what stands behind it no option.
+    assert talk.codes(b"CWD \xff\xff\xfd\x06\r\n") == [550]
 
 
 def test_a_byte_255_in_a_reply_is_doubled(talk: Conversation, tmp_path: Path) -> None:

@@ -271,7 +271,8 @@ def test_what_site_does_not_do_is_500_and_not_repeated(talk: Conversation, line:
 
 
 def test_the_time_of_idleness_is_not_the_clients_to_choose(talk: Conversation) -> None:
-    assert talk.codes(b"SITE IDLE 100000\r\n") == [202]
+    assert text(talk, b"SITE IDLE") == "200 A session may be idle for 300 seconds."
+    assert talk.codes(b"SITE IDLE 100000\r\n") == [504]
 
 
 # -- permissions

@@ -152,6 +152,26 @@ def test_a_restart_in_type_a_is_refused(client: Client) -> None:
     assert client.ask("RETR file").startswith("504")
 
 
+@pytest.mark.parametrize(("type_", "size"), [("I", " (5 bytes)"), ("A", "")])
+def test_the_150_tells_the_size_where_it_is_known(client: Client, type_: str, size: str) -> None:
+    client.ask(f"TYPE {type_}")
+    with client.passive():
+        assert client.ask("RETR file") == f"150 Sending /file{size}\r\n"
+        assert client.codes(1) == [226]
+
+
+@pytest.mark.parametrize("way", ["EPSV", "PASV", "PORT"])
+def test_a_marker_may_come_before_the_data_connection(client: Client, way: str) -> None:
+    assert client.ask("REST 2").startswith("350")
+    assert client.download(way, "RETR file") == b"llo"
+    assert client.download(way, "RETR file") == b"hello"
+    assert client.ask("RANG 1 2").startswith("350")
+    assert client.download(way, "RETR file") == b"el"
+    assert client.ask("RNFR file").startswith("350")
+    client.passive().close()
+    assert client.ask("RNTO other").startswith("503")
+
+
 def test_status_is_told_while_data_moves(client: Client) -> None:
     with client.begin("EPSV", "STOR new") as data:
         data.sendall(b"x" * 1000)

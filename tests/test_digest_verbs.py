@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ import xxhash
 from support import Conversation, Sequence
 from test_server import as_ann
 
+from ftpsvc.factory import MAX_ASIDE, MAX_DIGESTS
 from ftpsvc.model import EVERYTHING, Permission
 
 DATA = bytes(range(256)) * 10_000  # more than two chunks
@@ -175,9 +177,25 @@ def test_a_client_who_has_gone_ends_its_digest(tmp_path: Path) -> None:
     assert not run.jobs, "it went on with the next chunk"
 
 
-def test_a_hundred_sessions_do_not_take_every_thread(tmp_path: Path) -> None:
-    from ftpsvc.factory import MAX_ASIDE
+def test_too_many_digests_at_once_are_asked_to_come_back(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(DATA)
+    run = support.by_hand()
+    disk = support.local_disk(tmp_path, run)
+    talk = Conversation(disk, run).log_in()
+    factory = talk.factory
+    with contextlib.ExitStack() as others:
+        for _ in range(MAX_DIGESTS):
+            others.enter_context(factory.digesting())
+        for line in (b"HASH big\r\n", b"XMD5 big\r\n"):
+            assert talk.codes(line, b"NOOP\r\n") == [450, 200]
+    talk.send(b"HASH big\r\n")
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    assert talk.codes() == [213]
 
+
+def test_a_hundred_sessions_do_not_take_every_thread(tmp_path: Path) -> None:
     (tmp_path / "big").write_bytes(DATA)
     run = support.by_hand()
     talk = Conversation(support.local_disk(tmp_path), run).log_in()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -129,6 +130,37 @@ def test_two_writers_of_one_name_both_write_a_whole_file_and_the_last_wins(disk:
     result_of(first.commit())
     assert (tmp_path / "file").read_bytes() == b"1" + BIG + b"1"
     assert not parts_in(tmp_path)
+
+
+@pytest.mark.parametrize("has_rename", [True, False], ids=["one rename", "link and unlink"])
+@pytest.mark.parametrize("data", [LITTLE, BIG], ids=["little", "big"])
+def test_what_is_to_be_new_gives_way_to_what_came_meanwhile(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, has_rename: bool
+) -> None:
+    if not has_rename:
+        monkeypatch.setattr("ftpsvc.parts._renameat2", None)
+    first, second = (result_of(disk.open_write("/file", replace=False)) for _ in range(2))
+    for file in (first, second):
+        result_of(file.write(data))
+    assert result_of(first.commit()).size == len(data)
+    with pytest.raises(model.AlreadyExists):
+        result_of(second.commit())
+    assert (tmp_path / "file").read_bytes() == data
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_system_that_can_not_rename_so_links(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> int:
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+    monkeypatch.setattr("ftpsvc.parts._renameat2", refuses)
+    file = result_of(disk.open_write("/file", replace=False))
+    result_of(file.write(BIG))
+    result_of(file.commit())
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_part_that_gets_its_name_while_it_is_being_opened_is_left_alone(

@@ -184,6 +184,31 @@ def test_store_unique_tells_the_name_it_made_up(talk: Conversation, tmp_path: Pa
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.parametrize(("asked", "told"), [(b"d/x", "d/x-"), (b"/d/", "/d/file-"), (b"../d/x", "../d/x-")])
+def test_the_unique_name_in_a_folder_is_told_with_it(
+    talk: Conversation, tmp_path: Path, asked: bytes, told: str
+) -> None:
+    (tmp_path / "d").mkdir()
+    begun, _ = talk.ask(b"STOU " + asked + b"\r\n", frames(b"1"))
+    name = str(begun).removeprefix("150 FILE: ")
+    assert name.startswith(told)
+    assert os.listdir(tmp_path / "d") == [name.rpartition("/")[2]]
+    assert talk.codes(f"RETR {name}\r\n".encode()) == [150, "DONE", 226]
+
+
+def test_a_unique_name_that_is_taken_meanwhile_is_not_replaced(
+    talk: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftpsvc.verbs.transfer.token_hex", lambda size: "0" * 2 * size)
+    sequence = frames(b"mine")
+    talk.send(b"STOU\r\n", sequence[:12])
+    (tmp_path / ("file-" + "0" * 16)).write_bytes(b"another's")
+    assert talk.codes(sequence[12:]) == [150, 550]
+    assert talk.codes(b"STOU\r\n", sequence) == [450]
+    assert (tmp_path / ("file-" + "0" * 16)).read_bytes() == b"another's"
+    assert len(os.listdir(tmp_path)) == 1
+
+
 # -- uploads that are not
 
 

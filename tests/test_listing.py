@@ -67,11 +67,22 @@ def test_a_machine_line_without_a_name_is_refused(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     "facts",
-    [b"size=-1", b"size=1_0", b"size=" + b"9" * 30, b"size=\xd9\xa5", b"UNIX.mode=rw-r--r--", b"modify=yesterday"],
+    [
+        b"size=-1",
+        b"size=1_0",
+        b"size=" + b"9" * 30,
+        b"size=\xd9\xa5",
+        b"UNIX.mode=rw-r--r--",
+        b"modify=yesterday",
+        b"unique=\xff",
+        b"unique=\xc3\xbc",
+        b"unique=\x1b[2J",
+    ],
 )
 def test_a_fact_that_makes_no_sense_is_left_out(facts: bytes) -> None:
     entry, _ = parse_machine_line(b"type=file;" + facts + b"; x")
-    assert (entry.size, entry.mode, entry.modified) == (0, 0, 0)
+    assert (entry.size, entry.mode, entry.modified, entry.unique) == (0, 0, 0, "")
+    assert machine_line(entry, EVERYTHING).endswith(b" x")
 
 
 @pytest.mark.parametrize(
@@ -156,3 +167,8 @@ def test_the_quick_way_of_reading_a_line_finds_what_the_careful_way_does(
     careful, facts = parse_machine_line(b"x.unknown=1;" + line)
     assert quick == careful
     assert quick_facts["perm"] == facts["perm"]
+
+
+@pytest.mark.parametrize("kind", [Kind.LINK, Kind.OTHER])
+def test_what_is_no_file_can_be_moved_and_deleted_and_nothing_else(kind: Kind) -> None:
+    assert b"perm=df;" in machine_line(Entry("x", kind), EVERYTHING)

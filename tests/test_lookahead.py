@@ -44,6 +44,8 @@ def test_an_abor_that_waits_is_found(waiting: bytes) -> None:
         b"STOR y\r\nDATA 12\r\nABOR\r\nABOR\r\n",
         b"STOR y\r\nDATA 99\r\nABOR\r\n",
         b"MODE S\r\nMODE I\r\nSTOR y\r\nABOR\r\n",
+        b"REIN\r\nABOR\r\n",
+        b"REIN x\r\nSTOR y\r\nDATA 6\r\nABOR\r\nDONE\r\n",
     ],
 )
 def test_what_only_looks_like_an_abor_is_not(waiting: bytes) -> None:
@@ -54,6 +56,14 @@ def test_what_only_looks_like_an_abor_is_not(waiting: bytes) -> None:
 def test_in_stream_mode_no_sequence_follows_an_upload() -> None:
     _, look = looking(b"STOR y\r\nABOR\r\n")
     assert look.finds_abort(False)
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_what_is_behind_rein_is_looked_at_when_it_has_had_its_turn(is_inline: bool) -> None:
+    incoming, look = looking(b"REIN\r\nSTOR y\r\nABOR\r\n")
+    assert not look.finds_abort(True)
+    assert incoming.line() == b"REIN"
+    assert look.finds_abort(is_inline) is not is_inline
 
 
 def test_nothing_is_taken_by_looking() -> None:

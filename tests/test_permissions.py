@@ -66,8 +66,8 @@ NEEDS = {
 
 #: What is not about a path.
 PATHLESS = set(
-    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST AUTH PBSZ PROT CCC PASV EPSV PORT EPRT RANG OPTS LANG CLNT STRU"
-    " ALLO TYPE MODE REST ABOR PWD XPWD CDUP XCUP".split()
+    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST AUTH ADAT PBSZ PROT CCC PASV EPSV PORT EPRT RANG OPTS LANG CLNT"
+    " STRU ALLO TYPE MODE REST ABOR PWD XPWD CDUP XCUP".split()
 )
 
 
@@ -176,6 +176,7 @@ def test_where_there_are_no_hard_links_nothing_is_replaced_either(
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr("ftpsvc.parts._renameat2", None)
     (tmp_path / "part").write_bytes(b"new")
     directory = os.open(tmp_path, os.O_RDONLY)
     try:

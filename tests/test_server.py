@@ -142,7 +142,7 @@ def test_help_lists_every_command_and_tells_how_each_is_used(talk: Conversation)
     for name, verb in VERBS.items():
         (answer,) = talk.ask(b"HELP " + name.lower().encode() + b"\r\n")
         assert answer == f"214 Syntax: {verb.usage}"
-    assert talk.codes(b"HELP XYZZY\r\n") == [504]
+    assert talk.codes(b"HELP XYZZY\r\n") == [502]
 
 
 def test_the_system_is_named_as_clients_look_for_it(talk: Conversation) -> None:
@@ -355,6 +355,21 @@ def test_a_session_without_a_command_ends_with_421(talk: Conversation) -> None:
     talk.clock.advance(299)
     assert talk.codes() == []
     talk.clock.advance(2)
+    assert talk.codes() == [421]
+    assert talk.is_closed
+
+
+def test_noop_alone_keeps_a_session_for_an_hour_and_no_longer(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=300)).log_in()
+    for minute in range(100):
+        if minute == 30:  # whoever does something has an hour again
+            assert talk.codes(b"PWD\r\n") == [257]
+        assert talk.codes(b"NOOP\r\n") == [200], minute
+        talk.clock.advance(60)
+        talk.link.pump()
+        if talk.peer.received:
+            break
+    assert minute == 30 + 60 + 5 - 1
     assert talk.codes() == [421]
     assert talk.is_closed
 

@@ -30,7 +30,8 @@ NOBODY: Any = None
 
 #: What may be asked before the login (RFC 959 and 2228, and what clients ask for first).
 BEFORE_LOGIN = (
-    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT AUTH PBSZ PROT CCC".split()
+    "USER PASS ACCT REIN QUIT HOST NOOP FEAT HELP SYST OPTS LANG CLNT TYPE MODE STRU STAT".split()
+    + "AUTH ADAT PBSZ PROT CCC".split()
 )
 
 
@@ -121,14 +122,17 @@ def test_the_restart_marker_holds_for_one_command() -> None:
     one = session(ready(marker=marker))
     one.parameters = Parameters(ascii=False)
     assert one.take_offset() == 5
-    one.forget_marker(marker)
+    for verb in ("PASV", "EPSV", "PORT", "EPRT"):
+        one.forget_marker(marker, verb)
+        assert one.take_offset() == 5
+    one.forget_marker(marker, "NOOP")
     assert one.take_offset() == 0
 
 
 def test_a_new_marker_is_not_forgotten_with_the_old_one() -> None:
     one = session(ready(marker=Restart(7)))
     one.parameters = Parameters(ascii=False)
-    one.forget_marker(Restart(5))
+    one.forget_marker(Restart(5), "NOOP")
     assert one.take_offset() == 7
 
 

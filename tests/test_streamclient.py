@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -187,7 +188,7 @@ def test_one_thing_at_a_time() -> None:
     far.end_data()
     far.say(b"226 x\r\n")
     assert [entry.name for entry in others[1].result()] == ["a b", "last"]
-    assert far.heard() == b"PWD\r\nCWD /\r\nEPSV\r\nLIST\r\nCWD /x\r\n"
+    assert far.heard() == b"PWD\r\nCWD /\r\nEPSV\r\nLIST -a\r\nCWD /x\r\n"
 
 
 def test_a_download_that_is_left_gives_everything_back() -> None:
@@ -220,11 +221,113 @@ def test_pasv_where_epsv_is_unknown_and_its_address_is_not_looked_at() -> None:
     assert far.heard() == b"SIZE /f\r\nPWD\r\nCWD /f\r\nEPSV\r\nPASV\r\nRETR /f\r\n"
 
 
+def test_the_port_of_pasv_where_that_of_epsv_is_not_reached() -> None:
+    far = Far()
+    far.refuses = True
+    work = start(store(far))
+    far.say(PASSIVE)
+    assert far.ports == [2001]
+    far.refuses = False
+    for reply in (b"227 Entering Passive Mode (203,0,113,9,7,210).\r\n", b"150 x\r\n"):
+        far.say(reply)
+    assert far.ports == [2001, 2002]
+    far.say(b"226 x\r\n")
+    far.say(b"213 5\r\n")
+    assert work.result().size == 5
+    assert far.heard() == b"EPSV\r\nPASV\r\nSTOR /f\r\nSIZE /f\r\n"
+    start(store(far))
+    assert far.heard() == b"PASV\r\n"  # it is remembered
+    far.link.lose()
+
+
+@pytest.mark.parametrize("second", [b"522 IPv6 here.\r\n", b"227 Entering Passive Mode (203,0,113,9,7,210).\r\n"])
+def test_neither_port_is_reached(second: bytes) -> None:
+    far = Far()
+    far.refuses = True
+    work = start(store(far))
+    far.say(PASSIVE)
+    far.say(second)
+    with pytest.raises(model.NoDataConnection, match="2001" if second.startswith(b"522") else "2002"):
+        work.result()
+    far.heard()
+    start(store(far))
+    assert far.heard() == b"EPSV\r\n"
+    far.link.lose()
+
+
+def listed(far: Far, *answers: bytes | None) -> list[str]:
+    """What a listing has, if the server gives these to its LISTs; None is a refusal."""
+    work = start(collected(far.remote.list("/")))
+    for answer in answers:
+        far.say(b'257 "/x"\r\n')
+        far.say(b"250 x\r\n")
+        far.say(PASSIVE)
+        if answer is None:
+            far.say(b"550 No such file.\r\n")
+        else:
+            far.say(b"150 x\r\n")
+            far.send(answer)
+            far.end_data()
+            far.say(b"226 x\r\n")
+        far.say(b"250 x\r\n")
+    return [entry.name for entry in work.result()]
+
+
+LINES = b"-rw-r--r-- 1 0 0 9 Jan  1  2020 .hidden\r\n-rw-r--r-- 1 0 0 9 Jan  1  2020 file\r\n"
+DOTS = b"drwxr-xr-x 1 0 0 9 Jan  1  2020 .\r\ndrwxr-xr-x 1 0 0 9 Jan  1  2020 ..\r\n"
+
+
+def lists(far: Far) -> list[bytes]:
+    return [line for line in far.heard().split(b"\r\n") if line.startswith(b"LIST")]
+
+
+def test_hidden_names_are_asked_for_and_found() -> None:
+    far = Far()
+    assert listed(far, DOTS + LINES) == [".hidden", "file"]
+    assert listed(far, DOTS) == []
+    assert lists(far) == [b"LIST -a", b"LIST -a"]
+
+
+@pytest.mark.parametrize("first", [None, b""], ids=["refused", "empty"])
+def test_a_server_that_takes_the_option_for_a_name_is_asked_without_it(first: bytes | None) -> None:
+    far = Far()
+    assert listed(far, first, LINES) == [".hidden", "file"]
+    assert listed(far, LINES) == [".hidden", "file"]
+    assert lists(far) == [b"LIST -a", b"LIST", b"LIST"]
+    far = Far()
+    assert listed(far, first, b"") == []
+    assert lists(far) == [b"LIST -a", b"LIST"]
+
+
+def test_a_listing_that_is_left_in_the_middle_gives_the_turn_back() -> None:
+    far = Far()
+
+    async def first() -> str:
+        async with aclosing(far.remote.list("/")) as entries:
+            async for entry in entries:
+                return entry.name
+        return ""
+
+    work = start(first())
+    for reply in (b'257 "/x"\r\n', b"250 x\r\n", PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    far.send(LINES)
+    far.say(b"426 x\r\n")
+    far.say(b"250 x\r\n")
+    assert work.result() == ".hidden"
+    far.heard()
+    later = start(far.remote.make_dir("/d"))
+    assert far.heard() == b"MKD /d\r\n"
+    far.say(b'257 "/d"\r\n')
+    assert later.is_over
+
+
 def test_a_port_that_nobody_reaches_costs_no_more_than_the_transfer() -> None:
     far = Far()
     far.refuses = True
     work = start(store(far))
     far.say(PASSIVE)
+    far.say(b"500 x\r\n")
     with pytest.raises(model.NoDataConnection, match="2001"):
         work.result()
     later = start(far.remote.make_dir("/d"))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import support
+from OpenSSL import SSL
 from secured import DEADLINE, TWISTD, Server, Talk, serving, trusting, upload
 
 
@@ -80,6 +81,22 @@ def test_older_versions_are_refused(server: Server) -> None:
         talk.secure(context)
 
 
+def test_renegotiation_is_refused(server: Server) -> None:
+    """Each would cost the server more than the client; TLS 1.3 has none."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    with Talk(server) as talk:
+        assert talk.codes("AUTH TLS") == [234]
+        talk.socket.settimeout(None)
+        connection = SSL.Connection(context, talk.socket)
+        connection.set_connect_state()
+        connection.do_handshake()
+        connection.renegotiate()
+        with pytest.raises(SSL.Error, match="no renegotiation"):
+            connection.do_handshake()
+        connection.close()
+
+
 def test_the_commands_of_protection_in_and_out_of_their_order(server: Server) -> None:
     with Talk(server) as talk:
         assert talk.codes("PBSZ 0", "PROT P", "CCC", "AUTH", "AUTH KERBEROS") == [503, 503, 533, 501, 504]
@@ -89,8 +106,20 @@ def test_the_commands_of_protection_in_and_out_of_their_order(server: Server) ->
         assert talk.codes("PROT S", "PROT E", "PROT X", "PROT", "PROT C", "PROT P", "CCC") == [
             536, 536, 504, 501, 200, 200, 534,
         ]  # fmt: skip
-        assert talk.codes("USER ftp", "PASS x", "EPSV", "QUIT") == [331, 230, 229, 221]
+        assert talk.codes("USER ftp", "PASS x", "REIN", "EPSV", "QUIT") == [331, 230, 534, 229, 221]
         assert talk.socket.recv(1) == b""  # the end of TLS, in order
+
+
+def test_a_host_is_the_one_that_tls_has_begun_for(server: Server) -> None:
+    with Talk(server) as talk:
+        assert talk.codes("AUTH TLS") == [234]
+        talk.file.close()
+        talk.socket = trusting().wrap_socket(talk.socket, server_hostname="files.example.org")
+        talk.file = talk.socket.makefile("rb")
+        names = ["Files.Example.org.", "other.example.org", "[::1]"]
+        assert talk.codes(*(f"HOST {name}" for name in names)) == [220, 504, 504]
+    with Talk(server).secure() as talk:
+        assert talk.codes("HOST other.example.org") == [220]
 
 
 @pytest.mark.parametrize("name", ["tls", "TLS-C", "SSL"])

@@ -43,7 +43,12 @@ async def account(session: Session, _: str) -> Reply:
 
 
 async def reinitialize(session: Session, _: str) -> Reply:
-    """As after the connection: nobody is logged in, and every parameter is what it was."""
+    """As after the connection: nobody is logged in, and every parameter is what it was.
+
+    TLS would have to end with it (RFC 4217, section 13), and who goes on in clear then might not know that they do.
+    """
+    if session.security.is_on:
+        raise model.RefusedByPolicy("Commands stay protected: log in anew with USER, or connect again.")
     session.state = Greeted()
     session.parameters = Parameters()
     return Reply(220, "Ready for a new user.")
@@ -60,6 +65,9 @@ async def host(session: Session, name: str) -> Reply:
         _check_literal(name)
     elif _HOST.fullmatch(name) is None:
         raise model.BadArgument("A host is a name, an IPv4 address, or an IPv6 address in brackets; without a port.")
+    asked = session.control.server_name
+    if asked and asked.lower() != name.lower().rstrip("."):
+        raise model.BadParameter("TLS has begun for another name, and that is the one which its certificate is for.")
     session.state = Greeted()
     return Reply(220, "The same files are served under every name.")
 
@@ -96,7 +104,7 @@ async def help_(session: Session, name: str) -> Reply:
         return Reply(214, "HELP <command> tells how one is used.", ("These commands are carried out:", *rows))
     verb = session.verbs.get(name.upper())
     if verb is None:
-        raise model.BadParameter("There is no such command here. HELP lists those there are.")
+        raise model.NotImplementedHere("There is no such command here. HELP lists those there are.")
     return Reply(214, f"Syntax: {verb.usage}")
 
 

@@ -166,8 +166,11 @@ async def _set_time(session: Session, argument: str) -> Reply:
     return Reply(200, f"{path} was modified at {format_time(modified)}.")
 
 
-async def _idle(_: Session, __: str) -> Reply:
-    return Reply(202, "How long a session may be idle is for the server's operator to say.")
+async def _idle(session: Session, wanted: str) -> Reply:
+    limit = f"A session may be idle for {session.control.idle_limit:g} seconds"
+    if wanted:
+        raise model.BadParameter(f"{limit}; that is for the server's operator to say.")
+    return Reply(200, f"{limit}.")
 
 
 @dataclass(frozen=True, slots=True)

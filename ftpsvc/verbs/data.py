@@ -66,8 +66,8 @@ def _wrong_family(right: str, text: str) -> Reply:
 
 
 VERBS = (
-    Verb("PASV", passive, Takes.NOTHING, "PASV", feature="PASV"),
-    Verb("EPSV", extended_passive, Takes.MAYBE, "EPSV [1 | 2 | ALL]", feature="EPSV"),
-    Verb("PORT", port, Takes.TEXT, "PORT <h1>,<h2>,<h3>,<h4>,<p1>,<p2>"),
-    Verb("EPRT", extended_port, Takes.TEXT, "EPRT |<family>|<address>|<port>|", feature="EPRT"),
+    Verb("PASV", passive, Takes.NOTHING, "PASV", feature="PASV", keeps_marker=True),
+    Verb("EPSV", extended_passive, Takes.MAYBE, "EPSV [1 | 2 | ALL]", feature="EPSV", keeps_marker=True),
+    Verb("PORT", port, Takes.TEXT, "PORT <h1>,<h2>,<h3>,<h4>,<p1>,<p2>", keeps_marker=True),
+    Verb("EPRT", extended_port, Takes.TEXT, "EPRT |<family>|<address>|<port>|", feature="EPRT", keeps_marker=True),
 )

@@ -57,6 +57,11 @@ async def _digest(session: Session, path: str, algorithm: str, wanted: Range) ->
     It is computed chunk by chunk, each beside the reactor: the other sessions never wait for it, and it ends soon
     after a client who has gone.
     """
+    with session.control.digesting():
+        return await _digest_in_turns(session, path, algorithm, wanted)
+
+
+async def _digest_in_turns(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
     size = (await session.ready.storage.stat(path)).size
     file = await session.ready.storage.open_read(path, min(wanted.first, size))
     try:

@@ -1,4 +1,4 @@
-"""Protection: AUTH PBSZ PROT CCC (RFC 2228, with TLS as in RFC 4217)."""
+"""Protection: AUTH ADAT PBSZ PROT CCC (RFC 2228, with TLS as in RFC 4217)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,10 @@ async def authenticate(session: Session, mechanism: str) -> Reply:
     session.parameters = Parameters()
     session.security = replace(security, is_on=True)
     return Reply(234, "Begin with TLS now.")
+
+
+async def more_data(session: Session, _: str) -> Reply:
+    raise model.BadSequence("TLS needs no ADAT: it begins behind AUTH TLS.")
 
 
 async def buffer_size(session: Session, size: str) -> Reply:
@@ -72,6 +76,7 @@ def _offered(line: str) -> Callable[[Session], str]:
 
 VERBS = (
     Verb("AUTH", authenticate, Takes.TEXT, "AUTH TLS", before_login=True, feature=_offered("AUTH TLS")),
+    Verb("ADAT", more_data, Takes.MAYBE, "ADAT <data>", before_login=True),
     Verb("PBSZ", buffer_size, Takes.TEXT, "PBSZ 0", before_login=True, feature=_offered("PBSZ")),
     Verb("PROT", protection, Takes.TEXT, "PROT C | P", before_login=True, feature=_offered("PROT")),
     Verb("CCC", clear_commands, Takes.NOTHING, "CCC", before_login=True),

@@ -117,14 +117,19 @@ async def _send_whole(session: Session, record: _Record, path: str) -> Sent | No
         whole = await session.ready.storage.fetch(path)
     except model.TooLarge:
         return None
-    channel = record.begin(f"Sending {path} ({len(whole.data)} bytes)")
+    channel = record.begin(_announcement(session, path, len(whole.data)))
     return await channel.send_whole(whole)
+
+
+def _announcement(session: Session, path: str, size: int) -> str:
+    """The text of the 150, from which clients take the size. How long a text is when converted isn't known yet."""
+    return f"Sending {path}" if session.is_text else f"Sending {path} ({size} bytes)"
 
 
 async def _send_open(session: Session, record: _Record, path: str, offset: int) -> Sent:
     file = await session.ready.storage.open_read(path, offset)
     try:
-        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        channel = record.begin(_announcement(session, path, file.entry.size - offset))
         return await channel.send_file(file, offset)
     finally:
         await file.close()
@@ -136,7 +141,7 @@ async def _send_range(session: Session, record: _Record, path: str, wanted: Rang
     offset = min(wanted.first, size)
     file = _Beginning(await session.ready.storage.open_read(path, offset), offset, wanted.last + 1)
     try:
-        channel = record.begin(f"Sending {path} ({file.entry.size - offset} bytes)")
+        channel = record.begin(_announcement(session, path, file.entry.size - offset))
         return await channel.send_file(file, offset)
     finally:
         await file.close()
@@ -237,14 +242,16 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     _refuse_range(session)
     if session.take_offset():
         raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
-    path = session.resolve(f"{argument or 'file'}-{token_hex(8)}", Permission.WRITE)
+    folder, slash, wanted = argument.rpartition("/")
+    name = f"{folder}{slash}{wanted or 'file'}-{token_hex(8)}"
+    path = session.resolve(name, Permission.WRITE)
     record = _Record(session, "STOU", path, declared)
     with record:
         await _demand_nothing_there(session, path)
         await _demand_room(session, path, declared)
         file = await session.ready.storage.open_write(path, replace=False)
-    # RFC 1123, section 4.1.2.9: the 150 bears the name.
-    return await _receive(session, record, file, f"FILE: {path.rpartition('/')[2]}")
+    # RFC 1123, section 4.1.2.9: the 150 bears the name. As RETR takes it: with the folder, if the client named one.
+    return await _receive(session, record, file, f"FILE: {name}")
 
 
 async def _demand_nothing_there(session: Session, path: str) -> None:

@@ -141,7 +141,7 @@ class PeerCase:
     async def test_files_go_up_and_down_and_are_listed(self: Any) -> None:
         remote = await self.connect()
         assert not remote.is_inline
-        for number, name in enumerate((*NAMES, "empty")):
+        for number, name in enumerate((*NAMES, ".hidden", "empty")):
             data = b"" if name == "empty" else os.urandom(1000 + number)
             (self.near / name).write_bytes(data)
             await copy(self.disk, f"/{name}", remote, f"/up/{name}")
@@ -151,7 +151,7 @@ class PeerCase:
             assert (await remote.stat(f"/up/{name}")).size == len(data)
         assert remote.checked == "size"
         listed = {entry.name: entry async for entry in remote.list("/up")}
-        assert listed.keys() == {*NAMES, "empty"}
+        assert listed.keys() == {*NAMES, ".hidden", "empty"}
         assert all(entry.is_file and entry.size == (self.near / n).stat().st_size for n, entry in listed.items())
         assert [(entry.name, entry.kind) async for entry in remote.list("/")] == [("up", Kind.DIRECTORY)]
         assert (await remote.stat("/up")).is_directory
