@@ -9,7 +9,7 @@ The map, in reading order:
 `listing`     entries as listing lines
 `storage`     what a storage is; `channel`, what a way of the data is
 `records`     what became of a transfer, and the log lines made of that
-`session`     the states of a session, verbs as data, and `admit`, the gate
+`session`     one client's session, verbs as data, and `admit`, the gate; `states`, what it can be in
 `verbs`       what each command does
 `threads`     work that may wait for a disk
 `linethenraw` the base of both protocols

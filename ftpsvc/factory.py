@@ -26,7 +26,8 @@ from ftpsvc.rates import Rates
 from ftpsvc.records import TransferLog
 from ftpsvc.refusals import Refusals
 from ftpsvc.server import ServerProtocol
-from ftpsvc.session import Accounts, Required
+from ftpsvc.session import Accounts
+from ftpsvc.states import Required
 from ftpsvc.threads import Run, few_at_once
 from ftpsvc.tls import ServerTLS
 

@@ -136,6 +136,18 @@ class LineThenRaw(Protocol):
             self._drain = waiter
         return waiter
 
+    async def pause(self) -> None:
+        """Let the other sessions have their turn, and the client read what it has asked for."""
+        pause: Deferred[None] = Deferred()
+        call = self._clock.callLater(0, pause.callback, None)
+        try:
+            await pause
+        finally:
+            if call.active():
+                call.cancel()
+        if self.is_clogged:
+            await self.drained()
+
     def clogged(self) -> None:
         """The transport has more than it wants."""
         self._is_clogged = True

@@ -19,7 +19,7 @@ from ftpsvc.accounts import Anonymous
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import refuse, with_type
-from ftpsvc.session import Required
+from ftpsvc.states import Required
 from ftpsvc.wire import DEFAULT_PORT
 
 #: The limits that are options, each with a number.

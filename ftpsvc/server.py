@@ -30,7 +30,8 @@ from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, Proto
 from ftpsvc.outbox import Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
-from ftpsvc.session import Closed, Outcome, Ready, Security, Session, admit
+from ftpsvc.session import Outcome, Session, admit
+from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
@@ -267,19 +268,7 @@ class ServerProtocol(LineThenRaw):
             turn -= 1
             if not turn or self.is_clogged:
                 turn = TURN
-                await self._give_way()
-
-    async def _give_way(self) -> None:
-        """Let the other sessions have their turn, and the client read what it has asked for."""
-        pause: Deferred[None] = Deferred()
-        call = self._clock.callLater(0, pause.callback, None)
-        try:
-            await pause
-        finally:
-            if call.active():
-                call.cancel()
-        if self.is_clogged:
-            await self.drained()
+                await self.pause()
 
     async def _carry_out(self, line: bytes) -> None:
         """One command, from its line to its reply."""

@@ -33,7 +33,7 @@ from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
 from ftpsvc.records import printable
 from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
-from ftpsvc.session import Required
+from ftpsvc.states import Required
 from ftpsvc.threads import pool_of
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here

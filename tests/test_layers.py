@@ -14,11 +14,11 @@ ALL = {module.split(".")[0] for module in MODULES}
 
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
-    "addresses newlines model rules wire frames listing session verbs storage records channel lookahead copying".split()
+    "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead copying".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
-    "server session verbs outbox lookahead inline stream datasetup way passive active".split()
+    "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
     + "factory options service usercommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()

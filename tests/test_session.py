@@ -8,21 +8,8 @@ import pytest
 
 from ftpsvc import model
 from ftpsvc.model import EVERYTHING, Account, Facts, Permission
-from ftpsvc.session import (
-    KNOWN_ELSEWHERE,
-    Authenticating,
-    Closed,
-    Greeted,
-    Parameters,
-    Ready,
-    Renaming,
-    Restart,
-    Session,
-    State,
-    Takes,
-    Verb,
-    admit,
-)
+from ftpsvc.session import KNOWN_ELSEWHERE, Session, Takes, Verb, admit
+from ftpsvc.states import Authenticating, Closed, Greeted, Parameters, Ready, Renaming, Restart, State
 from ftpsvc.verbs import VERBS
 from ftpsvc.wire import Command
 

@@ -6,7 +6,8 @@ import ipaddress
 import re
 
 from ftpsvc import model
-from ftpsvc.session import Authenticating, Closed, Greeted, Parameters, Ready, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Authenticating, Closed, Greeted, Parameters, Ready
 from ftpsvc.wire import Reply
 
 

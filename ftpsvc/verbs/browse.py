@@ -13,7 +13,8 @@ from ftpsvc import listing, model
 from ftpsvc.frames import format_time
 from ftpsvc.model import EVERYTHING, SEE, Account, Entry, Permission, encode_name
 from ftpsvc.patterns import Pattern, is_pattern
-from ftpsvc.session import Authenticating, Ready, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Authenticating, Ready
 from ftpsvc.verbs.change import set_by_mdtm
 from ftpsvc.wire import Reply, quoted
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from ftpsvc import model
 from ftpsvc.frames import format_time, parse_mode, parse_time
 from ftpsvc.model import NO_FACTS, Facts, Permission
-from ftpsvc.session import Renaming, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Renaming
 from ftpsvc.wire import Reply, quoted
 
 # -- folders and names

@@ -9,7 +9,8 @@ from dataclasses import replace
 from ftpsvc import model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.model import Permission
-from ftpsvc.session import Range, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Range
 from ftpsvc.storage import CHUNK
 from ftpsvc.wire import Reply
 

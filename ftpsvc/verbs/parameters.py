@@ -6,7 +6,8 @@ import re
 from dataclasses import replace
 
 from ftpsvc import checksums, listing, model
-from ftpsvc.session import Ready, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Ready
 from ftpsvc.wire import Reply
 
 #: RFC 2640, section 4.1: a tag of RFC 1766.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ftpsvc import model
-from ftpsvc.session import Closed, Greeted, Parameters, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Closed, Greeted, Parameters
 from ftpsvc.wire import Reply
 
 #: TLS-C is the older name of TLS, and SSL what clients from before RFC 4217 say. All of them mean the same here.

@@ -12,7 +12,8 @@ from ftpsvc.channel import Channel, Sent
 from ftpsvc.frames import read_facts
 from ftpsvc.model import Permission
 from ftpsvc.records import Ending, Transfer
-from ftpsvc.session import Mode, Range, Restart, Session, Takes, Verb
+from ftpsvc.session import Session, Takes, Verb
+from ftpsvc.states import Mode, Range, Restart
 from ftpsvc.storage import Buffer, ReadFile, WriteFile
 from ftpsvc.wire import Reply
 
