@@ -24,6 +24,7 @@ from ftpsvc.addresses import IP, Address
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.datasetup import DataSetup
 from ftpsvc.passive import PassiveOptions
+from ftpsvc.passiveports import PassivePorts
 from ftpsvc.verbs import VERBS
 from ftpsvc.way import Way
 
@@ -70,7 +71,7 @@ class MemoryData(DataSetup):
     """Prepares those."""
 
     def __init__(self, clock: Any) -> None:
-        super().__init__(clock, PassiveOptions())
+        super().__init__(clock, PassiveOptions(), PassivePorts(0, clock))
         self._clock = clock
         self.ways: list[MemoryWay] = []
 
