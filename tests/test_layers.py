@@ -15,12 +15,13 @@ ALL = {module.split(".")[0] for module in MODULES}
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
     "addresses newlines model rules wire frames listing session verbs storage records channel lookahead copying".split()
+    + "tunnel".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
-    + "factory options service usercommand".split()
+    + "factory options allocator service usercommand".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell".split())
