@@ -134,6 +134,17 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def speed(size: int, work: Callable[[], object]) -> float:
+    """GB/s of what moves so many bytes."""
+    return size / timed(work) / 1e9
+
+
+def write_random(path: Path, size: int) -> None:
+    with open(path, "wb") as file, open("/dev/urandom", "rb") as source:
+        while size:
+            size -= file.write(source.read(min(size, 1 << 20)))
+
+
 def row(label: str, values: list[float], unit: str) -> None:
     """A line of the result: the best, the median and the worst of several runs."""
     print(f"{label:46} {min(values):8.2f} {statistics.median(values):8.2f} {max(values):8.2f} {unit}")
@@ -141,3 +152,15 @@ def row(label: str, values: list[float], unit: str) -> None:
 
 def head(title: str) -> None:
     print(f"\n{title:46} {'min':>8} {'median':>8} {'max':>8}")
+
+
+def compare(title: str, figures: dict[str, list[float]], unit: str, more_is_better: bool = True) -> None:
+    """A table of figures that were taken in turn. `ratio` is ours to the best of the others, by the medians."""
+    medians = {name: statistics.median(values) for name, values in figures.items()}
+    others = [median for name, median in medians.items() if not name.startswith("ftpsvc")]
+    head(f"{title} ({unit})")
+    for name, values in figures.items():
+        ratio = ""
+        if others and name.startswith("ftpsvc"):
+            ratio = f"{medians[name] / max(others) if more_is_better else min(others) / medians[name]:.2f} of the best"
+        row(name, values, ratio)

@@ -16,7 +16,7 @@ The map, in reading order:
 `lookahead`   seeing an ABOR before its turn
 `inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
 `stream`      the way that does: `datasetup` prepares it, `way`, `passive` and `active` are how it comes about,
-              `dataconnection` its bytes, `newlines` those of text
+              `dataconnection` its bytes, `tunnel` those of TLS, `newlines` those of text
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      what a client may take of the server: all values
@@ -31,6 +31,7 @@ The map, in reading order:
 `quota`       a storage that grows so far and no further; `homes`, the storages behind the accounts
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
+`allocator`   how the service deals with memory
 `usercommand` `ftpsvc user`
 `client`      the client's protocol, with `exchanges`, what is said in it
 `clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before

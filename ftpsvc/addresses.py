@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ class Origin(NamedTuple):
 SOMEBODY = Origin("somebody")
 
 
+@lru_cache(maxsize=1024)
 def host_of(text: str) -> IP | None:
     """The address in a socket's name for one end; None if that is none, as with a Unix socket.
 

@@ -10,23 +10,23 @@ from collections import deque
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
-from ftpsvc.linethenraw import BUFFER, why_no_tls
+from ftpsvc.linethenraw import BUFFER, is_plain, send_now, why_no_tls
 from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
+from ftpsvc.tunnel import PIECE, Tunnel
 
 #: TCP's end says nothing: whoever stands between can send it. TLS has an end of its own (RFC 8446, section 6.1).
 CUT = "The data connection ended without the end of TLS (close_notify): what came may be cut."
 
 
-@implementer(IPushProducer, IHandshakeListener)
+@implementer(IPushProducer)
 class DataConnection(Protocol):
     """The bytes of one data connection. Nothing is read before somebody asks for it."""
 
@@ -37,8 +37,7 @@ class DataConnection(Protocol):
         self._waiter: Deferred[None] | None = None
         self._is_clogged = False
         self._is_watched = False
-        self._is_secure = False
-        self._has_greeted = False
+        self._tunnel: Tunnel | None = None
         self._farewell: IDelayedCall | None = None
         self.transport: Any = None
         self.has_ended = False
@@ -58,11 +57,18 @@ class DataConnection(Protocol):
         """Whether it is the other end that has to do something."""
         return self._waiter is not None
 
+    @property
+    def is_secure(self) -> bool:
+        """Whether it speaks TLS: then nothing but `write` may put bytes on it."""
+        return self._tunnel is not None
+
     # -- receiving
 
     def dataReceived(self, data: bytes) -> None:
         self.moved()
-        if self._farewell is not None:
+        if self._tunnel is not None:
+            data = self._through(self._tunnel, data)
+        if self._farewell is not None or not data:
             return
         self._chunks.append(data)
         self._waiting += len(data)
@@ -87,10 +93,18 @@ class DataConnection(Protocol):
     async def write(self, data: bytes | memoryview) -> None:
         """Send this, and wait as long as too much waits to be sent. Raises `ConnectionFailed`."""
         self._demand()
-        if not self._is_watched:
-            self._is_watched = True
-            self.transport.registerProducer(self, True)
-        self.transport.write(bytes(data) if self._is_secure else data)
+        if self._tunnel is None and not self._is_watched:
+            # Of a small file or a listing that is all, and saves turns of the reactor.
+            data = data[send_now(self.transport, data) :]
+            if not data:
+                return
+        self._watch()
+        if self._tunnel is None:
+            self.transport.write(data)
+        else:
+            for at in range(0, len(data), PIECE):
+                self._tunnel.protect(data[at : at + PIECE])
+                self.transport.write(self._tunnel.outgoing())
         while self._is_clogged:
             await self._wait()
             self._demand()
@@ -109,77 +123,96 @@ class DataConnection(Protocol):
     async def finish(self) -> None:
         """End the data in order, behind all that was written. Raises `ConnectionFailed` if not all of it has left."""
         self._demand()
-        if self._is_watched:
-            self._is_watched = False
-            self.transport.unregisterProducer()
-        if self._is_secure:
-            await self._say_farewell()
+        if self._tunnel is not None:
+            await self._say_farewell(self._tunnel)
             return
-        self.transport.loseConnection()
+        if not self._is_watched and is_plain(self.transport):
+            # All has left: nothing would be waited for but the reactor's next turn.
+            self.transport.connectionLost(Failure(ConnectionDone()))
+        else:
+            self._unwatch()
+            self.transport.loseConnection()
         while not self.has_ended:
             await self._wait()
         if self.lost is not None:
             raise self.lost
 
+    def _watch(self) -> None:
+        if not self._is_watched:
+            self._is_watched = True
+            self.transport.registerProducer(self, True)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self.transport.unregisterProducer()
+
     # -- TLS
 
-    async def secure(self, tls: Any) -> None:
-        """Speak TLS from here on: as its server on the server's side, whoever has connected to whom.
-
-        Raises `HandshakeFailed`.
-        """
+    async def secure(self, tls: SSL.Connection) -> None:
+        """Speak TLS from here on, as the end that `tls` was made for. Raises `HandshakeFailed`."""
         self._demand()
-        self._is_secure = True
+        self._tunnel = tunnel = Tunnel(tls)
         silence = HandshakeFailed(
             f"There was no TLS handshake on the data connection within {HANDSHAKE_LIMIT:g} seconds."
         )
         call = self._clock.callLater(HANDSHAKE_LIMIT, self.fail, silence)
         try:
-            self.transport.startTLS(tls)
+            tunnel.begin()
+            self.transport.write(tunnel.outgoing())
             self.transport.resumeProducing()
-            while not self._has_greeted:
-                await self._wait()
+            while not tunnel.has_greeted:
                 self._demand()
+                await self._wait()  # behind which all of it may have come, the end of the data too
         finally:
             if call.active():
                 call.cancel()
 
-    def handshakeCompleted(self) -> None:
-        """TLS stands. It is Twisted that calls this."""
-        self._has_greeted = True
-        self.transport.pauseProducing()
-        self._wake()
+    def _through(self, tunnel: Tunnel, data: bytes) -> bytes:
+        """What has come for us out of these bytes."""
+        if tunnel.is_over:
+            return b""
+        is_greeting = not tunnel.has_greeted
+        clear = tunnel.received(data)
+        if tunnel.has_ended and self._farewell is None:
+            tunnel.end()
+        self.transport.write(tunnel.outgoing())
+        if tunnel.is_over:
+            self.transport.loseConnection()
+        elif tunnel.has_greeted and is_greeting:
+            self.transport.pauseProducing()
+            self._wake()
+        return clear
 
-    async def _say_farewell(self) -> None:
+    async def _say_farewell(self, tunnel: Tunnel) -> None:
         """Send the end of TLS behind all the data, and wait until the system has taken both.
 
-        The other end's is not waited for: some close without one, and by then it says nothing about the data.
+        The other end's own is not waited for: some close without one, and by then it says nothing about the data.
         """
-        # Of the socket, beneath TLS. With a buffer of nothing it pauses for the last byte, and resumes behind it.
-        # Nothing is read meanwhile: it would be read in pieces of nothing too, which looks like the end.
-        FileDescriptor.registerProducer(self.transport, self, True)
-        self.transport.pauseProducing()
+        self._watch()
+        # With a buffer of nothing the transport pauses for the last byte, and resumes behind it.
         self.transport.bufferSize = 0
-        self.transport.loseConnection()
+        tunnel.end()
+        self.transport.write(tunnel.outgoing())
         while self._is_clogged:
             await self._wait()
             self._demand()
-        FileDescriptor.unregisterProducer(self.transport)
+        self._unwatch()
+        # Read on, or the system would answer what still comes with a reset, and take back data under way.
+        self._farewell = self._clock.callLater(FAREWELL_LIMIT, self.transport.loseConnection)
         self.transport.bufferSize = BUFFER
-        if not self.has_ended:
-            # Read on, or the system would answer what still comes with a reset, and take back data under way.
-            self._farewell = self._clock.callLater(FAREWELL_LIMIT, FileDescriptor.loseConnection, self.transport)
-            self.transport.resumeProducing()
+        self.transport.resumeProducing()
 
     def _lost_for(self, reason: Failure) -> TransferError | None:
         """What the end of the connection means; None if it is the end of the data."""
-        if not self._is_secure:
+        if self._tunnel is None:
             lost = not reason.check(ConnectionDone)
             return ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}") if lost else None
-        if not self._has_greeted:
-            return HandshakeFailed(f"The TLS handshake on the data connection failed: {why_no_tls(reason)}.")
+        if not self._tunnel.has_greeted:
+            why = why_no_tls(reason if self._tunnel.failure is None else Failure(self._tunnel.failure))
+            return HandshakeFailed(f"The TLS handshake on the data connection failed: {why}.")
         # Not the reason: behind the end of TLS, the other end may close its socket as rudely as it likes.
-        if self.transport.getHandle().get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+        if self._tunnel.has_ended:
             return None
         return ConnectionFailed(CUT)
 

@@ -24,6 +24,9 @@ from ftpsvc.threads import Run, done_with
 #: Up to this many bytes a read or write is done at once: a trip to a thread would cost more than it.
 AT_ONCE = 64 * 1024
 
+#: The same for a read of what the page cache has, which is known beforehand.
+READ_AT_ONCE = 128 * 1024
+
 #: The same for a file system in memory, where only the processor's time counts.
 AT_ONCE_IN_MEMORY = 4 * 1024 * 1024
 
@@ -60,7 +63,7 @@ class DiskReadFile:
         size = min(size, self._entry.size - self._at)
         if size <= 0:
             return b""
-        data = read_at_once(self._descriptor, self._device, size, self._at) if size <= AT_ONCE else None
+        data = read_at_once(self._descriptor, self._device, size, self._at) if size <= READ_AT_ONCE else None
         if data is None:
             self._job = self._run(os.pread, self._descriptor, size, self._at)
             try:

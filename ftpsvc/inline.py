@@ -11,7 +11,7 @@ from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
 from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line
-from ftpsvc.linethenraw import LineThenRaw
+from ftpsvc.linethenraw import LineThenRaw, is_plain
 from ftpsvc.model import Aborted, ConnectionFailed, Facts, LocalFault, ProtocolViolation, TransferError, Whole
 from ftpsvc.rates import Pace, Paces
 from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
@@ -46,9 +46,7 @@ class Inline:
     async def send_file(self, file: ReadFile, offset: int) -> Sent:
         entry = file.entry
         left = entry.size - offset
-        descriptor = (
-            file.fileno() if left >= pump.SENDFILE_FROM and pump.can_sendfile(self._protocol.transport) else None
-        )
+        descriptor = file.fileno() if left >= pump.SENDFILE_FROM and is_plain(self._protocol.transport) else None
         with self._failing():
             if descriptor is not None:
                 digest = await self._send_by_kernel(descriptor, offset, left)

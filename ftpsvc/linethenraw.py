@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -118,7 +119,9 @@ class LineThenRaw(Protocol):
             if self._flushing.active():
                 self._flushing.cancel()
             gathered, self._gathered, self._gathered_size = self._gathered, [], 0
-            self.transport.writeSequence(gathered)
+            data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            if rest := data[send_now(self.transport, data) :]:
+                self.transport.write(rest)
 
     @property
     def is_clogged(self) -> bool:
@@ -224,6 +227,30 @@ def why_no_tls(reason: Failure) -> str:
     if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
         return str(error.args[0][-1][-1]) or "TLS gives no reason"
     return "the connection was closed, or nothing came"
+
+
+def is_plain(transport: object) -> bool:
+    """Whether bytes written to this transport's descriptor arrive as they are.
+
+    A TLS transport has a `fileno` too, and even claims `IReadWriteDescriptor`: what is written there would stand in
+    clear text in the middle of TLS.
+    """
+    return isinstance(transport, FileDescriptor) and not ISSLTransport.providedBy(transport)
+
+
+def send_now(transport: Any, data: bytes | memoryview) -> int:
+    """How much of this the system takes at once; nothing, if the transport holds something that goes before it.
+
+    The transport would ask the reactor to be told when it may send, and short answers take longer to ask than to send.
+    Whatever goes wrong here goes wrong once more when it is given the rest, and then it is dealt with.
+    """
+    # The last of these is Twisted's own: nobody else knows what it still has to send.
+    if not is_plain(transport) or transport.disconnecting or transport.dataBuffer or transport._tempDataBuffer:
+        return 0
+    try:
+        return int(transport.getHandle().send(data))
+    except OSError:
+        return 0
 
 
 def beneath(transport: Any) -> Any:

@@ -21,9 +21,9 @@ from ftpsvc.commits import Committer, WholeFile
 from ftpsvc.diskfiles import DiskAppendFile, DiskReadFile, DiskWriteFile, read_at_once
 from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
-from ftpsvc.model import Entry, Facts, Kind, Stored, Whole, decode_name, encode_name
+from ftpsvc.model import PART_PREFIX, Entry, Facts, Kind, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, is_part
+from ftpsvc.parts import apply_facts
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
 from ftpsvc.threads import Run, done_with
@@ -321,27 +321,29 @@ class _Scan:
             self._names = os.scandir(self._directory)
         entries: list[Entry] = []
         for found in self._names:
-            name = os.fsencode(found.name)
-            if not is_part(name) and (entry := self._entry(name)):
+            name = found.name
+            if not name.isascii():  # then what Python makes of its bytes depends on the locale
+                name = decode_name(os.fsencode(name))
+            if not name.startswith(PART_PREFIX) and (entry := self._entry(found, name)):
                 entries.append(entry)
             if len(entries) >= LIST_BATCH:
                 break
         return entries
 
-    def _entry(self, name: bytes) -> Entry | None:
+    def _entry(self, found: os.DirEntry[str], name: str) -> Entry | None:
         # Whatever is wrong with one entry never fails the listing.
         try:
-            status = os.stat(name, dir_fd=self._directory, follow_symlinks=False)
+            status = found.stat(follow_symlinks=False)
         except OSError:
             return None  # it vanished
         if stat.S_ISLNK(status.st_mode):
             with contextlib.suppress(OSError):
-                descriptor = self._jail.open(self._path + b"/" + name, _LOOK)
+                descriptor = self._jail.open(self._path + b"/" + encode_name(name), _LOOK)
                 try:
                     status = os.fstat(descriptor)
                 finally:
                     os.close(descriptor)
-        return entry_of(decode_name(name), status)
+        return entry_of(name, status)
 
     async def close(self) -> None:
         if self._job is not None:

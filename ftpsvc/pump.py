@@ -11,9 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, ISSLTransport, IWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -50,15 +49,6 @@ _TURN = 64 * 1024
 
 ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
-
-
-def can_sendfile(transport: object) -> bool:
-    """Whether bytes written to this transport's descriptor arrive as they are.
-
-    A TLS transport has a `fileno` too, and even claims `IReadWriteDescriptor`: sendfile there would put clear text into
-    the TLS stream.
-    """
-    return isinstance(transport, FileDescriptor) and not ISSLTransport.providedBy(transport)
 
 
 @implementer(IWriteDescriptor)
@@ -146,6 +136,7 @@ class RangePump:
         self._job: Deferred[None] | None = None
         self._fault: TransferError | None = None
         self._has_started = False
+        self._is_at_turn = False
         self._done: Deferred[str] | None = None
         self._offset = offset
         self._direct = _Direct(self, self._socket, transport.reactor)
@@ -214,7 +205,7 @@ class RangePump:
             error = result.value
             # Not the end yet: the frame under way is sent first.
             self._fault = error if isinstance(error, TransferError) else LocalFault(f"The file can't be read: {error}.")
-        if self._done is not None:
+        if self._done is not None and self._is_at_turn:
             self._direct.write()
 
     def resumeProducing(self) -> None:
@@ -222,8 +213,10 @@ class RangePump:
         if not self._has_started:
             self._has_started = True
             self._keep_digesting()
-            self._direct.write()
+            # Not the other descriptor yet: what the transport still holds goes first, and then it calls here again.
+            self._transport.startWriting()
             return
+        self._is_at_turn = True
         turn = self._at + _TURN
         try:
             while self._done is not None and self._at < turn and self._step(turn):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -20,6 +21,13 @@ from ftpsvc.tls import ServerTLS
 
 _IMPLICIT = "tls:"
 _PROXIED = "haproxy:"
+
+#: How many clients may wait to be let in. Twisted's own 50 is soon full when many come in the same moment, and whoever
+#: finds it full tries again after one second, and three. The system has a limit too (net.core.somaxconn), often 4096.
+BACKLOG = 1024
+
+# The kinds of endpoints that have a parameter for it.
+_WITH_BACKLOG = re.compile(r"(?:tcp|tcp6|unix):(?!.*:backlog=)")
 
 
 def refuse(why: str) -> NoReturn:
@@ -72,6 +80,8 @@ def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None) -> IStreamServe
         return secured
     if text.startswith(_PROXIED):
         return ProxiedEndpoint(endpoint_for(reactor, text.removeprefix(_PROXIED), tls), reactor)
+    if _WITH_BACKLOG.match(text):
+        text += f":backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     return endpoint
 

@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc.admission import admitted
+from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
@@ -167,6 +168,7 @@ class FileService(Service):
         super().startService()
         _allow_many_files()
         relax_collector()
+        keep_freed_memory()
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()

@@ -11,11 +11,13 @@ from twisted.internet.defer import Deferred
 from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
 from ftpsvc.dataconnection import DataConnection
+from ftpsvc.linethenraw import is_plain
 from ftpsvc.model import Aborted, TransferError, Whole
 from ftpsvc.newlines import FromWire, ToWire
 from ftpsvc.rates import Pace, Paces
-from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
+from ftpsvc.storage import Buffer, ReadFile, WriteFile
 from ftpsvc.threads import Run
+from ftpsvc.tunnel import PIECE
 from ftpsvc.way import Way
 
 
@@ -73,7 +75,7 @@ class Stream:
                 raise self._reason
             connection = await self._way.connected(self._limit)
             if self._tls is not None:
-                await connection.secure(self._tls)
+                await connection.secure(self._tls.accepting())
             yield connection
         except BaseException:
             self._way.close(self._reason or Aborted("The transfer was broken off."))
@@ -84,7 +86,8 @@ class Stream:
     async def send_file(self, file: ReadFile, offset: int) -> Sent:
         left = file.entry.size - offset
         async with self._connection() as connection:
-            descriptor = file.fileno() if pump.can_sendfile(connection.transport) else None
+            by_kernel = is_plain(connection.transport) and not connection.is_secure
+            descriptor = file.fileno() if by_kernel else None
             if descriptor is not None and left >= pump.SENDFILE_FROM and not self._ascii:
                 await self._send_by_kernel(connection, descriptor, offset, left)
             else:
@@ -118,7 +121,7 @@ class Stream:
     async def _send_chunks(self, connection: DataConnection, file: ReadFile, left: int) -> None:
         lines = ToWire()
         while left:
-            chunk = await file.read(min(CHUNK, left))
+            chunk = await file.read(min(PIECE, left))
             left -= len(chunk)
             await self._send(connection, lines.convert(chunk) if self._ascii else chunk)
 

@@ -128,8 +128,9 @@ class Transfer:
     async def _secure(self, tls: DataTLS) -> None:
         """TLS on the data connection. Behind the 150, because there are servers that look for it only then."""
         try:
-            await self._connection.secure(tls)
-            tls.check(self._connection.transport.getHandle())
+            connection = tls.clientConnectionForTLS(None)
+            await self._connection.secure(connection)
+            tls.check(connection)
         except HandshakeFailed as error:
             self._connection.fail(error)
             await self.finish()  # raises the server's word about it, if it has one

@@ -16,6 +16,9 @@ from ftpsvc import certificates
 from ftpsvc.certificates import BadCertificate, Pair
 from ftpsvc.wire import ALPN
 
+# OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE: pyOpenSSL sets it, and has no name for it.
+_PARTIAL_WRITE = 0x1
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
@@ -43,6 +46,12 @@ class ServerTLS:
             # Any will do, signed by whomever: it is known by its fingerprint, and the handshake proves that the client
             # has its key. One without a certificate goes on with a password.
             connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        return connection
+
+    def accepting(self) -> SSL.Connection:
+        """The server's side of a connection, before its handshake."""
+        connection = self.serverConnectionForTLS(None)
+        connection.set_accept_state()
         return connection
 
     def refresh(self) -> None:
@@ -101,6 +110,8 @@ def _context_for(pair: Pair) -> SSL.Context:
         raise BadCertificate("TLS does not take this certificate and key; is the key too short?") from error
     # Each renegotiation costs the server more than the client, who may ask for as many as it likes (CVE-2011-1473).
     context.set_options(SSL.OP_NO_RENEGOTIATION)
+    # Else each call would send one record and no more, and sixteen times as many calls be made.
+    context.clear_mode(_PARTIAL_WRITE)
     context.set_alpn_select_callback(_choose)
     return context
 

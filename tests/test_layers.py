@@ -14,13 +14,14 @@ ALL = {module.split(".")[0] for module in MODULES}
 
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
-    "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead copying".split()
+    "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead".split()
+    + "copying tunnel".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
-    + "factory options service usercommand pump".split()
+    + "factory options allocator service usercommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.

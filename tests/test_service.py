@@ -17,11 +17,14 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
 import ftpsvc
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.passive import PassiveOptions
+from ftpsvc.securing import BACKLOG, endpoint_for
 from ftpsvc.service import Options, makeService
 
 #: A start takes half a second; whatever takes this long, in seconds, has failed.
@@ -342,3 +345,12 @@ class TestDataConnections:
     def test_a_wrong_one_is_one_line(self, argument: str) -> None:
         with pytest.raises(SystemExit, match=r"\Aftpsvc: [^\n]+ See: twistd ftpsvc --help\Z"):
             parsed(argument)
+
+
+@pytest.mark.parametrize(
+    ("port", "backlog"), [("tcp:5000", BACKLOG), ("tcp6:5000:interface=\\:\\:1", BACKLOG), ("tcp:5000:backlog=7", 7)]
+)
+def test_many_may_wait_to_be_let_in(port: str, backlog: int) -> None:
+    memory = MemoryReactorClock()
+    endpoint_for(memory, port, None).listen(Factory())
+    assert memory.tcpServers[0][2] == backlog

@@ -271,3 +271,47 @@ def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_pa
     assert ended.returncode == 1
     assert ended.stderr.startswith("ftpsvc: can't use the certificate: ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_an_upload_that_ends_in_a_fatal_alert_is_426_and_the_old_file_is_kept(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"old")
+    with Talk(server).secure().log_in() as talk, talk.data() as data:
+        assert talk.codes("STOR file") == [150]
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        protected = trusting().wrap_bio(incoming, outgoing)
+        while True:
+            try:
+                protected.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                data.sendall(outgoing.read())
+                incoming.write(data.recv(65536))
+        protected.write(b"new" * 1000)
+        incoming.write(b"\x17\x03\x03\x00\x20" + bytes(32))  # nothing that the server has sent
+        with pytest.raises(ssl.SSLError):
+            while True:
+                protected.read()
+        data.sendall(outgoing.read())
+        assert talk.code() == 426
+    assert (server.folder / "file").read_bytes() == b"old"
+    for part in support.parts_in(server.folder):
+        part.unlink()
+
+
+def test_an_upload_of_nothing_whose_end_comes_with_the_handshake(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"old")
+    with Talk(server).secure().log_in() as talk:
+        assert upload(talk, "STOR file", b"", in_order=True) == 226
+    assert (server.folder / "file").read_bytes() == b""
+
+
+def test_many_small_files_in_each_direction(server: Server) -> None:
+    with Talk(server).secure().log_in() as talk:
+        for number in range(30):
+            content = bytes([number]) * number
+            assert upload(talk, f"STOR {number}", content, in_order=True) == 226
+            data = talk.data()
+            assert talk.codes(f"RETR {number}") == [150]
+            with trusting().wrap_socket(data, suppress_ragged_eofs=False) as protected:
+                assert b"".join(iter(lambda: protected.recv(1 << 16), b"")) == content
+            assert talk.code() == 226

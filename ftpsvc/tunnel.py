@@ -1,0 +1,78 @@
+"""TLS of one data connection as bytes in and bytes out: it knows of no socket and no reactor.
+
+In place of Twisted's, which passes on every record of 16 KiB for itself, through several layers, and comes to 0.45 GB/s
+with that. By the hundred kilobytes the same OpenSSL does 1.4, which is no less than on the socket's own descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from OpenSSL import SSL
+
+#: As much as one record holds (RFC 8446, section 5.1): OpenSSL never gives more at once.
+_RECORD = 16 * 1024
+
+#: How much is encrypted in one go: it stays in the processor's cache until the system has it.
+PIECE = 128 * 1024
+
+# A record's header, its authentication and the type within: at most so much for each (RFC 8446, section 5.2), and room
+# for what the handshake has to say.
+_OVERHEAD = 256 * (PIECE // _RECORD + 1)
+
+
+class Tunnel:
+    """One end. Whatever is called, `outgoing` afterwards gives what has to be sent to the other end."""
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        """`connection` has no socket, and knows whether it accepts or connects."""
+        self._connection = connection
+        self.has_greeted = False  #: the handshake is done
+        self.has_ended = False  #: the other end has said that there is no more data
+        self.failure: SSL.Error | None = None  #: why what came is not TLS, or not that of this connection
+
+    def received(self, data: bytes) -> bytes:
+        """What is within these bytes for us; nothing, often enough. Not to be called once it is over."""
+        clear: list[bytes] = []
+        try:
+            self._connection.bio_write(data)
+            if not self.has_greeted:
+                self._connection.do_handshake()
+                self.has_greeted = True
+            while True:
+                clear.append(self._connection.recv(_RECORD))
+        except SSL.WantReadError:
+            pass
+        except SSL.ZeroReturnError:
+            # Nothing else is the end of data. A fatal alert ends TLS too, and OpenSSL's own flags show it like an end.
+            self.has_ended = True
+        except SSL.Error as error:
+            self.failure = error
+        return clear[0] if len(clear) == 1 else b"".join(clear)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can come any more."""
+        return self.has_ended or self.failure is not None
+
+    def begin(self) -> None:
+        """Say the first words, if it is this end that connects."""
+        with contextlib.suppress(SSL.WantReadError):
+            self._connection.do_handshake()
+
+    def protect(self, data: bytes | memoryview) -> None:
+        """Encrypt no more than `PIECE` bytes."""
+        view = memoryview(data)
+        while view:
+            view = view[self._connection.send(view) :]
+
+    def end(self) -> None:
+        """Say that there is no more data."""
+        self._connection.shutdown()
+
+    def outgoing(self) -> bytes:
+        """What is to be sent, in this order."""
+        try:
+            return self._connection.bio_read(PIECE + _OVERHEAD)
+        except SSL.WantReadError:
+            return b""
