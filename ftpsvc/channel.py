@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
-from ftpsvc.model import Whole
+from ftpsvc.model import Facts, Whole
 from ftpsvc.storage import ReadFile, WriteFile
 
 
@@ -20,7 +20,7 @@ class Received(NamedTuple):
     """The end of an upload whose data is complete: what the client says it has sent."""
 
     digest: str | None
-    facts: str
+    facts: Facts
 
 
 class Channel(Protocol):

@@ -25,7 +25,17 @@ from ftpsvc.frames import (
     fail_line,
     read_facts,
 )
-from ftpsvc.model import NO_FACTS, Aborted, Damaged, Facts, ProtocolViolation, TooLarge, TransferError, Whole
+from ftpsvc.model import (
+    NO_FACTS,
+    Aborted,
+    BadArgument,
+    Damaged,
+    Facts,
+    ProtocolViolation,
+    TooLarge,
+    TransferError,
+    Whole,
+)
 from ftpsvc.storage import SMALL, Buffer
 from ftpsvc.wire import Command, Reply, ReplyReader, error_for
 
@@ -37,6 +47,7 @@ MAX_UNREAD = 1024 * 1024
 
 DAMAGED = "The data was damaged on its way: its digest is not the one that the server sent."
 NO_DIGEST = "The server sent the file without a digest, so nobody knows whether it arrived as it is."
+TOO_LARGE = f"The file has more than {SMALL} bytes by now."
 NOTHING_SENT = "The server said that it had sent everything, and had sent nothing."
 
 
@@ -265,9 +276,14 @@ class Fetch(Exchange):
         if self._reader is None:
             if (found := incoming.small_file()) is None:
                 return super().advance(incoming, replies)
-            self._data, digest, facts = found
-            self._outcome = self._judge(Done(digest, facts))
+            data, digest, facts = found
             self.is_over = True
+            if digest != digest_of(data):
+                self._outcome = Damaged(DAMAGED)
+            elif len(data) > SMALL:
+                self._outcome = TooLarge(TOO_LARGE)
+            else:
+                self._outcome = Whole(data, facts)
             self._protocol.fire(self.whole, self._outcome)
             return True
         item = self._reader.next(incoming)
@@ -289,10 +305,13 @@ class Fetch(Exchange):
         if isinstance(end, Fail):
             return Aborted(f"The server ended the transfer: {end.reason or 'it gave no reason'}.")
         if len(self._data) > SMALL:
-            return TooLarge(f"The file has more than {SMALL} bytes by now.")
+            return TooLarge(TOO_LARGE)
         if end.digest != digest_of(self._data):
             return Damaged(DAMAGED if end.digest else NO_DIGEST)
-        return Whole(self._data, read_facts(end.facts))
+        try:
+            return Whole(self._data, read_facts(end.facts))
+        except BadArgument as error:
+            raise ProtocolViolation(f"The server sent facts that can't be read: {error}") from error
 
     def ended(self, reply: Reply) -> None:
         if reply.code >= 400 and not isinstance(self._outcome, TransferError):

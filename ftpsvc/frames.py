@@ -80,19 +80,19 @@ class Incoming:
         start, self._at = self._at, min(self._at + most, len(self._data))
         return memoryview(self._data)[start : self._at]
 
-    def small_file(self) -> tuple[bytes, str, str] | None:
-        """The whole answer to RETR of a small file, if it is the next thing here: data, digest and facts.
+    def small_file(self) -> Small | None:
+        """The whole answer to RETR of a small file, if it is the next thing here.
 
-        A short cut past `line`, `raw` and `parse_frame`, which would find the same: in a tree of small files most
-        answers arrive in one piece. Whatever is not exactly that is left alone, for the careful way.
+        A short cut past `line`, `raw`, `parse_frame` and `read_facts`, which would find the same: in a tree of small
+        files most answers arrive in one piece. Whatever is not exactly that is left alone, for the careful way.
         """
         return self._small(_SMALL_BEGIN, _SMALL_END)
 
-    def small_sequence(self) -> tuple[bytes, str, str] | None:
+    def small_sequence(self) -> Small | None:
         """The same for the sequence behind the STOR of a small file."""
         return self._small(_SMALL_DATA, _SMALL_DONE)
 
-    def _small(self, beginning: re.Pattern[bytes], ending: re.Pattern[bytes]) -> tuple[bytes, str, str] | None:
+    def _small(self, beginning: re.Pattern[bytes], ending: re.Pattern[bytes]) -> Small | None:
         begin = beginning.match(self._data, self._at)
         if begin is None:
             return None
@@ -100,9 +100,13 @@ class Incoming:
         end = ending.match(self._data, start + int(begin[1]))
         if end is None:
             return None
+        digest, second, fraction, octal = end.groups()
+        try:
+            modified = _nanoseconds(second.decode(), fraction.decode() if fraction else None)
+        except BadArgument:
+            return None
         self._at = end.end()
-        digest, facts = end.groups()
-        return self._data[start : end.start()], digest.decode(), facts.decode()
+        return self._data[start : end.start()], digest.decode(), Facts(modified, int(octal, 8))
 
     def clear(self) -> None:
         """Throw away all that wasn't taken."""
@@ -124,9 +128,12 @@ class Incoming:
         return self._data[position - self._base : end].removesuffix(b"\r"), self._base + end + 1
 
 
+#: Data, digest and facts of a small file.
+Small = tuple[bytes, str, Facts]
+
 # One frame of at most 99,999 bytes, with digest and facts; and the same between the 150 and the 226 of a RETR.
 _SMALL_DATA = re.compile(rb"DATA ([1-9][0-9]{0,4})\r\n")
-_SMALL_DONE = re.compile(rb"DONE ([0-9a-f]{32}) ([A-Za-z0-9._=;-]{0,200};)\r\n")
+_SMALL_DONE = re.compile(rb"DONE ([0-9a-f]{32}) modify=([0-9]{14})(?:\.([0-9]{1,9}))?;unix\.mode=0([0-7]{3});\r\n")
 _SMALL_BEGIN = re.compile(rb"150 [^\r\n]{0,4096}\r\n" + _SMALL_DATA.pattern)
 _SMALL_END = re.compile(_SMALL_DONE.pattern + rb"226 [^\r\n]{0,4096}\r\n")
 

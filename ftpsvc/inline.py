@@ -10,7 +10,7 @@ from typing import Protocol
 from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
 from ftpsvc.digests import KnownDigests
-from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line
+from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line, read_facts
 from ftpsvc.linethenraw import LineThenRaw, is_plain
 from ftpsvc.model import Aborted, ConnectionFailed, Facts, LocalFault, ProtocolViolation, TransferError, Whole
 from ftpsvc.rates import Pace, Paces
@@ -156,7 +156,7 @@ class Inline:
                 await file.write(piece)
         if isinstance(item, Fail):
             raise Aborted(f"The client ended the transfer: {item.reason or 'it gave no reason'}.")
-        return Received(item.digest, item.facts)
+        return Received(item.digest, read_facts(item.facts))
 
     async def drain(self) -> None:
         """Take in what is left of the sequence of an upload that was refused, so that the next command is found."""

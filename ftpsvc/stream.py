@@ -12,7 +12,7 @@ from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.linethenraw import is_plain
-from ftpsvc.model import Aborted, TransferError, Whole
+from ftpsvc.model import NO_FACTS, Aborted, TransferError, Whole
 from ftpsvc.newlines import FromWire, ToWire
 from ftpsvc.rates import Pace, Paces
 from ftpsvc.storage import Buffer, ReadFile, WriteFile
@@ -165,7 +165,7 @@ class Stream:
             await self._look_at_the_control_connection()
             if self._reason is not None:
                 raise self._reason
-        return Received(None, "")
+        return Received(None, NO_FACTS)
 
     async def _look_at_the_control_connection(self) -> None:
         """Let the reactor deliver what came with the end of the data.

@@ -9,7 +9,6 @@ from secrets import token_hex
 
 from ftpsvc import model
 from ftpsvc.channel import Channel, Sent
-from ftpsvc.frames import read_facts
 from ftpsvc.model import Permission
 from ftpsvc.records import Ending, Transfer
 from ftpsvc.session import Session, Takes, Verb
@@ -272,7 +271,7 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
             received = await channel.receive_file(file)
             if not session.is_text:
                 record.check_size()
-            facts = session.allowed_facts(read_facts(received.facts), record.path)
+            facts = session.allowed_facts(received.facts, record.path)
         except BaseException as error:
             # Where nobody decided against the upload (a lost connection, a cancelled session), what came is kept.
             decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
