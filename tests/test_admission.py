@@ -29,6 +29,9 @@ from ftpsvc.service import Options, makeService
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(b"secret")
 
+#: A login that fails is answered without the delay, which is tried elsewhere, on a clock.
+AT_ONCE = ("--login-delay", "0")
+
 
 def accounts(folder: Path, name: str = "alice", **settings: str) -> Path:
     """A file with one account, whose home is a folder with its name."""
@@ -151,7 +154,7 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from ftpsvc.program import main; raise SystemExit(main())", "user"]
     with (
         support.python_path() as environment,
-        serving(tmp_path / "root", "--accounts", str(file)) as server,
+        serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server,
         ftplib.FTP() as client,
     ):
         (tmp_path / "bob").mkdir()
@@ -172,7 +175,7 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
 def test_twisteds_checkers_at_a_real_server(tmp_path: Path) -> None:
     (tmp_path / "passwords").write_text("dora:explorer\n")
     options = ("--auth", f"file:{tmp_path / 'passwords'}", "--auth", "memory:max:moritz")
-    with serving(tmp_path / "root", *options) as server, Talk(server) as talk:
+    with serving(tmp_path / "root", *AT_ONCE, *options) as server, Talk(server) as talk:
         assert talk.codes("USER dora", "PASS explorer", "MKD d") == [331, 230, 257]
         assert talk.codes("USER max", "PASS moritz", "RMD d") == [331, 230, 250]
         assert talk.codes("USER max", "PASS explorer", "USER anonymous", "PASS x") == [331, 530, 331, 530]
@@ -180,7 +183,7 @@ def test_twisteds_checkers_at_a_real_server(tmp_path: Path) -> None:
 
 def test_an_account_that_needs_tls_needs_it_for_its_data_too(tmp_path: Path) -> None:
     file = accounts(tmp_path, require_tls="true")
-    with serving(tmp_path / "root", "--accounts", str(file)) as server:
+    with serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server:
         with Talk(server) as talk:
             assert talk.codes("USER alice", "PASS secret") == [331, 530]
         with Talk(server).secure() as talk:
@@ -207,7 +210,7 @@ def test_a_certificate_logs_in_without_a_password(tmp_path: Path, version: ssl.T
     context.maximum_version = version
     file = accounts(tmp_path, password="", certificates=f'["{fingerprint}"]')
     endpoint = "tls:tcp:0:interface=127.0.0.1" if implicit else "tcp:0:interface=127.0.0.1"
-    with serving(tmp_path / "root", "--accounts", str(file), endpoint=endpoint) as server:
+    with serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file), endpoint=endpoint) as server:
         for offered, codes in ((context, [232]), (other, [331, 530]), (trusting(), [331, 530])):
             with secure(server, offered, implicit) as talk:
                 assert talk.codes(*["USER alice", "PASS secret"][: len(codes)]) == codes
@@ -234,7 +237,7 @@ def test_a_session_that_is_resumed_still_has_its_certificate(tmp_path: Path) -> 
     context, fingerprint = client_certificate(tmp_path / "client")
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     file = accounts(tmp_path, password="", certificates=f'["{fingerprint}"]')
-    with serving(tmp_path / "root", "--accounts", str(file)) as server, Talk(server).secure(context) as first:
+    with serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server, Talk(server).secure(context) as first:
         assert first.codes("USER alice", "PBSZ 0", "PROT P", "TYPE I") == [232, 200, 200, 200]
         data = first.data()
         assert first.codes("STOR x") == [150]
@@ -260,7 +263,7 @@ def asked_for_certificate(server: Server) -> bool:
 
 def test_clients_are_asked_for_one_only_where_it_can_be_of_use(tmp_path: Path) -> None:
     file = accounts(tmp_path)
-    with serving(tmp_path / "root", "--accounts", str(file)) as server:
+    with serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server:
         assert not asked_for_certificate(server)
         accounts(tmp_path, certificates=f'["{"ab" * 32}"]')
         assert asked_for_certificate(server)
