@@ -3,6 +3,8 @@
 The names are those of `cmd.Cmd`: `do_list` is the command `list`, `complete_list` completes its arguments, and its
 docstring is its help, usage first. Commands are coroutines that take their words as arguments, so that a usage is
 checked by the signature. How lines are got is none of a console's business: `terminal` and `piped` feed `onecmd`.
+
+A line that ends with `&` is carried out in the background, and so is what `to_background` finds in the foreground.
 """
 
 from __future__ import annotations
@@ -10,14 +12,26 @@ from __future__ import annotations
 import cmd
 import difflib
 import inspect
-from typing import IO, Any, ClassVar, TextIO
+from collections.abc import Mapping
+from typing import IO, Any, ClassVar, NamedTuple, TextIO
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from ftpsvc import display
-from ftpsvc.model import BadArgument, BadCommand, TransferError
+from ftpsvc.jobs import MAX_JOBS, Job, Jobs
+from ftpsvc.model import BadArgument, BadCommand, Busy, TransferError
 from ftpsvc.words import escape, last_word, quote, split
+
+#: What happened, for a program: see docs/scripts.md.
+Event = Mapping[str, Any]
+
+
+class Offer(NamedTuple):
+    """What completion offers: a word, and what there is to know about it."""
+
+    text: str
+    note: str = ""
 
 
 class Stopped(TransferError):
@@ -30,26 +44,37 @@ class Console(cmd.Cmd):
     #: Other names for commands.
     aliases: ClassVar[dict[str, str]] = {}
 
+    #: Commands that look at everything, and ask, before they begin: with `&` they move to the background only then.
+    planning: ClassVar[frozenset[str]] = frozenset()
+
     log = Logger()
 
     def __init__(self, stdout: TextIO, stderr: TextIO, colour: bool = False) -> None:
         super().__init__(stdout=stdout)
         self.failures = 0
+        self.first_failure: Exception | None = None
+        self.jobs = Jobs()
+        self.meanings: dict[str, str] = {}  #: what the user's own aliases stand for
         self._stderr = stderr
         self._colour = colour
-        self._running: Deferred[bool] | None = None
-        self._is_interrupted = False
+        self._job = Job("")
+        self._front: Job | None = None
         self._is_stopped = False
 
     # -- speaking
 
-    def say(self, text: str) -> None:
-        """Say something that was asked for."""
+    def say(self, text: str, *events: Event) -> None:
+        """Say something that was asked for. The events are the same for programs."""
         self._write(self.stdout, text)
 
-    def complain(self, text: str) -> None:
+    def note(self, text: str, *events: Event) -> None:
+        """Say how something went that went well."""
+        self.say(text, *events)
+
+    def complain(self, text: str, error: Exception | None = None) -> None:
         """Say what failed, and count it."""
         self.failures += 1
+        self.first_failure = self.first_failure or error
         # Half of it may come from the other end, which must not get a say in what this terminal does.
         text = escape(text)
         self._write(self._stderr, display.warning(text) if self._colour else text)
@@ -62,89 +87,161 @@ class Console(cmd.Cmd):
     # -- running
 
     def onecmd(self, line: str) -> Deferred[bool]:  # type: ignore[override]  # Cmd's commands are over when they return
-        """Carry out one line. Fires with True if it was the last one, and never fails: `failures` counts."""
+        """Carry out one line. Fires with True if it was the last one, and never fails: `failures` counts.
+
+        It fires when the next line may come: a line that was moved to the background still goes on then.
+        """
         if self._is_stopped:
             return succeed(True)
-        self._is_interrupted = False
-        self._running = Deferred.fromCoroutine(self._carried_out(line))
-        return self._running
+        job = Job(line.strip())
+        if job.line.endswith(" &") and not job.line.startswith("!"):
+            job = Job(job.line[:-2].rstrip(), wants_background=True)
+        self._front = job
+        job.work = Deferred.fromCoroutine(self._carried_out(job))
+        job.work.addCallback(self._ended, job)
+        if job.wants_background and not self._plans(job.line):
+            self.to_background()
+        return job.floor
+
+    def _plans(self, line: str) -> bool:
+        name = line.partition(" ")[0]
+        return self.aliases.get(name, name) in self.planning
+
+    def _ended(self, is_last: bool, job: Job) -> bool:
+        job.view.close()
+        self.jobs.remove(job)
+        self.released(job)
+        job.tell()
+        if job.has_floor:
+            job.floor.callback(is_last)
+        return is_last
+
+    def to_background(self) -> None:
+        """Let the command that is under way go on in the background, if there is one."""
+        job = self._front
+        if job is None or job.is_over or not job.has_floor or job.has_terminal:
+            return
+        if job.has_questions:
+            job.wants_background = True  # once it has begun
+            return
+        if self.jobs.is_full:
+            job.wants_background = False
+            self._write(self._stderr, f"{MAX_JOBS} jobs are in the background already. This one stays here.")
+            return
+        self.jobs.add(job)
+        job.view.close()
+        self.say(f"[{job.number}] {escape(job.line)}")
+        job.floor.callback(False)
 
     def interrupt(self) -> None:
-        """Stop the command that is under way, if there is one."""
-        if self._running is not None and not self._running.called:
-            self._is_interrupted = True
-            self._running.cancel()
+        """Stop the command that is in the foreground, if there is one."""
+        if self._front is not None and self._front.has_floor:
+            self._front.stop()
 
     def stop(self) -> None:
-        """Stop the command that is under way, and carry out no other."""
+        """Stop all that is under way, and carry out nothing else."""
         self._is_stopped = True
         self.interrupt()
+        for job in self.jobs:
+            job.stop()
 
-    async def _carried_out(self, line: str) -> bool:
-        if line.lstrip().startswith("#"):
+    async def _carried_out(self, job: Job) -> bool:
+        if job.line.startswith("#"):
             return False
         name = ""
         try:
-            words = split(line)
+            words = self._meaning(self.words_of(job.line))
             if not words:
                 return False
             name = words[0]
-            return await self._command(*words) is True
-        except BrokenPipeError:
-            self.stop()  # whoever read the output has gone, as `head` does
+            if job.wants_background and self.jobs.is_full:
+                raise Busy(f"{MAX_JOBS} jobs are in the background already. Use: wait")
+            is_last = await self._command(job, *words) is True
+            if job.number:
+                self.note(f"[{job.number}] done: {escape(job.line)}")
+            return is_last
+        except BrokenPipeError as error:
+            self._is_stopped = True  # whoever read the output has gone, as `head` does
+            for other in self.jobs:
+                if other is not job:
+                    other.stop()
             self.failures += 1
+            self.first_failure = self.first_failure or error
             return True
         except Exception as error:
-            why = self._why(name, error)
-            self.complain(f"{name}: {why}" if name else why)
+            why = self._why(name, job, error)
+            number = f"[{job.number}] " if job.number else ""
+            self.complain(f"{number}{name}: {why}" if name else why, error)
             return False
 
-    async def _command(self, name: str, *arguments: str) -> bool | None:
+    def words_of(self, line: str) -> list[str]:
+        """The words of a line. Raises `BadArgument`."""
+        return split(line)
+
+    def _meaning(self, words: list[str]) -> list[str]:
+        """The words, with what the first one stands for. What an alias stands for isn't looked up again."""
+        return [*split(self.meanings[words[0]]), *words[1:]] if words and words[0] in self.meanings else words
+
+    async def _command(self, job: Job, name: str, *arguments: str) -> bool | None:
         command = self.aliases.get(name, name)
         if command not in self.commands():
             raise BadCommand(f"there is no such command. {self._meant(name)}")
-        self.prepare(command)
         method = getattr(self, f"do_{command}")
         try:
             inspect.signature(method).bind(*arguments)
         except TypeError:
             raise BadArgument(self._misused(command, arguments)) from None
+        await self.prepare(job, command)
+        self._job = job
         is_last: bool | None = await method(*arguments)
         return is_last
 
-    def prepare(self, command: str) -> None:
+    async def prepare(self, job: Job, command: str) -> None:
         """Called before each command. Raises `TransferError` if it can't be carried out now."""
 
-    def failed(self, error: TransferError) -> str:
+    def failed(self, job: Job, error: TransferError) -> str:
         """Called when a command has failed; what else there is to say about it."""
         return ""
 
-    def _why(self, name: str, error: Exception) -> str:
-        if not isinstance(error, TransferError) and not self._is_interrupted:
+    def released(self, job: Job) -> None:
+        """Called when a command is over, however it ended."""
+
+    def _why(self, name: str, job: Job, error: Exception) -> str:
+        if not isinstance(error, TransferError) and not job.is_interrupted:
             self.log.failure("{command} failed", command=name)
             return "Something in ftpsvc itself is wrong; please report what stands above."
-        if self._is_interrupted and not isinstance(error, Stopped):
+        if job.is_interrupted and not isinstance(error, Stopped):
             return "stopped."
         assert isinstance(error, TransferError)
-        return f"{error} {self.failed(error)}".rstrip()
+        return f"{error} {self.failed(job, error)}".rstrip()
 
     def _misused(self, command: str, arguments: tuple[str, ...]) -> str:
         usage, _, more = self.described(command)
-        if not arguments:
+        needed = [
+            word
+            for word in inspect.signature(getattr(self, f"do_{command}")).parameters.values()
+            if word.default is word.empty and word.kind is not word.VAR_POSITIONAL
+        ]
+        if len(arguments) < len(needed):
             return f"a word is missing. Use: {usage}"
         example = more.rpartition("Example: ")[2]
         return f"too many words; a name with spaces needs quotes. Use: {usage}. Example: {example}"
 
     def _meant(self, name: str) -> str:
-        close = difflib.get_close_matches(name, [*self.commands(), *self.aliases])
+        close = difflib.get_close_matches(name, [*self.commands(), *self.aliases, *self.meanings])
         return f"Did you mean {' or '.join(close)}?" if close else "Use: help"
 
     # -- help
 
-    def commands(self) -> list[str]:
-        """The commands' names, in the order in which they are written down; what all consoles have comes last."""
+    def groups(self) -> dict[str, list[str]]:
+        """The commands' names under the headings of their classes, in the order in which they are written down."""
         kinds = type(self).__mro__[: type(self).__mro__.index(cmd.Cmd)]
-        return [name[3:] for kind in kinds for name in vars(kind) if name.startswith("do_")]
+        named = {kind: [name[3:] for name in vars(kind) if name.startswith("do_")] for kind in kinds}
+        return {getattr(kind, "heading", ""): names for kind, names in named.items() if names}
+
+    def commands(self) -> list[str]:
+        """The commands' names."""
+        return [name for names in self.groups().values() for name in names]
 
     def described(self, command: str) -> tuple[str, str, str]:
         """A command's usage, what it does in one line, and the rest of its help."""
@@ -152,8 +249,13 @@ class Console(cmd.Cmd):
         return usage, summary, "\n\n".join(more)
 
     def overview(self) -> str:
-        """All commands, a line for each."""
-        rows = [self.described(command)[:2] for command in self.commands()]
+        """All commands, a line for each, under headings."""
+        groups = [(heading, self.summary(names)) for heading, names in self.groups().items()]
+        return "\n\n".join(f"{heading}\n{lines}" for heading, lines in groups)
+
+    def summary(self, names: list[str]) -> str:
+        """A line for each of these commands."""
+        rows = [self.described(command)[:2] for command in names]
         width = max(len(usage) for usage, _ in rows)
         return "\n".join(f"  {usage:{width}}  {summary}" for usage, summary in rows)
 
@@ -175,34 +277,38 @@ class Console(cmd.Cmd):
         also = f"   (also: {', '.join(others)})" if others else ""
         self.say(f"{usage}{also}\n\n{summary}\n\n{more}")
 
-    async def complete_help(self, text: str, position: int) -> list[str]:  # type: ignore[override]
+    async def complete_help(self, text: str, position: int) -> list[Offer]:  # type: ignore[override]
         return self._names(text) if position == 1 else []
 
     # -- completion
 
-    async def completions(self, before: str) -> tuple[int, list[str]]:
+    async def completions(self, before: str) -> tuple[int, list[Offer]]:
         """What may stand instead of the last word of a line, and where that word begins. Never fails."""
         earlier, word = last_word(before)
         if earlier:
-            found = await self._arguments(word.text, *earlier)
+            found = await self._arguments(word.text, *self._meaning(earlier))
         else:
             found = self._names(word.text)
-        return word.start, [self._typed(text, word.quote, len(found) == 1) for text in found]
+        return word.start, [Offer(self._typed(text, word.quote, len(found) == 1), note) for text, note in found]
 
-    async def _arguments(self, text: str, name: str, *earlier: str) -> list[str]:
+    async def _arguments(self, text: str, name: str, *earlier: str) -> list[Offer]:
         command = self.aliases.get(name, name)
         complete: Any = getattr(self, f"complete_{command}", None)
         if complete is None:
             return []
+        job = Job("")
         try:
-            self.prepare(command)
-            offers: list[str] = await complete(text, len(earlier) + 1)
+            await self.prepare(job, command)
+            self._job = job
+            offers: list[Offer] = await complete(text, len(earlier) + 1)
         except TransferError:
             return []  # whoever completes is still typing; what is wrong is said when the line is done
         return offers
 
-    def _names(self, text: str) -> list[str]:
-        return sorted(name for name in [*self.commands(), *self.aliases] if name.startswith(text))
+    def _names(self, text: str) -> list[Offer]:
+        names = {name: self.described(name)[1] for name in self.commands()}
+        names |= {name: names[meant] for name, meant in self.aliases.items()} | self.meanings
+        return sorted(Offer(name, note) for name, note in names.items() if name.startswith(text))
 
     @staticmethod
     def _typed(text: str, style: str, is_only: bool) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from ftpsvc.model import Entry, Kind
 from ftpsvc.words import quote
@@ -12,7 +13,7 @@ from ftpsvc.words import quote
 #: Behind a name, so that what it is can be seen without colour too. As `ls -F` has it.
 _MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
 
-_BLUE, _RED = "34;1", "31"
+_BLUE, _GREEN, _RED = "34;1", "32", "31"
 
 
 def size(count: float) -> str:
@@ -55,23 +56,36 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def listing(entries: Iterable[Entry], colour: bool = False) -> Iterator[str]:
+#: In which order a listing can be. The names decide where the rest is the same.
+_ORDERS: dict[str, Callable[[Entry], Any]] = {
+    "name": lambda entry: 0,
+    "time": lambda entry: -entry.modified,
+    "size": lambda entry: -entry.size if entry.is_file else 0,
+}
+
+
+def listing(
+    entries: Iterable[Entry], colour: bool = False, order: str = "name", is_reversed: bool = False
+) -> Iterator[str]:
     """A folder's entries, a line for each, sorted and aligned, and a last line that counts them."""
-    ordered = sorted(entries, key=lambda entry: (entry.name.casefold(), entry.name))
+    rank = _ORDERS[order]
+    ordered = sorted(entries, key=lambda entry: (rank(entry), entry.name.casefold(), entry.name), reverse=is_reversed)
     sizes = [size(entry.size) if entry.is_file else "" for entry in ordered]
     width = max(map(len, sizes), default=0)
     for entry, its_size in zip(ordered, sizes, strict=True):
-        yield f"{its_size:>{width}}  {_moment(entry.modified):16}  {_marked(entry, colour)}"
+        yield f"{its_size:>{width}}  {moment(entry.modified):16}  {_marked(entry, colour)}"
     yield _total(ordered)
 
 
 def _marked(entry: Entry, colour: bool) -> str:
     # A name that a terminal would obey is shown as it can be typed.
     name = entry.name if entry.name.isprintable() else quote(entry.name)
-    return (painted(name, _BLUE) if colour and entry.is_directory else name) + _MARKS[entry.kind]
+    shade = (_BLUE if entry.is_directory else _GREEN if entry.mode & 0o100 else "") if colour else ""
+    return (painted(name, shade) if shade else name) + _MARKS[entry.kind]
 
 
-def _moment(nanoseconds: int) -> str:
+def moment(nanoseconds: int) -> str:
+    """A time, in this machine's zone; `-` where it isn't known."""
     if not nanoseconds:
         return "-"
     try:

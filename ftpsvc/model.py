@@ -174,6 +174,14 @@ class ConnectionFailed(TransferError):
     """No connection, or no more: the cause is in the text."""
 
 
+class NoSuchHost(ConnectionFailed):
+    """The name of a host that there is none of."""
+
+
+class ConnectionRefused(ConnectionFailed):
+    """There was no connection: nothing listens there, nobody answers, or no way leads there."""
+
+
 class TimedOut(ConnectionFailed):
     """The other end was silent for too long."""
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TypeVar
 
 from ftpsvc import model
 from ftpsvc.model import Entry, TransferError, Unavailable, parent_and_name, resolve
+from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.remote import Remote
 from ftpsvc.storage import Storage
+from ftpsvc.targets import Target
 from ftpsvc.words import quote
 
 #: How many entries of a folder are looked through for a name like the one that isn't there. More would make the
@@ -24,8 +27,14 @@ MAX_LOOKED_THROUGH = 20_000
 #: How many names completion offers: more than anybody reads.
 MAX_OFFERED = 500
 
+#: For how many seconds completion believes a listing that it has made ahead. Every command ends that at once.
+BELIEVED = 15.0
+
 #: How many names are said to be close.
 MAX_CLOSE = 3
+
+
+T = TypeVar("T")
 
 
 class Place:
@@ -34,6 +43,7 @@ class Place:
     def __init__(self, storage: Storage, folder: str) -> None:
         self.storage = storage
         self.folder = folder
+        self._ahead: tuple[str, float, list[Entry]] | None = None
 
     def path(self, typed: str) -> str:
         """What a typed path means. Raises `InvalidName`."""
@@ -66,17 +76,57 @@ class Place:
                 raise
             return [entry]
 
-    async def offers(self, typed: str) -> list[str]:
+    async def matching(self, typed: str) -> list[tuple[str, Entry]]:
+        """What a path means in which `*`, `?` and `[a-z]` may stand in the last part. Raises `Unavailable` for nothing.
+
+        Something that bears exactly that name wins.
+        """
+        path = self.path(typed)
+        folder, name = parent_and_name(path)
+        if not is_pattern(name):
+            return [(path, await self.entry(path))]
+        try:
+            return [(path, await self.storage.stat(path))]
+        except (Unavailable, model.InvalidName):
+            pattern = Pattern(name)
+        found = [entry for entry in await self.entries(folder) if pattern.matches(entry.name)]
+        if not found:
+            raise model.NotFound(f"nothing in {quote(folder)} matches {quote(name)}.")
+        return sorted((f"{folder.rstrip('/')}/{entry.name}", entry) for entry in found)
+
+    async def offers(self, typed: str, now: float) -> list[tuple[str, Entry]]:
         """The paths that what was typed may be the beginning of, written in the same way; folders end with `/`."""
         folder, slash, beginning = typed.rpartition("/")
-        found: list[str] = []
-        async with self._listing(self.path(folder + slash)) as listing:
+        found = [
+            (folder + slash + entry.name + "/" * entry.is_directory, entry)
+            for entry in await self._known(self.path(folder + slash), now)
+            if entry.name.startswith(beginning) and (beginning or not entry.name.startswith("."))
+        ]
+        return sorted(found)[:MAX_OFFERED]
+
+    async def _known(self, path: str, now: float) -> list[Entry]:
+        """A folder's entries for completion, from a listing of a moment ago where there is one."""
+        if self._ahead is not None and self._ahead[0] == path and now - self._ahead[1] < BELIEVED:
+            return self._ahead[2]
+        entries: list[Entry] = []
+        async with self._listing(path) as listing:
             async for entry in listing:
-                if entry.name.startswith(beginning) and (beginning or not entry.name.startswith(".")):
-                    found.append(folder + slash + entry.name + "/" * entry.is_directory)
-                if len(found) >= MAX_OFFERED:
+                entries.append(entry)
+                if len(entries) >= MAX_LOOKED_THROUGH:
                     break
-        return sorted(found)
+        self._ahead = (path, now, entries)
+        return entries
+
+    def forget(self) -> None:
+        """Something may have changed: what was listed ahead is not believed any more."""
+        self._ahead = None
+
+    async def doing(self, path: str, work: Awaitable[T]) -> T:
+        """Do something with a path. Raises what that raises, with the names that are close where it isn't there."""
+        try:
+            return await work
+        except Unavailable as error:
+            raise await self._explained(path, error) from error
 
     def _listing(self, path: str) -> contextlib.aclosing[AsyncGenerator[Entry, None]]:
         # Closed at once when it isn't read to its end: an abandoned listing holds up what is asked after it.
@@ -86,6 +136,10 @@ class Place:
 
     async def space(self, path: str) -> int | None:
         """How many bytes a folder has room for; None if that can't be told."""
+        raise NotImplementedError
+
+    async def takes_files(self, folder: str) -> bool:
+        """Whether new files may be made in a folder, as far as that can be told without trying."""
         raise NotImplementedError
 
     def reason(self, path: str, error: TransferError) -> str:
@@ -141,6 +195,9 @@ class Here(Place):
         except TransferError:
             return None
 
+    async def takes_files(self, folder: str) -> bool:
+        return not os.path.isdir(folder) or os.access(folder, os.W_OK | os.X_OK)
+
     def reason(self, path: str, error: TransferError) -> str:
         # A disk's errors are worded for those at the other end of a connection. Here one is at the machine itself.
         cause = error.__cause__
@@ -152,11 +209,21 @@ class Here(Place):
 class There(Place):
     """A server."""
 
-    def __init__(self, remote: Remote, host: str, port: int) -> None:
-        super().__init__(remote, "/")
+    #: Whether a job in the background has the connection, so that the next command needs another.
+    is_lent = False
+
+    def __init__(self, remote: Remote, target: Target, folder: str = "/") -> None:
+        super().__init__(remote, folder)
         self.remote = remote
-        self.host = host
-        self.port = port
+        self.target = target
+
+    @property
+    def host(self) -> str:
+        return self.target.host
+
+    @property
+    def port(self) -> int:
+        return self.target.port
 
     async def space(self, path: str) -> int | None:
         if "AVBL" not in self.remote.features:
@@ -165,6 +232,11 @@ class There(Place):
             return await self.storage.space(path)
         except Unavailable:
             return None
+
+    async def takes_files(self, folder: str) -> bool:
+        # RFC 3659, section 7.5.5: c is to create files. A server that tells no permissions is asked by trying.
+        permissions = await self.remote.permissions(folder)
+        return permissions is None or "c" in permissions
 
     def reason(self, path: str, error: TransferError) -> str:
         return str(error)

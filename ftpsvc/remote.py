@@ -18,7 +18,19 @@ from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.frames import format_time
 from ftpsvc.inlineclient import InlineFiles
-from ftpsvc.model import ConnectionFailed, Entry, Facts, ProtocolViolation, Stored, TransferError, Whole
+from ftpsvc.listing import parse_machine_line
+from ftpsvc.model import (
+    ConnectionFailed,
+    ConnectionRefused,
+    Entry,
+    Facts,
+    NoSuchHost,
+    ProtocolViolation,
+    Stored,
+    TransferError,
+    Whole,
+    encode_name,
+)
 from ftpsvc.storage import ReadFile, WriteFile
 from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
 from ftpsvc.streamtransfer import Dial
@@ -289,7 +301,43 @@ class Remote:
     async def space(self, path: str) -> int:
         return int((await self._ask("AVBL", path)).text)
 
+    async def permissions(self, path: str) -> str | None:
+        """What this account may do with it, in the letters of RFC 3659, section 7.5.5; None if that isn't told."""
+        if "MLST" not in self.features:
+            return None
+        with contextlib.suppress(*REFUSALS):
+            for line in (await self._ask("MLST", path)).inner[1:]:
+                return parse_machine_line(encode_name(line.lstrip(" ")))[1].get("perm")
+        return None
+
     # -- commands
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The digests that the server computes (HASH in FEAT)."""
+        names = self.features.get("HASH", "").replace("*", "").upper().split(";")
+        return tuple(name.strip() for name in names if name.strip())
+
+    async def hash(self, path: str, algorithm: str) -> str:
+        """A file's digest, in hexadecimal, computed by the server (draft-bryan-ftpext-hash). Raises `BadParameter`."""
+        chosen = self._ask("OPTS", f"HASH {algorithm}")
+        answer = self._ask("HASH", path)
+        try:
+            await chosen
+        except BaseException:
+            answer.addErrback(lambda _: None)
+            raise
+        words = (await answer).text.split(" ")
+        if len(words) < 3 or words[0].upper() != algorithm:
+            raise ProtocolViolation("The server's answer to HASH can't be understood.")
+        return words[2].lower()
+
+    async def command(self, verb: str, argument: str | None = None) -> Reply:
+        """Send a command as it is, and return the reply. Raises what a refusal means.
+
+        Not for commands that move data, log in, or change how data is moved: the client would not know of it.
+        """
+        return await self._ask(verb, argument)
 
     def _ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
         return self._files.ask(verb, argument)
@@ -331,16 +379,16 @@ def _what_answered(excerpt: str) -> str:
 def _connection_failed(host: str, port: int, cause: Exception) -> ConnectionFailed:
     """Why there is no connection, in the words of the person who wanted one."""
     if isinstance(cause, error.DNSLookupError | UnicodeError | ValueError):
-        return ConnectionFailed(f'There is no host "{host}". Check the spelling.')
+        return NoSuchHost(f'There is no host "{host}". Check the spelling.')
     if isinstance(cause, error.ConnectionRefusedError):
-        return ConnectionFailed(
+        return ConnectionRefused(
             f"{host} answered, but nothing listens on port {port} (connection refused). Is the server running? "
             f"ftpsvc's own port is {DEFAULT_PORT}."
         )
     if isinstance(cause, error.TimeoutError | error.TCPTimedOutError):
-        return ConnectionFailed(
+        return ConnectionRefused(
             f"{host} did not answer on port {port} for {CONNECT_TIME:g} s. Is it up, and does its firewall let this in?"
         )
     if isinstance(cause, error.NoRouteError):
-        return ConnectionFailed(f"There is no way to {host} from here (no route). Check this machine's network.")
-    return ConnectionFailed(f"Could not connect to {host}, port {port}: {cause}")
+        return ConnectionRefused(f"There is no way to {host} from here (no route). Check this machine's network.")
+    return ConnectionRefused(f"Could not connect to {host}, port {port}: {cause}")

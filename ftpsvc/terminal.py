@@ -1,4 +1,4 @@
-"""Lines from a person: a prompt with completion and a history, on the reactor's own asyncio loop.
+"""A person at a terminal: a prompt with completion, a history and a toolbar, on the reactor's own asyncio loop.
 
 This module alone imports prompt_toolkit, and it alone is imported only when there is a terminal.
 """
@@ -6,75 +6,196 @@ This module alone imports prompt_toolkit, and it alone is imported only when the
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import os
-import re
+import shutil
 import signal
-from collections.abc import AsyncGenerator, Iterable
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO, cast
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application.current import set_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import DummyHistory, History
+from prompt_toolkit.history import History
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
 from twisted.internet.defer import Deferred
 
-from ftpsvc.knownservers import state_folder
+from ftpsvc import views
+from ftpsvc.console import Stopped
 from ftpsvc.model import decode_name, encode_name
 from ftpsvc.shell import Shell
+from ftpsvc.words import escape, last_word
 
 #: How many lines of history are kept. Reading them costs a millisecond at the start.
 MAX_HISTORY = 2000
 
+#: Seconds between two drawings of the toolbar.
+REDRAW = 0.5
 
-async def lines(shell: Shell, loop: asyncio.AbstractEventLoop, history: Path) -> AsyncGenerator[str, None]:
-    """The lines that are typed. While one is carried out, Ctrl-C stops it; while one is typed, Ctrl-C clears it."""
-    session: PromptSession[str] = PromptSession(
-        history=LineHistory(history), completer=_Completer(shell, loop), complete_while_typing=False
-    )
-    while True:
-        line = await Deferred.fromFuture(loop.create_task(_typed(session, shell.prompt)))
-        if line is None:
+
+class Terminal:
+    """What the shell says to a person, asks of them, and is told by them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, history: Path) -> None:
+        self._loop = loop
+        self._kept = LineHistory(history)
+        self._session: PromptSession[str] | None = None  #: the one that waits for the person now
+        self._interrupt: Callable[[], object] = lambda: None
+        self.out = cast(TextIO, _AbovePrompt(self, sys.stdout))
+        self.err = cast(TextIO, _AbovePrompt(self, sys.stderr))
+
+    def give_ctrl_c_to(self, interrupt: Callable[[], object]) -> None:
+        """Say who hears of a Ctrl-C while there is no prompt."""
+        self._interrupt = interrupt
+        self._loop.add_signal_handler(signal.SIGINT, interrupt)
+
+    @staticmethod
+    def columns() -> int:
+        """How wide it is."""
+        return shutil.get_terminal_size().columns
+
+    def history(self) -> list[str]:
+        """The lines that were typed, the oldest first."""
+        return list(self._kept.load_history_strings())[::-1]
+
+    # -- saying
+
+    def write(self, stream: TextIO, text: str) -> None:
+        """Write, above the prompt if there is one just now."""
+        session = self._session
+        if session is None or not session.app.is_running:
+            stream.write(text)
+            stream.flush()
             return
-        # Each prompt takes the signal for itself and gives it back to nobody.
-        loop.add_signal_handler(signal.SIGINT, shell.interrupt)
-        yield line
+
+        def write() -> None:
+            stream.write(text)
+            stream.flush()
+
+        with set_app(session.app):
+            run_in_terminal(write)
+
+    # -- asking
+
+    async def ask(self, question: str, answers: Sequence[str] = (), *, is_secret: bool = False) -> str:
+        """What is answered. Raises `Stopped` at Ctrl-C and Ctrl-D."""
+        *above, last = question.split("\n")
+        for row in above:
+            self.write(sys.stdout, row + "\n")
+        session: PromptSession[str] = PromptSession(key_bindings=_keys(answers) if answers else None)
+        prompt = f"{last} " if answers else last
+        answer = await self._typed(session, session.prompt_async(prompt, is_password=is_secret), None)
+        if answer is None:
+            raise Stopped("stopped. Nothing was done.")
+        return answer
+
+    # -- lines
+
+    async def lines(self, shell: Shell) -> AsyncGenerator[str, None]:
+        """The lines that are typed. While one is carried out, Ctrl-C stops it; while one is typed, Ctrl-C clears it."""
+        ahead = _Ahead(shell)
+        session: PromptSession[str] = PromptSession(
+            history=self._kept,
+            completer=_Completer(shell, self._loop),
+            complete_while_typing=False,
+            auto_suggest=AutoSuggestFromHistory(),
+            key_bindings=_prompt_keys(),
+        )
+        session.default_buffer.on_text_changed += ahead.typed
+        while True:
+            with self._toolbar(session, shell):
+                line = await self._typed(session, session.prompt_async(lambda: shell.prompt), "")
+            yield "quit" if line is None else line  # which asks once more while there are jobs
+
+    async def _typed(
+        self, session: PromptSession[str], prompt: Coroutine[Any, Any, str], at_ctrl_c: str | None
+    ) -> str | None:
+        """One line; None after Ctrl-D."""
+        before, self._session = self._session, session
+        try:
+            return await Deferred.fromFuture(self._loop.create_task(_caught(prompt, at_ctrl_c)))
+        finally:
+            self._session = before
+            # Each prompt takes the signal for itself and gives it back to nobody.
+            self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
+    @contextlib.contextmanager
+    def _toolbar(self, session: PromptSession[str], shell: Shell) -> Iterator[None]:
+        due: asyncio.Handle
+
+        def draw() -> None:
+            nonlocal due
+            due = self._loop.call_later(REDRAW, draw)
+            has_jobs = len(shell.jobs) > 0
+            if has_jobs or session.bottom_toolbar is not None:
+                session.bottom_toolbar = (lambda: views.toolbar(list(shell.jobs), self.columns())) if has_jobs else None
+                session.app.invalidate()
+
+        due = self._loop.call_soon(draw)
+        try:
+            yield
+        finally:
+            due.cancel()
 
 
-async def _typed(session: PromptSession[str], prompt: str) -> str | None:
-    """One line; None after Ctrl-D."""
+async def _caught(prompt: Coroutine[Any, Any, str], at_ctrl_c: str | None) -> str | None:
     # Both are caught in here because a KeyboardInterrupt that leaves a task stops the whole loop.
     try:
-        return await session.prompt_async(prompt)
+        return await prompt
     except KeyboardInterrupt:
-        return ""
+        return at_ctrl_c
     except EOFError:
         return None
 
 
-class Sitting:
-    """The person at the terminal, as a `Person`. Nothing that is typed here gets into the history."""
+def _keys(answers: Sequence[str]) -> KeyBindings:
+    """One key answers; the others do nothing."""
+    keys = KeyBindings()
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    @keys.add(Keys.Any)
+    def pressed(event: KeyPressEvent) -> None:
+        if event.data in answers:
+            event.current_buffer.insert_text(event.data)
+            event.app.exit(result=event.data)
 
-    async def answer(self, question: str) -> str:
-        return await self._asked(question, is_password=False)
+    @keys.add("enter")
+    def nothing(event: KeyPressEvent) -> None:
+        """There is no answer that stands for no answer."""
 
-    async def secret(self, question: str) -> str:
-        return await self._asked(question, is_password=True)
-
-    async def _asked(self, question: str, is_password: bool) -> str:
-        session: PromptSession[str] = PromptSession(history=DummyHistory())
-        typed = _answered(session, question, is_password)
-        return await Deferred.fromFuture(self._loop.create_task(typed))
+    return keys
 
 
-async def _answered(session: PromptSession[str], question: str, is_password: bool) -> str:
-    try:
-        # Without the signal: it is the shell's, in the middle of a command. Ctrl-C is a key as long as this reads keys.
-        return await session.prompt_async(question, is_password=is_password, handle_sigint=False)
-    except (KeyboardInterrupt, EOFError):
-        return ""
+def _prompt_keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("c-z")
+    def nothing(event: KeyPressEvent) -> None:
+        """Nothing is under way in the foreground that it could put into the background."""
+
+    return keys
+
+
+class _AbovePrompt(io.TextIOBase):
+    """A stream whose text goes above the prompt, and leaves what is being typed alone."""
+
+    def __init__(self, terminal: Terminal, stream: TextIO) -> None:
+        self._terminal = terminal
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._terminal.write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _Completer(Completer):
@@ -93,17 +214,29 @@ class _Completer(Completer):
         before = document.text_before_cursor
         asked = Deferred.fromCoroutine(self._shell.completions(before))
         start, found = await asked.asFuture(self._loop)
-        for text in found:
-            yield Completion(text, start_position=start - len(before))
+        for text, note in found:
+            yield Completion(text, start_position=start - len(before), display_meta=escape(note))
 
 
-def history_path() -> Path:
-    """Where the history is kept."""
-    return state_folder() / "history"
+class _Ahead:
+    """Has the folder listed whose name is being typed, so that Tab finds it known."""
 
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._asked = ""
+        self._is_busy = False
 
-#: What may hold `user:password@host`, typed by somebody who didn't know better.
-_SECRET = re.compile(r":(?!//).*@")
+    def typed(self, buffer: Buffer) -> None:
+        before = buffer.document.text_before_cursor
+        earlier, word = last_word(before)
+        folder = before[: word.start] + word.text.rpartition("/")[0]
+        if earlier and folder != self._asked and not self._is_busy:
+            self._asked = folder
+            self._is_busy = True
+            Deferred.fromCoroutine(self._shell.completions(before)).addBoth(self._done)
+
+    def _done(self, _: object) -> None:
+        self._is_busy = False
 
 
 class LineHistory(History):

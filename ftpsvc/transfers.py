@@ -6,8 +6,10 @@ Download and upload are one function, as in `copying`.
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.internet.defer import CancelledError
 
@@ -17,6 +19,7 @@ from ftpsvc.copying import copy
 from ftpsvc.model import ConnectionFailed, Entry, TransferError, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
+from ftpsvc.storage import Storage
 from ftpsvc.words import quote
 
 
@@ -28,8 +31,18 @@ class Plan:
     path: str
     target: Place
     name: str
-    size: int
-    replaces: bool
+    entry: Entry
+    old: Entry | None  #: what has that name at the target already
+    via: Storage | None = None  #: what is read in the source's place, at a rate
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.entry.size
+
+    @property
+    def replaces(self) -> bool:
+        return self.old is not None
 
     @property
     def label(self) -> str:
@@ -56,39 +69,6 @@ class Plan:
         return isinstance(self.target, Here)
 
 
-async def planned(source: Place, file: str, target: Place, to: str) -> Plan:
-    """Look at both ends. Raises what would go wrong anyway, before a byte has moved."""
-    path = source.path(file)
-    entry = await source.entry(path)
-    if entry.is_directory:
-        raise model.NotAFile(f"{quote(path)} is a folder; one file at a time can be carried.")
-    name = target.path(to)
-    there = await _found(target, name)
-    if there is not None and there.is_directory:
-        name = f"{name.rstrip('/')}/{parent_and_name(path)[1]}"
-        there = await _found(target, name)
-    elif to.endswith("/"):
-        raise model.NotFound(f"there is no folder {quote(name)}.")
-    if there is not None and there.is_directory:
-        raise model.NotAFile(f"{quote(name)} is a folder, and a folder is not replaced by a file.")
-    await _check_space(target, name, entry.size)
-    return Plan(source, path, target, name, entry.size, there is not None)
-
-
-async def _found(place: Place, path: str) -> Entry | None:
-    try:
-        return await place.storage.stat(path)
-    except Unavailable:
-        return None  # whatever else stands in the way is said when it is opened
-
-
-async def _check_space(target: Place, name: str, needed: int) -> None:
-    free = await target.space(parent_and_name(name)[0])
-    if free is not None and free < needed:
-        where = "the disk" if isinstance(target, Here) else "the server"
-        raise model.NoSpace(f"need {display.size(needed)}, {where} has {display.size(free)} free. Nothing transferred.")
-
-
 async def carry(plan: Plan, progress: Progress, shown: AbstractContextManager[None]) -> None:
     """Carry a file, and show the progress meanwhile.
 
@@ -96,16 +76,24 @@ async def carry(plan: Plan, progress: Progress, shown: AbstractContextManager[No
     """
     try:
         with shown:
-            await copy(plan.source.storage, plan.path, plan.target.storage, plan.name, progress.advance)
+            await copy(plan.via or plan.source.storage, plan.path, plan.target.storage, plan.name, progress.advance)
     except CancelledError as error:
         raise Stopped(_stopped(plan, progress)) from error
     except ConnectionFailed as error:
         raise ConnectionFailed(_lost(plan, progress, error)) from error
     except TransferError as error:
         folder = parent_and_name(plan.name)[0]
-        if isinstance(error, Unavailable) and await _found(plan.target, folder) is None:
+        if isinstance(error, Unavailable) and await _is_missing(plan.target, folder):
             raise model.NotFound(f"there is no folder {quote(folder)}. {plan.leaves}") from error
         raise type(error)(_failed(plan, error)) from error
+
+
+async def _is_missing(place: Place, folder: str) -> bool:
+    try:
+        await place.storage.stat(folder)
+    except Unavailable:
+        return True
+    return False
 
 
 def _stopped(plan: Plan, progress: Progress) -> str:
@@ -149,12 +137,35 @@ _ADVICE: dict[int | None, str] = {
 }
 
 
-def report(done: str, plan: Plan, progress: Progress) -> str:
+def report(plan: Plan, progress: Progress) -> str:
     """The last word about a transfer that went well."""
     label = plan.label
     if plan.name != plan.target.path(parent_and_name(plan.path)[1]):
         label += f" as {quote(plan.name)}"
-    rate = f" ({display.size(progress.mean_rate)}/s)" if progress.mean_rate else ""
     replaced = ", replaced the old one" if plan.replaces else ""
-    took = f"{display.size(plan.size)} in {display.duration(progress.elapsed)}"
-    return f"{done} {label}: {took}{rate}{plan.checked}{replaced}"
+    done = "retrieved" if plan.is_download else "stored"
+    return f"{done} {label}: {_took(plan.size, progress)}{plan.checked}{replaced}"
+
+
+def summary(plans: Sequence[Plan], total: Progress) -> str:
+    """The last word about several, of which some may have failed."""
+    done = "retrieved" if plans[0].is_download else "stored"
+    return f"{done} {total.files_done} of {display.counted(len(plans), 'file')}: {_took(total.done, total)}"
+
+
+def _took(size: int, progress: Progress) -> str:
+    rate = f" ({display.size(progress.mean_rate)}/s)" if progress.mean_rate else ""
+    return f"{display.size(size)} in {display.duration(progress.elapsed)}{rate}"
+
+
+def event(plan: Plan, progress: Progress) -> dict[str, Any]:
+    """The same, for a program."""
+    checked = plan.checked.removeprefix(", ").removesuffix(" checked")
+    return {
+        "event": "done",
+        "from": plan.path,
+        "to": plan.name,
+        "size": plan.size,
+        "seconds": round(progress.elapsed, 3),
+        "checked": checked or None,
+    }

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ftpsvc.model import BadArgument, decode_name, encode_name
-from ftpsvc.wire import DEFAULT_PORT
 
 _PIECE = re.compile(
     r"""
@@ -116,19 +115,3 @@ def _escaped(letter: str, also: str) -> str:
     if letter in also:
         return "\\" + letter
     return letter if letter.isprintable() else "".join(f"\\x{byte:02x}" for byte in encode_name(letter))
-
-
-def host_and_port(host: str, port: str) -> tuple[str, int]:
-    """What is meant by two words, or by those who put both into one. Raises `BadArgument`."""
-    plain = re.sub(r"^\w+://|/$", "", host)  # people paste URLs
-    name, number = plain, ""
-    if not plain.endswith("]") and (plain.startswith("[") or plain.count(":") == 1):
-        name, _, number = plain.rpartition(":")
-    name = re.sub(r"^\[(.*)\]$", r"\1", name)  # IPv6, as URLs have it
-    if not re.fullmatch(r"[^\s/\[\]]+", name):
-        raise BadArgument(f"{quote(host)} is no name that a host can have. Use: connect <host> [port]")
-    if number or plain != host:
-        raise BadArgument(f"host and port are two words. Use: connect {quote(name)} {number}".rstrip())
-    if port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536:
-        return name, int(port)
-    raise BadArgument(f'"{port}" is no port; those are 1 to 65535. Use: connect {quote(name)} {DEFAULT_PORT}')

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import support
+from links import Link
 
-from ftpsvc.connecting import Target
+from ftpsvc.addressbook import AddressBook
+from ftpsvc.commands.base import Surroundings
 from ftpsvc.places import Here
+from ftpsvc.remote import Remote
 from ftpsvc.shell import Shell
+from ftpsvc.targets import Target
 
 #: Large enough that a disk leaves the writing of one to a thread.
 SEGMENT = 1 << 20
@@ -23,22 +29,63 @@ class Desk:
         self.here, self.there = folder / "here", folder / "there"
         self.here.mkdir()
         self.there.mkdir()
-        self.remote, self.link = support.connected_remote(support.local_disk(self.there), cut=lambda: SEGMENT)
+        self._disk = support.local_disk(self.there)
+        self.clock = support.make_clock()
+        self.links: list[Link] = []
+        self.remotes: list[Remote] = []
+        self.asked: list[str] = []
+        self.answers: list[str] = []
+        self.ran: list[Any] = []
         self.dialled: list[tuple[str, int]] = []
+        self.users: list[str] = []
         self.refuses: Exception | None = None
         self.out, self.err = StringIO(), StringIO()
         here = Here(support.local_disk("/", run), str(self.here), str(folder))
-        self.shell = Shell(self.link.clock, self._dial, here, self.out, self.err)
+        around = Surroundings(spawn=self._spawn, addresses=AddressBook())
+        self.shell = Shell(self.clock, self._dial, here, self.out, self.err, around)
+
+    def is_attended(self, *answers: str) -> None:
+        """Somebody is at the terminal, and will give these answers."""
+        self.answers = list(answers)
+        self.shell._around = replace(self.shell._around, ask=self._ask)
+
+    async def _ask(self, question: str, answers: Sequence[str] = (), *, is_secret: bool = False) -> str:
+        self.asked.append(question)
+        answer = self.answers.pop(0)
+        assert is_secret or answer in answers
+        return answer
+
+    async def _spawn(self, program: Any) -> int:
+        self.ran.append(program)
+        return 0
+
+    @property
+    def remote(self) -> Remote:
+        """The newest connection."""
+        return self.remotes[-1]
+
+    @property
+    def link(self) -> Link:
+        return self.links[-1]
 
     async def _dial(self, target: Target) -> Any:
         self.dialled.append((target.host, target.port))
+        self.users.append(target.user)
         if self.refuses is not None:
             raise self.refuses
-        return self.remote
+        remote, link = support.connected_remote(self._disk, cut=lambda: SEGMENT, clock=self.clock)
+        self.remotes.append(remote)
+        self.links.append(link)
+        return remote
+
+    def pump(self) -> None:
+        """Move all that can move, on all connections."""
+        for link in list(self.links):
+            link.pump()
 
     def start(self, line: str) -> support.Started:
         started = support.start(self.shell.onecmd(line))
-        self.link.pump()
+        self.pump()
         return started
 
     def type(self, line: str) -> str:
@@ -54,5 +101,5 @@ class Desk:
         return text
 
     def completed(self, before: str) -> list[str]:
-        start, found = support.result_of(self.shell.completions(before), self.link)
-        return [before[:start] + text for text in found]
+        start, found = support.result_of(self.shell.completions(before), self)
+        return [before[:start] + text for text, _ in found]

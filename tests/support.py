@@ -39,6 +39,10 @@ from ftpsvc.session import Visitor
 from ftpsvc.tls import ServerTLS
 
 
+class Pumped(Protocol):
+    def pump(self) -> None: ...
+
+
 class Closeable(Protocol):
     def close(self) -> None: ...
 
@@ -121,7 +125,7 @@ def start(work: Awaitable[Any]) -> Started:
     return Started(work)
 
 
-def result_of(work: Awaitable[Any], link: Link | None = None) -> Any:
+def result_of(work: Awaitable[Any], link: Pumped | None = None) -> Any:
     """What a coroutine returns or raises, without a reactor; over a link, what it sends is delivered meanwhile."""
     started = start(work)
     if link is not None:
@@ -298,16 +302,20 @@ def take_part(folder: Path) -> bytes:
 
 
 def connected_remote(
-    storage: Any, cut: Callable[[], int] = lambda: 1 << 16, run: Any = at_once, accounts: Any = None
+    storage: Any,
+    cut: Callable[[], int] = lambda: 1 << 16,
+    run: Any = at_once,
+    accounts: Any = None,
+    clock: Clock | None = None,
 ) -> tuple[Remote, Link]:
     """A logged-in client whose server is at the other end of a link."""
-    clock = make_clock()
+    clock = clock or make_clock()
     client = ClientProtocol(clock)
     factory = ServerFactory(accounts or AnonymousOnly(storage), clock, run, AT_ONCE)
     link = linked(clock, factory.buildProtocol(None), client, cut)
     remote = Remote(client)
-    remote.features["MODE I"] = ""  # what FEAT would say
     result_of(client.greeting.finished, link)
+    result_of(remote._ask_features(), link)
     result_of(remote.login(), link)
     return remote, link
 

@@ -8,7 +8,8 @@ import pytest
 import support
 from twisted.internet.task import Clock
 
-from ftpsvc.progress import PATIENCE, RATE_WINDOW, REDRAW, SAMPLE_EVERY, STALL, Progress, ProgressLine, line
+from ftpsvc.progress import RATE_WINDOW, SAMPLE_EVERY, STALL, Progress
+from ftpsvc.views import PATIENCE, REDRAW, ProgressLine, line
 
 
 def moving(total: int, steps: int, each: int, clock: Clock, seconds: float = 1.0) -> Progress:

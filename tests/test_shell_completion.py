@@ -7,9 +7,9 @@ from desk import Desk
 
 
 def test_commands_complete(stranger: Desk) -> None:
-    assert stranger.completed("c") == ["cd", "close", "connect"]
+    assert stranger.completed("c") == ["cat", "cd", "chmod", "close", "connect"]
     assert stranger.completed("retr") == ["retrieve "]
-    assert stranger.completed("help s") == ["help store "]
+    assert stranger.completed("help sto") == ["help store "]
     assert stranger.completed("nosuch x") == []
     assert stranger.completed("retrieve x") == []
 

@@ -19,17 +19,19 @@ from pathlib import Path
 import pytest
 import support
 
-from ftpsvc.terminal import MAX_HISTORY, LineHistory, history_path
+from ftpsvc.assembly import state_folder
+from ftpsvc.terminal import MAX_HISTORY, LineHistory
 
 #: Whatever takes this many seconds has failed.
 DEADLINE = 8.0
 
 #: The program, as the console script runs it, with the terminal that it is started on for its own.
 IN_TERMINAL = (
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from ftpsvc.shell import main; sys.exit(main())"
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "from ftpsvc.program import main; sys.exit(main())"
 )
 IN_PIPE = (
-    "import sys; from ftpsvc.shell import main; code = main(); "
+    "import sys; from ftpsvc.program import main; code = main(); "
     "sys.exit('prompt_toolkit was imported' if 'prompt_toolkit' in sys.modules else code)"
 )
 
@@ -68,7 +70,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "there").mkdir()
     with support.python_path() as path:
         # CPR: a terminal is asked where its cursor is, and nobody would answer for this one.
-        return {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+        return {
+            **path,
+            "XDG_STATE_HOME": str(tmp_path / "state"),
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "PROMPT_TOOLKIT_NO_CPR": "1",
+            "TERM": "xterm",
+        }
 
 
 @pytest.fixture
@@ -335,4 +343,4 @@ def test_a_history_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> 
 def test_where_the_history_is(monkeypatch: pytest.MonkeyPatch, state: str, expected: str) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", state)
     monkeypatch.setenv("HOME", "/h")
-    assert history_path() == Path(expected) / "ftpsvc" / "history"
+    assert state_folder() == Path(expected) / "ftpsvc"

@@ -1,0 +1,152 @@
+"""What all commands can use: the two places, the settings, and what is around the shell."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TextIO
+
+from ftpsvc import display
+from ftpsvc.addressbook import AddressBook
+from ftpsvc.console import Console, Offer
+from ftpsvc.jobs import Job
+from ftpsvc.model import BadArgument, Entry
+from ftpsvc.places import Here, Place, There
+from ftpsvc.progress import Progress
+from ftpsvc.remote import Remote
+from ftpsvc.settings import Settings
+from ftpsvc.targets import Target
+
+#: Gives a connection to a server, logged in.
+Dial = Callable[[Target], Awaitable[Remote]]
+
+#: Shows the progress of what has this name while it is entered.
+Show = Callable[[Progress, str], AbstractContextManager[None]]
+
+
+class Ask(Protocol):
+    """Asks the person at the terminal."""
+
+    async def __call__(self, question: str, answers: Sequence[str] = (), *, is_secret: bool = False) -> str:
+        """What was answered: one of the answers, a key each; or a line where there are none. Ctrl-C cancels."""
+
+
+#: Runs another program, which gets the terminal if there is one. Its exit status. A text is for the system's shell.
+Spawn = Callable[[str | Sequence[str]], Awaitable[int]]
+
+
+async def _no_programs(program: str | Sequence[str]) -> int:
+    raise BadArgument("no other program can be run from here.")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is around the shell. Without any of it, it works, in memory."""
+
+    colour: bool = False
+    show: Show = lambda progress, label: contextlib.nullcontext()
+    ask: Ask | None = None  #: None: nobody is there to be asked
+    spawn: Spawn = _no_programs
+    columns: Callable[[], int] | None = None  #: how wide the terminal is, if there is one
+    history: Callable[[], Iterable[str]] = tuple  #: the lines that were typed, the oldest first
+    addresses: AddressBook = field(default_factory=AddressBook)
+
+
+class Commands(Console):
+    """The base of the groups of commands."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        dial: Dial,
+        here: Here,
+        stdout: TextIO,
+        stderr: TextIO,
+        around: Surroundings | None = None,
+    ) -> None:
+        self._around = around or Surroundings()
+        super().__init__(stdout, stderr, self._around.colour)
+        self._reactor = reactor
+        self._dial = dial
+        self._here = here
+        self._there: There | None = None
+        self.settings = Settings()
+
+    @property
+    def _server(self) -> There:
+        """The server that the current command works on. To be taken before the command's first `await`."""
+        assert self._job.server is not None, "prepare() refuses what needs a connection"
+        return self._job.server
+
+    # -- what takes time
+
+    def _underway(self, job: Job, progress: Progress, label: str) -> AbstractContextManager[None]:
+        """While this is entered, the job's progress can be seen: on a line in the foreground, or in the toolbar."""
+        return _Underway(self, job, progress, label)
+
+    def show_again(self, job: Job) -> None:
+        """Show a job's progress on a line, until its view is closed."""
+        if job.progress is not None:
+            job.view.enter_context(self._around.show(job.progress, job.label))
+
+    # -- words
+
+    def _options(self, words: Sequence[str], known: str, command: str) -> tuple[set[str], list[str]]:
+        """The letters of `-x` words, and the other words; behind `--` all are others. Raises `BadArgument`."""
+        found: set[str] = set()
+        rest: list[str] = []
+        for at, word in enumerate(words):
+            if word == "--":
+                return found, rest + list(words[at + 1 :])
+            if len(word) < 2 or not word.startswith("-"):
+                rest.append(word)
+            elif unknown := set(word[1:]) - set(known):
+                usage = self.described(command)[0]
+                raise BadArgument(
+                    f"there is no option -{min(unknown)}. Use: {usage}. A name that begins with - is written ./{word}"
+                )
+            else:
+                found |= set(word[1:])
+        return found, rest
+
+    def _needed(self, words: Sequence[str], least: int, command: str) -> None:
+        """Raises `BadArgument` for too few words."""
+        if len(words) < least:
+            raise BadArgument(f"a word is missing. Use: {self.described(command)[0]}")
+
+    # -- completion
+
+    async def _offers(self, place: Place, text: str, only_folders: bool = False) -> list[Offer]:
+        found = await place.offers(text, self._reactor.seconds())
+        return [Offer(path, _noted(entry)) for path, entry in found if entry.is_directory or not only_folders]
+
+    async def _file_offers(self, text: str, position: int, first: Place, second: Place) -> list[Offer]:
+        return await self._offers((first, second)[position - 1], text) if position <= 2 else []
+
+    async def _sure(self, question: str) -> bool:
+        """Whether the person at the terminal wants it; where there is none, who wrote the script did."""
+        return self._around.ask is None or await self._around.ask(f"{question} [y]es, [n]o", "yn") == "y"
+
+
+def _noted(entry: Entry) -> str:
+    size = display.size(entry.size) if entry.is_file else "folder" if entry.is_directory else ""
+    return f"{size:>9}  {display.moment(entry.modified)}"
+
+
+class _Underway(AbstractContextManager[None]):
+    def __init__(self, shell: Commands, job: Job, progress: Progress, label: str) -> None:
+        self._shell, self._job = shell, job
+        job.progress, job.label = progress, label
+
+    def __enter__(self) -> None:
+        self._job.has_questions = False
+        if self._job.wants_background and not self._job.number:
+            self._shell.to_background()
+        if self._job.has_floor:
+            self._shell.show_again(self._job)
+
+    def __exit__(self, *exception: object) -> None:
+        self._job.view.close()
+        self._job.progress = None

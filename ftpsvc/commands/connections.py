@@ -1,0 +1,349 @@
+"""Coming and going: connect user close quit, bookmarks, and what is said to the server as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import replace
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc import views
+from ftpsvc.commands.base import Commands
+from ftpsvc.console import Offer
+from ftpsvc.jobs import Job
+from ftpsvc.model import (
+    BadArgument,
+    BadSequence,
+    ConnectionFailed,
+    ProtocolViolation,
+    ServiceClosing,
+    TransferError,
+    Unavailable,
+)
+from ftpsvc.places import There
+from ftpsvc.remote import Remote
+from ftpsvc.targets import Target, is_url, target_of
+from ftpsvc.words import escape, quote
+
+#: What works without a connection.
+OFFLINE = frozenset("connect bookmark lls lcd lpwd local alias set history jobs wait kill status help quit".split())
+
+#: What may be done to the server's folders without making what was listed ahead a thing of the past.
+HARMLESS = frozenset("list pwd stat find du df hash cat more tail help history set alias jobs status lpwd lls".split())
+
+#: How many seconds a server may take over a good-bye. It has nothing left to say that anybody needs.
+FAREWELL = 2.0
+
+#: What `quote` doesn't send, because it would put the two ends out of step, and what to use instead.
+_OURS = {
+    **dict.fromkeys("RETR STOR APPE STOU LIST NLST MLSD".split(), "Use: retrieve, store or list"),
+    **dict.fromkeys("PASV EPSV PORT EPRT REST RANG ABOR".split(), "ftpsvc sends it where it is needed."),
+    **dict.fromkeys("TYPE MODE STRU PROT PBSZ AUTH CCC".split(), "ftpsvc has set that, and relies on it."),
+    **dict.fromkeys("USER PASS ACCT REIN".split(), "Use: user <name>"),
+    **dict.fromkeys("CWD XCWD CDUP XCUP".split(), "Use: cd"),
+    "QUIT": "Use: close",
+}
+
+
+class Connections(Commands):
+    """The commands about connections."""
+
+    heading = "Connections"
+    everyday: ClassVar[tuple[str, ...]] = ()
+    _was_warned = False
+
+    @property
+    def prompt(self) -> str:  # type: ignore[override]  # it changes with the connection and the folder
+        """What stands before the line that is typed."""
+        return f"{self._there.host}:{escape(self._there.folder)}> " if self._there else "ftpsvc> "
+
+    # -- what the console asks
+
+    async def prepare(self, job: Job, command: str) -> None:
+        lost = self._there and not self._there.is_lent and self._there.remote.lost
+        if lost:
+            where = self._forget(self._there)
+            if command not in OFFLINE:
+                raise ConnectionFailed(f"{lost} {where}")
+            self.complain(f"{lost} {where}")
+        self._was_warned = self._was_warned and command == "quit"
+        if command in OFFLINE:
+            return
+        if self._there is None:
+            raise ConnectionFailed("Not connected. Use: connect <host> [port]")
+        if self._there.is_lent:
+            # A job in the background has the connection, and would hold up whatever is asked behind it.
+            before = self._there
+            remote = await self._dialled(before.target)
+            if self._there is before:
+                self._there = There(remote, before.target, before.folder)
+            else:
+                remote.close()
+        job.server = self._there
+        if command not in HARMLESS:
+            self._there.forget()
+            self._here.forget()
+
+    def to_background(self) -> None:
+        front = self._front
+        super().to_background()
+        if front is not None and front.number and not front.is_over and front.server is not None:
+            front.server.is_lent = True
+
+    def released(self, job: Job) -> None:
+        server = job.server
+        if server is None or not job.number:
+            return
+        server.forget()
+        self._here.forget()
+        if self._there is server:
+            server.is_lent = False
+        else:
+            server.remote.close()
+
+    def failed(self, job: Job, error: TransferError) -> str:
+        # After these the connection is of no use any more, whatever its own end has noticed so far.
+        if isinstance(error, ConnectionFailed | ServiceClosing | ProtocolViolation):
+            return self._forget(job.server or self._there)
+        return ""
+
+    def _forget(self, there: There | None) -> str:
+        if self._there is there:
+            self._there = None
+        if there is None:
+            return ""
+        there.remote.close()
+        return f"Use: connect {quote(there.host)} {there.port}"
+
+    # -- connecting
+
+    async def do_connect(self, host: str, port: str = "") -> None:
+        """connect <host> [port]
+
+        Connect to a server.
+
+        <host> may be a bookmark, or a URL: ftp://user@host:port/folder. Without a user it logs in as anonymous, without
+        a port it is 5000.
+
+        Example: connect files.example.org
+        """
+        if self._there is not None:
+            raise BadSequence(f"connected to {self._there.host} already. Use close first, then connect; or quit.")
+        target = target_of(self._around.addresses.bookmarks.get(host, host), port)
+        await self._connect(target)
+        self.note(
+            f"Connected to {target.host}, port {target.port}, as {escape(target.user)}. Now all commands work:\n\n"
+            f"{self.short_overview()}\n"
+        )
+
+    async def complete_connect(self, text: str, position: int) -> list[Offer]:
+        if position != 1:
+            return []
+        book = self._around.addresses
+        hosts = [_offer(url) for url in dict.fromkeys(reversed(book.recent))]
+        offers = [Offer(name, url) for name, url in sorted(book.bookmarks.items())] + hosts
+        return [offer for offer in offers if offer.text.startswith(text)]
+
+    async def _connect(self, target: Target) -> None:
+        remote = await self._dialled(target)
+        there = There(remote, replace(target, path=""))
+        if target.path.strip("/"):
+            try:
+                await there.enter(target.path)
+            except BaseException:
+                remote.close()
+                raise
+        self._there = there
+        self._around.addresses.met(there.target.url)
+
+    async def _dialled(self, target: Target) -> Remote:
+        host = target.host
+        try:
+            return await self._dial(target)
+        except ConnectionFailed as error:
+            is_named = host in re.findall(r'[^\s",]+', str(error))
+            raise type(error)(str(error) if is_named else f"{host} {target.port}: {error}") from error
+        except UnicodeError as error:
+            raise BadArgument(f'"{host}" is no name that a host can have. Check the spelling.') from error
+
+    async def do_user(self, name: str) -> None:
+        """user <name>
+
+        Log in as somebody else.
+
+        Connects to the same server again, and asks for the password.
+
+        Example: user maria
+        """
+        target, folder = self._server.target, self._server.folder
+        new = replace(target, user=name, password=None)
+        remote = await self._dialled(new)
+        await self._leave()
+        self._there = There(remote, new, folder)
+        try:
+            await self._there.enter(folder)
+        except Unavailable:
+            self._there.folder = "/"
+        self._around.addresses.met(new.url)
+        self.note(f"Logged in to {target.host} as {escape(name)}.")
+
+    # -- bookmarks
+
+    async def do_bookmark(self, name: str = "", where: str = "") -> None:
+        """bookmark [name] [url]
+
+        Remember a server and a folder by a name, or show what is remembered.
+
+        Without a URL the name stands for where you are now; with - for the URL it is forgotten. No password is kept.
+
+        Example: bookmark photos
+        """
+        book = self._around.addresses
+        if not name:
+            rows = [f"{escape(name)}  {escape(url)}" for name, url in sorted(book.bookmarks.items())]
+            self.say("\n".join(rows) or "There are no bookmarks. Use: bookmark <name>")
+            return
+        try:
+            if where == "-":
+                if name not in book.bookmarks:
+                    raise BadArgument(f'there is no bookmark "{name}".')
+                book.remove(name)
+                self.note(f"Forgot {quote(name)}.")
+                return
+            if not re.fullmatch(r"[^\s:/@]+", name) or is_url(name):
+                raise BadArgument("a bookmark's name is one word without : / @")
+            url = (target_of(where) if where else self._whereabouts()).url
+            book.add(name, url)
+        except OSError as error:
+            raise BadArgument(f"the bookmarks can't be written: {error.strerror}.") from error
+        self.note(f"{quote(name)} is {escape(url)}. Use: connect {quote(name)}")
+
+    async def complete_bookmark(self, text: str, position: int) -> list[Offer]:
+        book = self._around.addresses.bookmarks if position == 1 else {}
+        return [Offer(name, url) for name, url in sorted(book.items()) if name.startswith(text)]
+
+    def _whereabouts(self) -> Target:
+        if self._there is None:
+            raise ConnectionFailed("Not connected, so there is no place to remember. Use: bookmark <name> <url>")
+        return replace(self._there.target, path=self._there.folder)
+
+    # -- the server as it is
+
+    async def do_site(self, command: str, *words: str) -> None:
+        """site <command> [words]
+
+        Send a SITE command, for what only this server can do.
+
+        Example: site help
+        """
+        await self._tell("SITE", " ".join([command, *words]))
+
+    async def do_quote(self, verb: str, *words: str) -> None:
+        """quote <verb> [words]
+
+        Send a command of FTP as it is, and show the answer.
+
+        Those that move data or change how it is moved are not sent.
+
+        Example: quote FEAT
+        """
+        if ours := _OURS.get(verb.upper()):
+            raise BadArgument(f"{verb.upper()} is not sent from here. {ours}")
+        if not re.fullmatch("[A-Za-z]{3,8}", verb):
+            raise BadArgument(f"{quote(verb)} is no verb of FTP. Example: quote FEAT")
+        await self._tell(verb.upper(), " ".join(words) or None)
+
+    async def _tell(self, verb: str, argument: str | None) -> None:
+        reply = await self._server.remote.command(verb, argument)
+        self.say(escape_lines([*reply.inner, f"{reply.code} {reply.text}"]))
+
+    async def do_status(self) -> None:
+        """status
+
+        Show where you are, how this server is spoken to, and what is under way.
+
+        Example: status
+        """
+        there = self._there
+        rows = ["Not connected."]
+        if there is not None:
+            how = "inline, digests checked" if there.remote.is_inline else "stream mode, a connection for each file"
+            rows = [
+                f"server   {there.host}, port {there.port}, as {escape(there.target.user)}",
+                f"folder   {escape(there.folder)}",
+                f"data     {how}",
+            ]
+        rows.append(f"here     {escape(self._here.folder)}")
+        rows += [f"[{job.number}] {escape(job.line)}: {views.state(job)}" for job in self.jobs]
+        self.say("\n".join(rows))
+
+    # -- leaving
+
+    async def do_close(self) -> None:
+        """close
+
+        End the connection, and stay in the shell.
+
+        Jobs in the background go on: they have connections of their own.
+
+        Example: close
+        """
+        host = self._server.host
+        await self._leave()
+        self.note(f"Closed the connection to {host}.")
+
+    async def do_quit(self) -> bool:
+        """quit
+
+        End the connection, if there is one, and the shell.
+
+        While jobs are in the background it says so, and a second quit stops them. Ctrl-D does the same.
+
+        Example: quit
+        """
+        if len(self.jobs) and not self._was_warned:
+            self._was_warned = True
+            there_are = "is a job" if len(self.jobs) == 1 else f"are {len(self.jobs)} jobs"
+            self.note(f"There {there_are} in the background. Use: wait; or quit once more, which stops what is left.")
+            return False
+        for job in self.jobs:
+            job.stop()
+        await self._leave()
+        return True
+
+    async def _leave(self) -> None:
+        there, self._there = self._there, None
+        if there is not None and not there.is_lent:
+            farewell = Deferred.fromCoroutine(there.remote.quit())
+            farewell.addTimeout(FAREWELL, self._reactor)
+            with contextlib.suppress(Exception):  # however it ends, it is over
+                await farewell
+            there.remote.close()
+
+    def short_overview(self) -> str:
+        """The commands of every day, a line for each, and the names of the others."""
+        others = [name for name in self.commands() if name not in self.everyday]
+        names = "\n".join(_wrapped(others, 100))
+        return f"{self.summary(list(self.everyday))}\n\nMore, with help <command>:\n{names}"
+
+
+def _offer(url: str) -> Offer:
+    target = target_of(url)
+    is_plain = target == Target(target.host)
+    return Offer(target.host if is_plain else url, "connected before")
+
+
+def escape_lines(lines: list[str]) -> str:
+    """Lines of the other end's, fit for a terminal."""
+    return "\n".join(map(escape, lines))
+
+
+def _wrapped(words: list[str], width: int) -> list[str]:
+    lines = [""]
+    for word in words:
+        if len(lines[-1]) + len(word) + 2 > width:
+            lines.append("")
+        lines[-1] += f"  {word}"
+    return lines

@@ -1,0 +1,194 @@
+"""The server's files read and changed without being carried first: cat more tail edit."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+from twisted.internet.task import deferLater
+
+from ftpsvc import model
+from ftpsvc.commands.base import Commands
+from ftpsvc.console import Offer
+from ftpsvc.copying import copy
+from ftpsvc.model import BadArgument, decode_name
+from ftpsvc.places import There
+from ftpsvc.storage import CHUNK, Buffer
+from ftpsvc.words import escape, quote
+
+#: How much of a file's end is looked through for its last lines.
+END = 64 * 1024
+
+#: How many lines `tail` shows.
+TAIL = 10
+
+#: Seconds between two looks at a file that is followed.
+FOLLOW_EVERY = 1.0
+
+
+class Reading(Commands):
+    """The commands that read files where they are."""
+
+    heading = "The server's files"
+
+    async def do_cat(self, file: str, *more: str) -> None:
+        """cat <file>...
+
+        Show files of the server, whole.
+
+        What would command a terminal is shown as codes; into a pipe the bytes go as they are.
+
+        Example: cat notes.txt
+        """
+        server = self._server
+        for typed in (file, *more):
+            for path, entry in await server.matching(typed):
+                await self._pour(server, path, entry.is_directory)
+
+    async def complete_cat(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+    async def do_more(self, file: str) -> None:
+        """more <file>
+
+        Show a file of the server page by page.
+
+        With the program that $PAGER names, else less. Without a terminal it is cat.
+
+        Example: more notes.txt
+        """
+        server, job = self._server, self._job
+        if self._around.ask is None:
+            await self.do_cat(file)
+            return
+        with tempfile.TemporaryDirectory(prefix="ftpsvc-") as folder:
+            copied = await self._copied(server, server.path(file), folder)
+            job.has_terminal = True
+            await self._around.spawn(f"${{PAGER:-less}} {_shell_quoted(copied)}")
+
+    async def complete_more(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text) if position == 1 else []
+
+    async def do_tail(self, *words: str) -> None:
+        """tail [-f] <file>
+
+        Show the last lines of a file of the server.
+
+        -f: go on with what is added to it, until Ctrl-C.
+
+        Example: tail -f log/today
+        """
+        server = self._server
+        letters, files = self._options(words, "f", "tail")
+        self._needed(files, 1, "tail")
+        if len(files) > 1:
+            raise BadArgument(self._misused("tail", ("", *files)))
+        path = server.path(files[0])
+        entry = await server.entry(path)
+        if entry.is_directory:
+            raise model.NotAFile(f"{quote(path)} is a folder.")
+        start = max(0, entry.size - END)
+        end = await self._read_from(server, path, start) if entry.size else b""
+        self._put(b"".join(end.splitlines(keepends=True)[-TAIL:]))
+        size = start + len(end)
+        while "f" in letters:
+            await deferLater(self._reactor, FOLLOW_EVERY)
+            now = (await server.entry(path)).size
+            if now < size:
+                self._write(self._stderr, f"{quote(path)} has become shorter; from its beginning:")
+                size = 0
+            if now > size:
+                added = await self._read_from(server, path, size)
+                self._put(added)
+                size += len(added)
+
+    async def complete_tail(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+    async def do_edit(self, file: str) -> None:
+        """edit <file>
+
+        Change a file of the server with an editor of this machine.
+
+        The editor is the program that $VISUAL or $EDITOR names, else vi. The file is stored when the editor has ended,
+        if it was changed; never over one that somebody else has changed meanwhile.
+
+        Example: edit notes.txt
+        """
+        server, job = self._server, self._job
+        if self._around.ask is None:
+            raise BadArgument("an editor needs a terminal.")
+        path = server.path(file)
+        with tempfile.TemporaryDirectory(prefix="ftpsvc-") as folder:
+            copied = await self._copied(server, path, folder)
+            before, entry = copied.read_bytes(), await server.entry(path)
+            job.has_terminal = True
+            status = await self._around.spawn(f"${{VISUAL:-${{EDITOR:-vi}}}} {_shell_quoted(copied)}")
+            after = copied.read_bytes()
+            if status:
+                raise model.LocalFault(f"the editor ended with {status}. {quote(path)} is as it was.")
+            if after == before:
+                self.note(f"{quote(path)} is as it was.")
+                return
+            now = await server.entry(path)
+            if (now.size, now.modified) != (entry.size, entry.modified):
+                kept = Path(self._here.folder) / f"{copied.name}.edited"
+                kept.write_bytes(after)
+                raise model.Aborted(f"somebody else has changed {quote(path)} meanwhile. Yours is {quote(str(kept))}.")
+            writing = await server.storage.open_write(path)
+            try:
+                await writing.write(after)
+                await writing.commit()
+            finally:
+                await writing.abort()
+        self.note(f"stored {quote(path)}")
+
+    async def complete_edit(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text) if position == 1 else []
+
+    # -- bytes
+
+    async def _copied(self, server: There, path: str, folder: str) -> Path:
+        """A copy of a file of the server, in a folder of this machine that is for it alone."""
+        if (await server.entry(path)).is_directory:
+            raise model.NotAFile(f"{quote(path)} is a folder.")
+        copied = Path(folder) / path.rpartition("/")[2]
+        await copy(server.storage, path, self._here.storage, str(copied))
+        return copied
+
+    async def _pour(self, server: There, path: str, is_folder: bool) -> None:
+        if is_folder:
+            raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
+        file = await server.storage.open_read(path)
+        try:
+            while chunk := await file.read(CHUNK):
+                self._put(chunk)
+        finally:
+            await file.close()
+
+    async def _read_from(self, server: There, path: str, offset: int) -> bytes:
+        data = b""
+        file = await server.storage.open_read(path, offset)
+        try:
+            while chunk := await file.read(CHUNK):
+                data += chunk
+        finally:
+            await file.close()
+        return data
+
+    def _put(self, data: Buffer) -> None:
+        """A file's bytes, as they are or, on a terminal, as they can be shown."""
+        raw = getattr(self.stdout, "buffer", None)
+        if self._around.columns is None and isinstance(raw, io.BufferedIOBase):
+            raw.write(data)
+            raw.flush()
+            return
+        text = decode_name(bytes(data))
+        self.stdout.write("".join(letter if letter in "\n\t" else escape(letter) for letter in text))
+        self.stdout.flush()
+
+
+def _shell_quoted(path: str | os.PathLike[str]) -> str:
+    return "'" + os.fspath(path).replace("'", "'\\''") + "'"

@@ -1,0 +1,270 @@
+"""The server's files and folders: list cd pwd mkdir rmdir rm mv chmod touch stat."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+from ftpsvc import display, model
+from ftpsvc.commands.base import Commands
+from ftpsvc.console import Event, Offer
+from ftpsvc.model import BadArgument, Entry, Facts, Unavailable, Whole, parent_and_name
+from ftpsvc.patterns import is_pattern
+from ftpsvc.places import There
+from ftpsvc.walking import together, walk
+from ftpsvc.words import escape, quote
+
+
+class RemoteFiles(Commands):
+    """The commands that look at the server's folders and change them."""
+
+    heading = "The server's folders"
+
+    async def do_list(self, *words: str) -> None:
+        """list [-tsr] [path]
+
+        List a folder of the server.
+
+        Shows sizes, times and names. What ends with / is a folder, with @ a link that leads nowhere. In the last part
+        of the path, * ? and [a-z] may stand. -t: by time, the newest first; -s: by size, the largest first; -r: the
+        other way round.
+
+        Example: list "summer photos"
+        """
+        server = self._server
+        letters, paths = self._options(words, "tsr", "list")
+        if len(paths) > 1:
+            raise BadArgument(self._misused("list", ("", *paths)))
+        path = paths[0] if paths else ""
+        if is_pattern(parent_and_name(path)[1]):
+            found = await server.matching(path)
+            is_folder = len(found) == 1 and found[0][1].is_directory
+            entries = await server.entries(found[0][0]) if is_folder else [entry for _, entry in found]
+        else:
+            entries = await server.entries(path)
+        order = "time" if "t" in letters else "size" if "s" in letters else "name"
+        rows = display.listing(entries, self._colour, order, "r" in letters)
+        self.say("\n".join(rows), *map(entry_event, entries))
+
+    async def complete_list(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+    async def do_cd(self, path: str = "/") -> None:
+        """cd [path]
+
+        Go to a folder of the server.
+
+        Without a path it goes to the top.
+
+        Example: cd pub/2026
+        """
+        await self._server.enter(path)
+
+    async def complete_cd(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text, only_folders=True) if position == 1 else []
+
+    async def do_pwd(self) -> None:
+        """pwd
+
+        Show the current folder of the server.
+
+        Example: pwd
+        """
+        self.say(escape(self._server.folder))
+
+    async def do_mkdir(self, *words: str) -> None:
+        """mkdir [-p] <folder>...
+
+        Make folders on the server.
+
+        -p: those above it too, and no complaint about one that is there already.
+
+        Example: mkdir -p photos/2026/summer
+        """
+        server = self._server
+        letters, folders = self._options(words, "p", "mkdir")
+        self._needed(folders, 1, "mkdir")
+        for path in map(server.path, folders):
+            if "p" in letters:
+                await _make_all(server, path)
+            else:
+                await server.storage.make_dir(path)
+            self.note(f"made {quote(path)}", {"event": "done", "made": path})
+
+    async def complete_mkdir(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text, only_folders=True)
+
+    async def do_rmdir(self, folder: str, *more: str) -> None:
+        """rmdir <folder>...
+
+        Remove empty folders of the server.
+
+        Example: rmdir photos/old
+        """
+        server = self._server
+        for path in map(server.path, (folder, *more)):
+            await server.doing(path, server.storage.remove_dir(path))
+            self.note(f"removed {quote(path)}", {"event": "done", "removed": path})
+
+    async def complete_rmdir(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text, only_folders=True)
+
+    async def do_rm(self, *words: str) -> None:
+        """rm [-r] <file>...
+
+        Remove files of the server.
+
+        In the last part of a path, * ? and [a-z] may stand. -r: folders with all that is in them; what that is is told
+        first, and a person is asked.
+
+        Example: rm *.tmp
+        """
+        server = self._server
+        letters, typed = self._options(words, "r", "rm")
+        self._needed(typed, 1, "rm")
+        found = [item for each in typed for item in await server.matching(each)]
+        folders = [path for path, entry in found if entry.is_directory]
+        if folders and "r" not in letters:
+            raise model.NotAFile(f"{quote(folders[0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
+        files = [path for path, entry in found if not entry.is_directory]
+        emptied: list[str] = []
+        for top in folders:
+            if top == "/":
+                raise BadArgument("the top folder is not removed.")
+            inner, inside = await _inside(server, top)
+            what = f"{display.counted(len(inside), 'file')} in {display.counted(len(inner), 'folder')}"
+            if not await self._sure(f"Remove {quote(top)} with {what}?"):
+                raise model.Aborted("nothing was removed.")
+            files += inside
+            emptied += inner
+        await together(files, server.storage.remove)
+        for folder in emptied:
+            await server.storage.remove_dir(folder)
+        counts = [(len(files), "file"), (len(emptied), "folder")]
+        what = " and ".join(display.counted(count, thing) for count, thing in counts if count)
+        self.note(f"removed {what}", {"event": "done", "files": len(files), "folders": len(emptied)})
+
+    async def complete_rm(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+    async def do_mv(self, source: str, target: str) -> None:
+        """mv <old> <new>
+
+        Give a file or folder of the server another name, or another folder.
+
+        If <new> is a folder, <old> goes into it. A file that has that name already is replaced, and a person is asked.
+
+        Example: mv draft.txt final.txt
+        """
+        server = self._server
+        old, new = server.path(source), server.path(target)
+        there = await _found(server, new)
+        if there is not None and there.is_directory:
+            new = f"{new.rstrip('/')}/{parent_and_name(old)[1]}"
+            there = await _found(server, new)
+        if there is not None and not await self._sure(f"{quote(new)} is there already. Replace it?"):
+            raise model.Aborted("nothing was renamed.")
+        await server.doing(old, server.storage.rename(old, new))
+        self.note(f"{quote(old)} is {quote(new)} now", {"event": "done", "from": old, "to": new})
+
+    async def complete_mv(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text) if position <= 2 else []
+
+    async def do_chmod(self, mode: str, file: str, *more: str) -> None:
+        """chmod <mode> <file>...
+
+        Set who may read and write files of the server.
+
+        The mode is three octal digits: owner, group, others; 4 is to read, 2 to write, 1 to run.
+
+        Example: chmod 644 report.pdf
+        """
+        server = self._server
+        if not re.fullmatch("0?[0-7]{3}", mode):
+            raise BadArgument(f'"{mode}" is no mode. Those have three octal digits: 644, 600, 755')
+        for typed in (file, *more):
+            for path, _ in await server.matching(typed):
+                await server.doing(path, server.storage.set_facts(path, Facts(mode=int(mode, 8))))
+
+    async def complete_chmod(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text) if position > 1 else []
+
+    async def do_touch(self, file: str, *more: str) -> None:
+        """touch <file>...
+
+        Set the time of files of the server to now; make those that aren't there.
+
+        Example: touch done.flag
+        """
+        server = self._server
+        for path in map(server.path, (file, *more)):
+            now = Facts(modified=time.time_ns())
+            if await _found(server, path) is None:
+                await server.storage.put(path, Whole(b"", now))
+            else:
+                await server.doing(path, server.storage.set_facts(path, now))
+
+    async def complete_touch(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+    async def do_stat(self, path: str, *more: str) -> None:
+        """stat <path>...
+
+        Show all that is known of a file or folder of the server.
+
+        Example: stat report.pdf
+        """
+        server = self._server
+        for typed in (path, *more):
+            for at, entry in await server.matching(typed):
+                kind = "folder" if entry.is_directory else entry.kind.value
+                exact = f"{display.size(entry.size)} ({entry.size} bytes)" if entry.is_file else "-"
+                rows = {
+                    "name": quote(at),
+                    "kind": kind,
+                    "size": exact,
+                    "changed": display.moment(entry.modified),
+                    "mode": f"{entry.mode:03o}" if entry.mode else "not told",
+                }
+                self.say("\n".join(f"{name:8} {value}" for name, value in rows.items()), entry_event(entry))
+
+    async def complete_stat(self, text: str, position: int) -> list[Offer]:
+        return await self._offers(self._server, text)
+
+
+def entry_event(entry: Entry) -> Event:
+    """An entry, for a program."""
+    facts: dict[str, Any] = {"event": "entry", "name": entry.name, "type": entry.kind.value}
+    if entry.is_file:
+        facts["size"] = entry.size
+    if entry.modified:
+        facts["modified"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.modified // 10**9))
+    if entry.mode:
+        facts["mode"] = f"{entry.mode:03o}"
+    return facts
+
+
+async def _found(server: There, path: str) -> Entry | None:
+    try:
+        return await server.storage.stat(path)
+    except Unavailable:
+        return None
+
+
+async def _make_all(server: There, path: str) -> None:
+    missing = []
+    while path != "/" and await _found(server, path) is None:
+        missing.append(path)
+        path = parent_and_name(path)[0]
+    for folder in reversed(missing):
+        await server.storage.make_dir(folder)
+
+
+async def _inside(server: There, top: str) -> tuple[list[str], list[str]]:
+    """The folders in a tree, each behind what is in it, and the files."""
+    folders, files = [top], list[str]()
+    async for folder, entries in walk(server.storage, top):
+        for entry in entries:
+            (folders if entry.is_directory else files).append(f"{folder.rstrip('/')}/{entry.name}")
+    return folders[::-1], files

@@ -1,0 +1,72 @@
+"""What would go wrong anyway, found before the first byte moves: what isn't there, what may not be written, space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftpsvc import display, model
+from ftpsvc.model import Entry, Unavailable, parent_and_name
+from ftpsvc.places import Here, Place
+from ftpsvc.transfers import Plan
+from ftpsvc.words import quote
+
+
+async def planned(source: Place, files: Sequence[str], target: Place, to: str) -> list[Plan]:
+    """Look at both ends. Raises what stands in the way."""
+    found = [item for file in files for item in await source.matching(file)]
+    is_many = len(found) > 1 or len(files) > 1
+    meant = [(path, entry) for path, entry in found if not _is_left_out(entry, is_many)]
+    plans = [await _planned(source, path, entry, target, to, is_many) for path, entry in meant]
+    names: dict[str, str] = {}
+    for plan in plans:
+        if (other := names.setdefault(plan.name, plan.path)) != plan.path:
+            raise model.BadArgument(f"{quote(other)} and {quote(plan.path)} would both become {quote(plan.name)}.")
+    return plans
+
+
+def _is_left_out(entry: Entry, is_many: bool) -> bool:
+    # A pattern means the files; a folder that was named alone is a mistake that is said.
+    return entry.is_directory and is_many
+
+
+async def _planned(source: Place, path: str, entry: Entry, target: Place, to: str, is_many: bool) -> Plan:
+    if entry.is_directory:
+        raise model.NotAFile(f"{quote(path)} is a folder; one file at a time can be carried.")
+    name = target.path(to)
+    there = await _found(target, name)
+    if there is not None and there.is_directory:
+        name = f"{name.rstrip('/')}/{parent_and_name(path)[1]}"
+        there = await _found(target, name)
+    elif to.endswith("/") or is_many:
+        raise model.NotFound(f"there is no folder {quote(name)}.")
+    if there is not None and there.is_directory:
+        raise model.NotAFile(f"{quote(name)} is a folder, and a folder is not replaced by a file.")
+    return Plan(source, path, target, name, entry, there)
+
+
+async def _found(place: Place, path: str) -> Entry | None:
+    try:
+        return await place.storage.stat(path)
+    except Unavailable:
+        return None  # whatever else stands in the way is said when it is opened
+
+
+async def check(plans: Sequence[Plan]) -> None:
+    """Look at the target's folders: whether they may be written to, and have room. Raises what stands in the way."""
+    target = plans[0].target
+    needed: dict[str, int] = {}
+    for plan in plans:
+        folder = parent_and_name(plan.name)[0]
+        needed[folder] = needed.get(folder, 0) + plan.size
+    for folder, size in needed.items():
+        await _check_space(target, folder, size)
+        if all(plan.old is None for plan in plans) and not await target.takes_files(folder):
+            where = "on this machine" if isinstance(target, Here) else "there"
+            raise model.Denied(f"you may not make files in {quote(folder)} {where}. Nothing transferred.")
+
+
+async def _check_space(target: Place, folder: str, needed: int) -> None:
+    free = await target.space(folder)
+    if free is not None and free < needed:
+        where = "the disk" if isinstance(target, Here) else "the server"
+        raise model.NoSpace(f"need {display.size(needed)}, {where} has {display.size(free)} free. Nothing transferred.")

@@ -1,0 +1,45 @@
+"""A tree of folders, walked with many listings under way at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from ftpsvc.model import Entry
+from ftpsvc.parallel import for_each
+from ftpsvc.storage import Storage
+
+T = TypeVar("T")
+
+#: How many listings, or commands, are under way at once: enough for a line with much delay. What they list is held
+#: in memory.
+AT_ONCE = 32
+
+
+async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Entry]], None]:
+    """Each folder of a tree with its entries, a folder before what is in it. Links to folders are folders."""
+    waiting = [top]
+    while waiting:
+        batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        listed: dict[str, list[Entry]] = {}
+
+        async def look(folder: str, into: dict[str, list[Entry]] = listed) -> None:
+            into[folder] = [entry async for entry in storage.list(folder)]
+
+        await together(batch, look)
+        for folder in batch:
+            yield folder, listed[folder]
+            inner = (entry.name for entry in listed[folder] if entry.is_directory)
+            waiting += [f"{folder.rstrip('/')}/{name}" for name in inner]
+
+
+async def together(items: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:
+    """Do the same with many things, many at a time. The first error ends it."""
+
+    await for_each(each_of(items), work, AT_ONCE)
+
+
+async def each_of(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """The items, as those that arrive one by one."""
+    for item in items:
+        yield item
