@@ -38,12 +38,16 @@ The map, in reading order:
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage
 `copying`     a file from one storage to another; `parallel`, many at once
-`connecting`  with whom, with how much TLS, and as whom; `credentials`, with `netrc`, where passwords come from
-`words`       a typed line; `display`, how things look; `progress`, how far a transfer is
-`places`      here and there; `transfers`, a file carried between the two
-`console`     commands that take time; `shell`, the interactive client
+`words`       a typed line; `targets`, the servers that people mean; `display`, how things look
+`progress`    how far a transfer is; `views` shows it, `pacing` holds it to a rate
+`places`      here and there; `walking`, whole trees of either
+`transfers`   a file carried between the two; `preflight` and `clashes`, what is looked at and asked before
+`console`     commands that take time; `jobs`, those under way
+`commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them
+`shell`       the interactive client; `oneshot`, the same commands for scripts, with `outcomes`, their exit codes
+`assembly`    what both are put together from
+`terminal`    a person at the shell; `piped`, lines from a pipe; `otherprograms`, what gets the terminal in between
 `program`     the command `ftpsvc`: which of its programs is meant
-`terminal`    lines from a person; `piped`, lines from a pipe
 
 docs/architecture.md tells how they work together.
 """

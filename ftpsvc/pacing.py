@@ -1,4 +1,4 @@
-"""A storage whose files are read no faster than a rate."""
+"""A storage whose files are read no faster than a rate, all of them together."""
 
 from __future__ import annotations
 
@@ -9,24 +9,40 @@ from twisted.internet.task import deferLater
 from ftpsvc.model import Entry, Facts, Whole
 from ftpsvc.storage import Buffer, ReadFile, Storage
 
-#: How often in a second a reader gets its share: pauses are too short to be taken for a fault.
+#: How often in a second a reader gets its share: the pauses are too short to be taken for a fault.
 SHARES = 8
 
 
-class Paced:
-    """The reading half of a storage, at so many bytes a second for each file."""
+class Pace:
+    """So many bytes a second, for all who share it."""
 
-    def __init__(self, storage: Storage, rate: int, clock: Any) -> None:
-        self._storage = storage
-        self._rate = rate
+    def __init__(self, rate: int, clock: Any) -> None:
+        self.share = max(1, rate // SHARES)
+        self.rate = rate
         self._clock = clock
+        self._free = clock.seconds()  #: when all that was read so far is paid for
+
+    async def keep(self, count: int) -> None:
+        """So many bytes were read: wait until more may be. What a pause has saved up isn't spent in one burst."""
+        now = self._clock.seconds()
+        self._free = max(self._free, now - 1.0) + count / self.rate
+        if self._free > now:
+            await deferLater(self._clock, self._free - now)
+
+
+class Paced:
+    """The reading half of a storage, at a pace."""
+
+    def __init__(self, storage: Storage, pace: Pace) -> None:
+        self._storage = storage
+        self._pace = pace
 
     async def open_read(self, path: str, offset: int = 0) -> ReadFile:
-        return PacedReadFile(await self._storage.open_read(path, offset), self._rate, self._clock)
+        return PacedReadFile(await self._storage.open_read(path, offset), self._pace)
 
     async def fetch(self, path: str) -> Whole:
         whole = await self._storage.fetch(path)
-        await deferLater(self._clock, len(whole.data) / self._rate)
+        await self._pace.keep(len(whole.data))
         return whole
 
     def __getattr__(self, name: str) -> Any:
@@ -34,14 +50,11 @@ class Paced:
 
 
 class PacedReadFile:
-    """A file that is read no faster than a rate, from its first byte on."""
+    """A file that is read at a pace."""
 
-    def __init__(self, file: ReadFile, rate: int, clock: Any) -> None:
+    def __init__(self, file: ReadFile, pace: Pace) -> None:
         self._file = file
-        self._rate = rate
-        self._clock = clock
-        self._began = clock.seconds()
-        self._done = 0
+        self._pace = pace
 
     @property
     def entry(self) -> Entry:
@@ -52,16 +65,12 @@ class PacedReadFile:
         return self._file.facts
 
     def fileno(self) -> int | None:
-        return None  # sendfile would know no rate
+        return None  # sendfile would know no pace
 
     async def read(self, size: int) -> Buffer:
-        ahead = self._done / self._rate - (self._clock.seconds() - self._began)
-        if ahead > 0:
-            await deferLater(self._clock, ahead)
-        elif ahead < -1:
-            self._began -= ahead + 1.0  # what a pause has saved up is not spent in one burst
-        chunk = await self._file.read(min(size, max(1, self._rate // SHARES)))
-        self._done += len(chunk)
+        chunk = await self._file.read(min(size, self._pace.share))
+        if chunk:
+            await self._pace.keep(len(chunk))
         return chunk
 
     async def close(self) -> None:

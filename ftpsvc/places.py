@@ -154,12 +154,21 @@ class Place:
         """
         folder, name = parent_and_name(path)
         names = await self._names(folder)
+        if names is None and folder != path and await self._is_missing(folder):
+            return model.NotFound(f"there is no folder {quote(folder)}{self._code(error)}.")
         if names is None or name in names:
             return type(error)(self.reason(path, error))
         close = difflib.get_close_matches(name, names, MAX_CLOSE)
         close = close or sorted(other for other in names if other.startswith(name))[:MAX_CLOSE]
         hint = f" Close: {', '.join(map(quote, close))}." if close else ""
         return model.NotFound(f'no "{name}" in {quote(folder)}{self._code(error)}.{hint}')
+
+    async def _is_missing(self, path: str) -> bool:
+        try:
+            await self.storage.stat(path)
+        except Unavailable:
+            return True
+        return False
 
     def _code(self, error: TransferError) -> str:
         return ""

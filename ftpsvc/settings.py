@@ -11,7 +11,7 @@ from ftpsvc import display
 from ftpsvc.model import BadArgument
 
 #: What may become of a file that is there already.
-POLICIES = ("ask", "replace", "skip", "resume", "newer")
+POLICIES = ("ask", "replace", "skip", "newer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ SETTINGS: dict[str, Setting] = {
         rate,
         lambda value: f"{display.size(value)}/s" if value else "off",
         ("off", "500k", "1M", "10M"),
-        "the most that one transfer may use of the network",
+        "how much all transfers together may use of the network",
     ),
     "overwrite": Setting(
         "overwrite",

@@ -186,7 +186,7 @@ def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> 
         show=show,
         ask=terminal.ask,
         spawn=programs.spawn,
-        columns=terminal.columns,
+        columns=views.width,
         history=terminal.history,
         addresses=addresses,
     )

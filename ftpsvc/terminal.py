@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import io
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -56,11 +55,6 @@ class Terminal:
         """Say who hears of a Ctrl-C while there is no prompt."""
         self._interrupt = interrupt
         self._loop.add_signal_handler(signal.SIGINT, interrupt)
-
-    @staticmethod
-    def columns() -> int:
-        """How wide it is."""
-        return shutil.get_terminal_size().columns
 
     def history(self) -> list[str]:
         """The lines that were typed, the oldest first."""
@@ -136,7 +130,7 @@ class Terminal:
             due = self._loop.call_later(REDRAW, draw)
             has_jobs = len(shell.jobs) > 0
             if has_jobs or session.bottom_toolbar is not None:
-                session.bottom_toolbar = (lambda: views.toolbar(list(shell.jobs), self.columns())) if has_jobs else None
+                session.bottom_toolbar = (lambda: views.toolbar(list(shell.jobs), views.width())) if has_jobs else None
                 session.app.invalidate()
 
         due = self._loop.call_soon(draw)

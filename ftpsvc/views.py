@@ -58,6 +58,11 @@ def _bar(progress: Progress, room: int) -> str:
     return f"[{'#' * filled}{'.' * (width - filled)}] "
 
 
+def width() -> int:
+    """How wide the terminal is, in columns."""
+    return shutil.get_terminal_size().columns
+
+
 class ProgressLine:
     """Shows a progress on a terminal's current line while a `with` block runs, and wipes it out at the end."""
 
@@ -74,7 +79,7 @@ class ProgressLine:
 
     def _draw(self) -> None:
         self._is_shown = True
-        self._show(line(self._progress, self._label, shutil.get_terminal_size().columns, self._colour))
+        self._show(line(self._progress, self._label, width(), self._colour))
         self._next = self._reactor.callLater(REDRAW, self._draw)
 
     def _show(self, text: str) -> None:
@@ -121,18 +126,26 @@ LOG_EVERY = 5.0
 class ProgressLog:
     """Tells of a progress every few seconds while a `with` block runs, a line each: for what is no terminal."""
 
-    def __init__(self, progress: Progress, label: str, reactor: Any, tell: Callable[[Progress, str], None]) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        label: str,
+        reactor: Any,
+        tell: Callable[[Progress, str], None],
+        every: float = LOG_EVERY,
+    ) -> None:
         self._progress = progress
         self._label = label
         self._reactor = reactor
         self._tell = tell
+        self._every = every
 
     def __enter__(self) -> None:
-        self._next = self._reactor.callLater(LOG_EVERY, self._go_on)
+        self._next = self._reactor.callLater(self._every, self._go_on)
 
     def _go_on(self) -> None:
         self._tell(self._progress, self._label)
-        self._next = self._reactor.callLater(LOG_EVERY, self._go_on)
+        self._next = self._reactor.callLater(self._every, self._go_on)
 
     def __exit__(self, *exception: object) -> None:
         self._next.cancel()

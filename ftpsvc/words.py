@@ -98,7 +98,7 @@ def quote(name: str, style: str = "") -> str:
         return f"'{name}'"
     if style in ("'", '"'):
         return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
-    return re.sub(r"""([\s'"\\$])""", r"\\\1", name) or "''"
+    return re.sub(r"""([\s'"\\$]|^&$)""", r"\\\1", name) or "''"
 
 
 _CODED_SPECIALS = "'\\"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from pathlib import Path
@@ -181,8 +180,10 @@ class Reading(Commands):
     def _put(self, data: Buffer) -> None:
         """A file's bytes, as they are or, on a terminal, as they can be shown."""
         raw = getattr(self.stdout, "buffer", None)
-        if self._around.columns is None and isinstance(raw, io.BufferedIOBase):
-            raw.write(data)
+        if self._around.columns is None and raw is not None:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[raw.write(rest) :]  # with PYTHONUNBUFFERED it may take a part of it
             raw.flush()
             return
         text = decode_name(bytes(data))

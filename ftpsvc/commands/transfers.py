@@ -1,4 +1,4 @@
-"""Files carried between here and there: retrieve store mget mput reget reput."""
+"""Files carried between here and there: retrieve store mget mput."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from twisted.internet.defer import CancelledError
+
 from ftpsvc import clashes, preflight, transfers
 from ftpsvc.commands.base import Commands
-from ftpsvc.console import Offer
+from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.model import Aborted, ConnectionFailed, ServiceClosing, TransferError
-from ftpsvc.pacing import Paced
+from ftpsvc.pacing import Pace, Paced
 from ftpsvc.parallel import for_each
 from ftpsvc.places import Place, There
 from ftpsvc.progress import Progress
@@ -28,7 +30,8 @@ class Transfers(Commands):
     """The commands that carry files."""
 
     heading = "Files between here and there"
-    planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput reget reput".split())
+    planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput".split())
+    _pace: Pace | None = None
 
     async def do_retrieve(self, file: str, local: str = ".") -> None:
         """retrieve <file> [local]
@@ -110,7 +113,9 @@ class Transfers(Commands):
         rate = self.settings.limit_rate
         if not rate:
             return plan
-        return replace(plan, via=Paced(plan.source.storage, rate, self._reactor))
+        if self._pace is None or self._pace.rate != rate:
+            self._pace = Pace(rate, self._reactor)
+        return replace(plan, via=Paced(plan.source.storage, self._pace))
 
     async def _carry_one(self, job: Job, plan: Plan) -> None:
         progress = Progress(plan.size, self._reactor.seconds)
@@ -140,8 +145,12 @@ class Transfers(Commands):
                 total.file_done()
                 self.note(transfers.report(plan, progress), transfers.event(plan, progress))
 
-        with self._underway(job, total, f"{len(plans)} files"):
-            await for_each(each_of(plans), one, AT_ONCE if is_inline else 1)
+        try:
+            with self._underway(job, total, f"{len(plans)} files"):
+                await for_each(each_of(plans), one, AT_ONCE if is_inline else 1)
+        except (CancelledError, Stopped) as error:
+            count = f"{total.files_done} of {len(plans)} files"
+            raise Stopped(f"stopped. {count} had been carried, and of the others none was replaced.") from error
         self.note(transfers.summary(plans, total))
         if failed:
             raise Aborted(f"{failed} of {len(plans)} files failed; what was wrong with each stands above.")

@@ -1,0 +1,175 @@
+"""One-shot commands, as a script runs them: what they print, and the exit code for each cause."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import support
+
+from ftpsvc import model
+from ftpsvc.oneshot import COMMANDS
+from ftpsvc.outcomes import OUTCOMES, outcome
+
+#: Whatever takes this many seconds has failed.
+DEADLINE = 10.0
+
+RUN = (
+    "import sys; from ftpsvc.program import main; code = main(); "
+    "late = {'prompt_toolkit', 'twisted.internet.asyncioreactor'} & set(sys.modules); "
+    "sys.exit(f'{late} imported' if late else code)"
+)
+
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A folder, and the URL of the server that serves it."""
+    folder = tmp_path_factory.mktemp("served")
+    with support.python_path() as path:
+        command = (sys.executable, support.__file__, str(folder))
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=path) as process:
+            assert process.stdout is not None
+            yield folder, f"ftp://127.0.0.1:{int(process.stdout.readline())}"
+            process.kill()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        with support.python_path() as path:
+            environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "c")}
+            command = (sys.executable, "-c", RUN, *words)
+            return subprocess.run(
+                command, input=input, capture_output=True, env=environment, cwd=here, timeout=DEADLINE
+            )
+
+    return run
+
+
+def test_files_go_up_and_come_back(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    for name in ("a 1", "b"):
+        (tmp_path / "here" / name).write_bytes(name.encode() * 1000)
+    ended = run("put", "a 1", "b", f"{url}/")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert (folder / "a 1").read_bytes() == b"a 1" * 1000
+    (tmp_path / "here" / "back").mkdir()
+    ended = run("get", f"{url}/a%201", f"{url}/b", "back", "--quiet")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert (tmp_path / "here" / "back" / "a 1").read_bytes() == b"a 1" * 1000
+
+
+def test_standard_input_and_output(served: tuple[Path, str], run: Run) -> None:
+    folder, url = served
+    data = bytes(range(256)) * 1000
+    assert run("put", "-", f"{url}/piped", input=data).returncode == 0
+    assert (folder / "piped").read_bytes() == data
+    assert run("get", f"{url}/piped", "-").stdout == run("cat", f"{url}/piped").stdout == data
+
+
+def test_events_are_json_a_line_each(served: tuple[Path, str], run: Run) -> None:
+    folder, url = served
+    (folder / "a").write_bytes(b"x" * 5000)
+    ended = run("get", "--json", f"{url}/a", f"{url}/nosuch")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", "done", "failed"]
+    assert events[1]["size"] == 5000 and events[1]["checked"] == "digest"
+    assert events[2]["cause"] == "missing" and events[2]["code"] == ended.returncode == 7
+    (listed,) = [json.loads(line) for line in run("ls", "--json", f"{url}/a").stdout.splitlines()]
+    assert listed["name"] == "a" and listed["size"] == 5000 and listed["type"] == "file"
+
+
+def test_the_first_failure_decides_and_the_rest_is_done(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    (folder / "a").write_bytes(b"x")
+    ended = run("get", f"{url}/nosuch", f"{url}/a", "ftp://nosuch.invalid/a")
+    assert ended.returncode == 7
+    assert (tmp_path / "here" / "a").exists()
+
+
+def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
+    folder, url = served
+    assert run("mkdir", "-p", f"{url}/d/e/f").returncode == 0
+    (folder / "d" / "x").write_bytes(b"hello\n")
+    digest = run("hash", f"{url}/d/x")
+    assert digest.stdout.split()[0].decode() == hashlib.sha256(b"hello\n").hexdigest()
+    assert run("mv", f"{url}/d/x", "/d/e/f/").returncode == 0
+    assert b"  x\n" in run("ls", f"{url}/d/e/f").stdout
+    assert run("rm", f"{url}/d").returncode == 8
+    assert run("rm", "-r", f"{url}/d").returncode == 0
+    assert not (folder / "d").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["get"], 2),
+        (["ls", "not-a-url"], 2),
+        (["ls", "http://h/"], 2),
+        (["put", "-", "ftp://h/"], 2),
+        (["ls", "ftp://nosuch.invalid/"], 3),
+        (["ls", "ftp://maria@{host}/"], 6),
+        (["get", "{url}/nosuch"], 7),
+        (["put", "-", "{url}/no/folder"], 7),
+        (["cat", "{url}/"], 8),
+        (["get", "{url}/*.nothing"], 7),
+    ],
+)
+def test_exit_codes(served: tuple[Path, str], run: Run, words: list[str], code: int) -> None:
+    url = served[1]
+    ended = run(*(word.format(url=url, host=url[6:]) for word in words))
+    assert ended.returncode == code
+    assert ended.stderr and b"Traceback" not in ended.stderr
+
+
+def test_nobody_there_is_another_code(run: Run) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        ended = run("ls", f"ftp://127.0.0.1:{unused.getsockname()[1]}/")
+    assert ended.returncode == 4
+
+
+def test_every_error_has_one_code_and_those_without_are_others() -> None:
+    assert outcome(model.NoSuchHost("x"))[1] == "name"
+    assert outcome(model.TimedOut("x"))[1] == "lost"
+    assert outcome(model.NotFound("x"))[0] != outcome(model.Denied("x"))[0]
+    assert outcome(ZeroDivisionError())[0] == outcome(model.Busy("x"))[0] == 1
+    names = {code: name for _, code, name in OUTCOMES}
+    assert all(names[code] == name for _, code, name in OUTCOMES)
+
+
+def test_what_is_documented_is_what_there_is() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "scripts.md").read_text()
+    for _, code, name in OUTCOMES:
+        assert f"| {code} | {name} |" in text
+    for command in COMMANDS:
+        assert f"`{command}`" in text
+
+
+def test_a_signal_ends_it_and_leaves_nothing(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    (folder / "large").write_bytes(bytes(8_000_000))
+    with support.python_path() as path:
+        command = (sys.executable, "-c", RUN, "get", "--json", "--limit-rate", "1M", f"{url}/large")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=path, cwd=tmp_path) as process:
+            assert process.stdout is not None
+            assert b"start" in process.stdout.readline()
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            events = [json.loads(line) for line in process.stdout]
+            assert process.wait(DEADLINE) == 128 + signal.SIGINT
+    assert events[-1]["cause"] == "interrupted"
+    assert list(tmp_path.iterdir()) == []
