@@ -2,151 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pty
-import re
-import select
 import signal
 import stat
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import support
+from screens import DEADLINE, PROMPT, Screen, Server, environment, screen, server
 
 from ftpsvc.assembly import state_folder
 from ftpsvc.terminal import MAX_HISTORY, LineHistory
 
-#: Whatever takes this many seconds has failed.
-DEADLINE = 8.0
+__all__ = ["environment", "screen", "server"]  # fixtures, which pytest finds by their names
 
-#: The program, as the console script runs it, with the terminal that it is started on for its own.
-IN_TERMINAL = (
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "from ftpsvc.program import main; sys.exit(main())"
-)
 IN_PIPE = (
     "import sys; from ftpsvc.program import main; code = main(); "
     "sys.exit('prompt_toolkit was imported' if 'prompt_toolkit' in sys.modules else code)"
 )
-
-
-#: The space behind it is drawn by moving the cursor.
-PROMPT = "127.0.0.1:/>"
-
-
-class Server:
-    """A server process that serves a folder."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        command = (sys.executable, support.__file__, str(folder))
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        assert self.process.stdout is not None
-        self.port = int(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()  # type: ignore[union-attr]
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """It neither reads nor answers, and its connections stand."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "here").mkdir()
-    (tmp_path / "there").mkdir()
-    with support.python_path() as path:
-        # CPR: a terminal is asked where its cursor is, and nobody would answer for this one.
-        return {
-            **path,
-            "XDG_STATE_HOME": str(tmp_path / "state"),
-            "XDG_CONFIG_HOME": str(tmp_path),
-            "PROMPT_TOOLKIT_NO_CPR": "1",
-            "TERM": "xterm",
-        }
-
-
-@pytest.fixture
-def server(tmp_path: Path, environment: dict[str, str]) -> Iterator[Server]:
-    server = Server(tmp_path / "there", environment)
-    try:
-        yield server
-    finally:
-        server.close()
-
-
-class Screen:
-    """The program in a terminal: keys are pressed, and what is drawn is waited for."""
-
-    def __init__(self, folder: Path, environment: dict[str, str], *arguments: str) -> None:
-        self._keyboard, terminal = pty.openpty()
-        termios.tcsetwinsize(terminal, (30, 100))
-        command = (sys.executable, "-c", IN_TERMINAL, *arguments)
-        self.process = subprocess.Popen(
-            command,
-            stdin=terminal,
-            stdout=terminal,
-            stderr=terminal,
-            cwd=folder,
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(terminal)
-        self._drawn = ""
-
-    def press(self, keys: str) -> None:
-        os.write(self._keyboard, keys.encode())
-
-    def until(self, pattern: str) -> str:
-        """Wait until this has been drawn since the last time; everything up to there."""
-        end = time.monotonic() + DEADLINE
-        while (match := re.search(pattern, self._drawn)) is None:
-            ready, _, _ = select.select([self._keyboard], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"{pattern!r} was never drawn; this was: {self._drawn!r}"
-            self._drawn += self._read()
-        seen, self._drawn = self._drawn[: match.end()], self._drawn[match.end() :]
-        return seen
-
-    def _read(self) -> str:
-        data = os.read(self._keyboard, 1 << 16).decode(errors="replace")
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data)  # where it is drawn, and in which colour, is left out
-
-    def ends(self) -> int:
-        """Wait for the end; its exit code."""
-        # What is drawn last must be taken, or the process would wait for that.
-        with contextlib.suppress(OSError):
-            while self._read():
-                pass
-        return self.process.wait(DEADLINE)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._keyboard)
-
-
-@pytest.fixture
-def screen(tmp_path: Path, environment: dict[str, str], server: Server) -> Iterator[Screen]:
-    """Connected."""
-    screen = Screen(tmp_path / "here", environment, "127.0.0.1", str(server.port))
-    try:
-        screen.until(r"Now all commands work(?s:.)*127\.0\.0\.1:/>")
-        yield screen
-    finally:
-        screen.close()
 
 
 def test_list_retrieve_store_and_quit(screen: Screen, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class Connections(Commands):
             else:
                 remote.close()
         job.server = self._there
-        if command not in HARMLESS:
+        if job.line and command not in HARMLESS:  # a line, and not a completion
             self._there.forget()
             self._here.forget()
 

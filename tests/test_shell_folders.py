@@ -1,0 +1,171 @@
+"""The shell's commands that look at the server's folders and change them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from desk import Desk
+
+from ftpsvc.commands.reading import FOLLOW_EVERY
+
+
+def tree(desk: Desk) -> Path:
+    (desk.there / "pub" / "deep").mkdir(parents=True)
+    for name, size in (("pub/a.jpg", 10), ("pub/b.jpg", 2000), ("pub/c.txt", 5), ("pub/deep/d.jpg", 300)):
+        (desk.there / name).write_bytes(b"x" * size)
+    return desk.there / "pub"
+
+
+def test_list_takes_patterns_and_orders(desk: Desk) -> None:
+    tree(desk)
+    assert [line.split("  ")[-1] for line in desk.type("ls -s pub/*.jpg").splitlines()[:-1]] == ["b.jpg", "a.jpg"]
+    assert [line.split("  ")[-1] for line in desk.type("ls -r pub").splitlines()[:-1]] == [
+        "deep/",
+        "c.txt",
+        "b.jpg",
+        "a.jpg",
+    ]
+    assert desk.type("ls pub/*.png") == "ls: nothing in /pub matches *.png.\n"
+    assert "there is no option -z" in desk.type("ls -z")
+
+
+def test_folders_are_made_and_removed(desk: Desk) -> None:
+    assert desk.type("mkdir a") == "made /a\n"
+    assert desk.type("mkdir a/b/c") == "mkdir: there is no folder /a/b (550).\n"
+    desk.type("mkdir -p a/b/c 'x y'")
+    assert (desk.there / "a/b/c").is_dir() and (desk.there / "x y").is_dir()
+    assert desk.type("mkdir -p a/b/c") == "made /a/b/c\n"
+    assert desk.type("rmdir a/b/c a/b").splitlines() == ["removed /a/b/c", "removed /a/b"]
+    assert desk.type("rmdir aa") == 'rmdir: no "aa" in / (550). Close: a.\n'
+    assert desk.type("mkdir") == "mkdir: a word is missing. Use: mkdir [-p] <folder>...\n"
+
+
+def test_files_are_removed_by_patterns(desk: Desk) -> None:
+    pub = tree(desk)
+    assert desk.type("rm pub/*.jpg") == "removed 2 files\n"
+    assert sorted(os.listdir(pub)) == ["c.txt", "deep"]
+    assert desk.type("rm pub/d.txt") == 'rm: no "d.txt" in /pub (550). Close: c.txt.\n'
+
+
+def test_a_folder_is_removed_with_all_that_is_in_it_only_when_that_was_said(desk: Desk) -> None:
+    tree(desk)
+    assert "Use: rmdir, or rm -r" in desk.type("rm pub")
+    desk.is_attended("n")
+    assert desk.type("rm -r pub") == "rm: nothing was removed.\n"
+    assert desk.asked == ["Remove /pub with 4 files in 2 folders? [y]es, [n]o"]
+    assert (desk.there / "pub" / "deep" / "d.jpg").exists()
+    desk.is_attended("y")
+    assert desk.type("rm -r pub") == "removed 4 files and 2 folders\n"
+    assert not (desk.there / "pub").exists()
+    assert desk.type("rm -r /") == "rm: the top folder is not removed.\n"
+
+
+def test_names_are_changed(desk: Desk) -> None:
+    pub = tree(desk)
+    assert desk.type("mv pub/a.jpg pub/z.jpg") == "/pub/a.jpg is /pub/z.jpg now\n"
+    assert desk.type("mv pub/z.jpg pub/deep") == "/pub/z.jpg is /pub/deep/z.jpg now\n"
+    assert desk.type("mv pub/b.jp pub/x") == 'mv: no "b.jp" in /pub (550). Close: b.jpg.\n'
+    desk.is_attended("n")
+    assert desk.type("mv pub/b.jpg pub/c.txt") == "mv: nothing was renamed.\n"
+    assert (pub / "c.txt").read_bytes() == b"x" * 5
+    assert desk.type("mv a") == "mv: a word is missing. Use: mv <old> <new>\n"
+
+
+def test_modes_and_times(desk: Desk) -> None:
+    pub = tree(desk)
+    desk.type("chmod 600 pub/*.jpg")
+    assert stat.S_IMODE((pub / "a.jpg").stat().st_mode) == stat.S_IMODE((pub / "b.jpg").stat().st_mode) == 0o600
+    assert "is no mode" in desk.type("chmod rwx pub/a.jpg")
+    os.utime(pub / "a.jpg", (1, 1))
+    desk.type("touch pub/a.jpg pub/new")
+    assert (pub / "a.jpg").stat().st_mtime > 1 and (pub / "new").read_bytes() == b""
+    said = desk.type("stat pub/b.jpg")
+    assert "size     2.0 kB (2000 bytes)" in said and "mode     600" in said
+
+
+def test_what_is_in_trees(desk: Desk) -> None:
+    tree(desk)
+    assert desk.type("du").splitlines() == ["2.3 kB  /", "2.3 kB  /pub", "4 files in all"]
+    assert desk.type("du pub").splitlines() == [" 300 B  /pub/deep", "2.3 kB  /pub", "4 files in all"]
+    assert desk.type("find *.jpg").splitlines() == ["/pub/a.jpg", "/pub/b.jpg", "/pub/deep/d.jpg"]
+    assert desk.type("find pub/deep *.txt") == "find: nothing below /pub/deep matches *.txt.\n"
+    assert desk.type("find pub de*") == "/pub/deep/\n"
+    assert " free  /\n" in desk.type("df")
+
+
+def test_digests_are_computed_there(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"hello\n")
+    assert desk.type("hash a") == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03  /a\n"
+    assert desk.type("hash a md5") == "b1946ac92492d2347c6235b4d2611184  /a\n"
+    assert desk.type("hash b") == 'hash: no "b" in / (550).\n'
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def test_files_are_shown_and_command_no_terminal(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\n\x1b]0;owned\x07two\n")
+    assert desk.type("cat a") == "one\n\\x1b]0;owned\\x07two\n"
+    assert desk.type("more a") == desk.type("cat a")
+    assert desk.type("cat /") == "cat: / is a folder. Use: list /\n"
+
+
+def test_the_end_of_a_file_and_what_is_added_to_it(desk: Desk) -> None:
+    log = desk.there / "log"
+    log.write_bytes(b"".join(b"%d\n" % number for number in range(20)))
+    assert desk.type("tail log") == "".join(f"{number}\n" for number in range(10, 20))
+    started = desk.start("tail -f log")
+    desk.said()
+    with log.open("ab") as file:
+        file.write(b"20\n")
+    desk.clock.advance(FOLLOW_EVERY)
+    desk.pump()
+    assert desk.said() == "20\n"
+    log.write_bytes(b"new\n")
+    desk.clock.advance(FOLLOW_EVERY)
+    desk.pump()
+    assert desk.said() == "new\n/log has become shorter; from its beginning:\n"
+    desk.shell.interrupt()
+    assert started.result() is False
+    assert desk.said() == "tail: stopped.\n"
+
+
+def edited(desk: Desk, meanwhile: bytes = b"") -> None:
+    """Whoever has the editor changes the file; somebody else may have been quicker."""
+
+    async def spawn(program: str) -> int:
+        copied = Path(program.split("'")[1])
+        copied.write_bytes(copied.read_bytes().replace(b"two", b"TWO"))
+        if meanwhile:
+            (desk.there / "a").write_bytes(meanwhile)
+        return 0
+
+    desk.shell._around = replace(desk.shell._around, spawn=spawn, ask=desk._ask)  # type: ignore[arg-type]
+
+
+def test_a_file_is_edited_in_place(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    assert desk.type("edit a") == "edit: an editor needs a terminal.\n"
+    edited(desk)
+    assert desk.type("edit a") == "stored /a\n"
+    assert (desk.there / "a").read_bytes() == b"one\nTWO\n"
+    assert desk.type("edit a") == "/a is as it was.\n"
+
+
+def test_an_edit_never_overwrites_anothers(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    edited(desk, meanwhile=b"something else")
+    assert "somebody else has changed /a meanwhile. Yours is" in desk.type("edit a")
+    assert (desk.there / "a").read_bytes() == b"something else"
+    assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
+
+
+def test_this_machine(desk: Desk) -> None:
+    (desk.here / "my file").write_bytes(b"x")
+    assert desk.type("lls").endswith("  my file\n1 file, 1 B\n")
+    assert desk.type("lls my*").endswith("  my file\n1 file, 1 B\n")
+    desk.type("!ls -l | head")
+    assert desk.ran == [f"cd '{desk.here}' && ls -l | head"]

@@ -1,0 +1,156 @@
+"""Jobs in the background, and what else goes on in the shell meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+import support
+from desk import Desk
+
+from ftpsvc import views
+from ftpsvc.jobs import MAX_JOBS
+
+DATA = os.urandom(300_000)
+
+
+@pytest.fixture
+def paced(desk: Desk) -> Desk:
+    """Connected, with a file that takes ten seconds."""
+    (desk.there / "big").write_bytes(DATA)
+    desk.type("set limit-rate 30k")
+    return desk
+
+
+def let_pass(desk: Desk, seconds: float) -> None:
+    for _ in range(int(seconds * 8)):
+        desk.clock.advance(1 / 8)
+        desk.pump()
+
+
+def test_a_line_that_ends_with_an_ampersand_goes_on_in_the_background(paced: Desk) -> None:
+    assert paced.type("get big &") == "[1] get big\n"
+    let_pass(paced, 5)
+    assert re.fullmatch(
+        r"\[1\] get big: \d+\.\d kB of 300\.0 kB, 5\d %, \d+\.\d kB/s, 0:0\d left\n", paced.type("jobs")
+    )
+    let_pass(paced, 6)
+    said = paced.said()
+    assert "retrieved big: 300.0 kB" in said and said.endswith("[1] done: get big\n")
+    assert (paced.here / "big").read_bytes() == DATA
+    assert paced.type("jobs") == "Nothing is under way in the background.\n"
+
+
+def test_what_is_under_way_moves_to_the_background(paced: Desk) -> None:
+    started = paced.start("get big")
+    let_pass(paced, 2)
+    assert not started.is_over
+    paced.shell.to_background()
+    assert started.result() is False
+    assert paced.said() == "[1] get big\n"
+    let_pass(paced, 10)
+    assert "[1] done: get big" in paced.said()
+
+
+def test_a_command_does_not_wait_for_what_is_in_the_background(paced: Desk) -> None:
+    paced.type("cd /")
+    paced.type("get big &")
+    assert paced.type("ls").endswith("1 file, 300.0 kB\n")
+    assert len(paced.links) == 2, "the job has the first connection for itself"
+    let_pass(paced, 11)
+    assert paced.links[0].client_end.lost is not None, "the job's connection is closed behind it"
+    assert paced.type("ls") and len(paced.links) == 2
+
+
+def test_the_connection_comes_back_where_nothing_else_was_asked_meanwhile(paced: Desk) -> None:
+    paced.type("get big &")
+    let_pass(paced, 11)
+    paced.said()
+    paced.type("ls")
+    assert len(paced.links) == 1
+
+
+def test_a_job_is_killed_and_leaves_nothing(paced: Desk) -> None:
+    paced.type("get big &")
+    let_pass(paced, 2)
+    said = paced.type("kill 1")
+    assert re.match(r"\[1\] get: stopped at .* of 300\.0 kB \(\d+ %\)\. Nothing was written locally\.", said)
+    assert os.listdir(paced.here) == []
+    assert paced.type("kill 1") == 'kill: there is no job "1". Use: jobs\n'
+
+
+def test_waiting_ends_with_the_job_and_can_be_given_up(paced: Desk) -> None:
+    paced.type("get big &")
+    started = paced.start("wait")
+    let_pass(paced, 2)
+    assert not started.is_over
+    paced.shell.interrupt()
+    assert started.result() is False
+    assert paced.said() == "wait: stopped.\n"
+    started = paced.start("wait 1")
+    let_pass(paced, 10)
+    assert started.result() is False
+    assert "[1] done" in paced.said()
+
+
+def test_a_lost_connection_ends_the_job_and_not_the_shell(paced: Desk) -> None:
+    (paced.there / "big").write_bytes(DATA * 20)  # more than the client takes in ahead
+    paced.type("set limit-rate 1M")
+    paced.type("get big &")
+    assert paced.type("ls").endswith("1 file, 6.0 MB\n")
+    paced.links[0].lose()
+    let_pass(paced, 5)
+    assert re.match(r"\[1\] get: connection lost at .* of 6\.0 MB", paced.said())
+    assert paced.type("ls").endswith("1 file, 6.0 MB\n")
+    support.take_part(paced.here)
+
+
+def test_quit_says_that_there_are_jobs_and_a_second_one_ends_them(paced: Desk) -> None:
+    paced.type("get big &")
+    assert "There is a job in the background." in paced.type("quit")
+    assert paced.type("pwd") == "/\n"
+    assert "There is a job in the background." in paced.type("quit")
+    assert paced.start("quit").result() is True
+    assert os.listdir(paced.here) == []
+
+
+def test_there_are_only_so_many_jobs(paced: Desk) -> None:
+    for number in range(MAX_JOBS):
+        assert paced.type(f"get big big{number} &") == f"[{number + 1}] get big big{number}\n"
+    assert paced.type("get big again &") == f"get: {MAX_JOBS} jobs are in the background already. Use: wait\n"
+    paced.shell.stop()
+
+
+def test_a_question_is_asked_before_a_job_goes_to_the_background(paced: Desk) -> None:
+    (paced.here / "big").write_bytes(b"old")
+    paced.is_attended("s")
+    assert paced.type("get big &") == "skipped big: kept the one that is there\n"
+    assert len(paced.asked) == 1
+
+
+def test_commands_that_carry_nothing_go_to_the_background_too(desk: Desk) -> None:
+    desk.link.server_end.is_reading = False
+    assert desk.type("du &") == "[1] du\n"
+    desk.link.server_end.is_reading = True
+    desk.pump()
+    assert desk.said() == "0 B  /\n0 files in all\n[1] done: du\n"
+
+
+def test_a_name_that_is_an_ampersand(desk: Desk) -> None:
+    (desk.there / "&").write_bytes(b"x")
+    assert desk.type(r"get \&").startswith(r"retrieved \&: 1 B")
+    assert desk.type("jobs").startswith("Nothing")
+
+
+def test_the_toolbar_shows_as_many_as_there_is_room_for(paced: Desk) -> None:
+    for number in range(3):
+        paced.type(f"get big big{number} &")
+    let_pass(paced, 2)
+    wide = views.toolbar(list(paced.shell.jobs), 300)
+    assert [f"[{number}] big: " in wide for number in (1, 2, 3)] == [True] * 3
+    narrow = views.toolbar(list(paced.shell.jobs), 75)
+    assert narrow.startswith("[1] big: ") and narrow.endswith("+2") and len(narrow) < 75
+    let_pass(paced, 20)
+    paced.link.server_end.is_reading = False
+    paced.shell.stop()
