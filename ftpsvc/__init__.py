@@ -47,6 +47,7 @@ The map, in reading order:
 `shell`       the interactive client; `oneshot`, the same commands for scripts, with `outcomes`, their exit codes
 `assembly`    what both are put together from
 `terminal`    a person at the shell; `piped`, lines from a pipe; `otherprograms`, what gets the terminal in between
+`underasyncio` the reactor on somebody else's asyncio loop
 `program`     the command `ftpsvc`: which of its programs is meant
 
 docs/architecture.md tells how they work together.

@@ -25,7 +25,7 @@ SERVER = set(
     + "connections bans logins refusals passiveports rates watchdog".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
-ASSEMBLE = set("service shell oneshot assembly".split())
+ASSEMBLE = set("service shell oneshot assembly underasyncio".split())
 
 
 def imported(module: str) -> Iterator[str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 import pytest
 import support
 from desk import Desk
+from twisted.internet.defer import Deferred
 
 from ftpsvc import views
 from ftpsvc.jobs import MAX_JOBS
+from ftpsvc.targets import Target
 
 DATA = os.urandom(300_000)
 
@@ -61,6 +64,28 @@ def test_a_command_does_not_wait_for_what_is_in_the_background(paced: Desk) -> N
     let_pass(paced, 11)
     assert paced.links[0].client_end.lost is not None, "the job's connection is closed behind it"
     assert paced.type("ls") and len(paced.links) == 2
+
+
+def test_completion_and_the_next_command_share_the_new_connection(paced: Desk) -> None:
+    waiting: Deferred[None] = Deferred()
+    dial = paced.shell._dial
+
+    async def slow(target: Target) -> Any:
+        await waiting
+        return await dial(target)
+
+    paced.shell._dial = slow
+    paced.type("get big &")
+    completing = support.start(paced.shell.completions("get b"))
+    listing = paced.start("ls")
+    assert not completing.is_over and not listing.is_over
+    completing.deferred.cancel()
+    completing.deferred.addErrback(lambda _: None)
+    waiting.callback(None)
+    paced.pump()
+    assert listing.is_over and "1 file" in paced.said()
+    assert len(paced.links) == 2
+    paced.shell.stop()
 
 
 def test_the_connection_comes_back_where_nothing_else_was_asked_meanwhile(paced: Desk) -> None:

@@ -25,6 +25,7 @@ from ftpsvc.model import (
 from ftpsvc.places import There
 from ftpsvc.remote import Remote
 from ftpsvc.targets import Target, is_url, target_of
+from ftpsvc.threads import done_with
 from ftpsvc.words import escape, quote
 
 #: What works without a connection.
@@ -53,6 +54,7 @@ class Connections(Commands):
     heading = "Connections"
     everyday: ClassVar[tuple[str, ...]] = ()
     _was_warned = False
+    _again: Deferred[None] | None = None  #: a connection in the place of one that is lent
 
     @property
     def prompt(self) -> str:  # type: ignore[override]  # it changes with the connection and the folder
@@ -73,18 +75,26 @@ class Connections(Commands):
             return
         if self._there is None:
             raise ConnectionFailed("Not connected. Use: connect <host> [port]")
-        if self._there.is_lent:
+        while self._there is not None and self._there.is_lent:
             # A job in the background has the connection, and would hold up whatever is asked behind it.
-            before = self._there
-            remote = await self._dialled(before.target)
-            if self._there is before:
-                self._there = There(remote, before.target, before.folder)
-            else:
-                remote.close()
+            if self._again is None or self._again.called:
+                self._again = Deferred.fromCoroutine(self._connect_again(self._there))
+            waiting = done_with(self._again)  # completion may be waiting for the same one
+            self._again.addErrback(lambda _: None)
+            await waiting
+        if self._there is None:
+            raise ConnectionFailed("Not connected any more. Use: connect <host> [port]")
         job.server = self._there
         if job.line and command not in HARMLESS:  # a line, and not a completion
             self._there.forget()
             self._here.forget()
+
+    async def _connect_again(self, before: There) -> None:
+        remote = await self._dialled(before.target)
+        if self._there is before and before.is_lent:
+            self._there = There(remote, before.target, before.folder)
+        else:
+            remote.close()  # the old one has come back meanwhile
 
     def to_background(self) -> None:
         front = self._front
