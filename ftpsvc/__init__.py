@@ -36,7 +36,7 @@ The map, in reading order:
 `client`      the client's protocol, with `exchanges`, what is said in it
 `clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
-`remote`      the far side seen as a storage
+`remote`      the far side seen as a storage; `strangers`, who it is that doesn't greet
 `copying`     a file from one storage to another; `parallel`, many at once
 `words`       a typed line; `targets`, the servers that people mean; `display`, how things look
 `progress`    how far a transfer is; `views` shows it, `pacing` holds it to a rate

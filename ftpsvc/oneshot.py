@@ -83,7 +83,7 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, Transfers):
         try:
             await self._connect(whole)
         except TransferError as error:
-            self.complain(f"{target.host}: {error}", error)
+            self.complain(f"connect: {error}", error)
             return False
         return True
 

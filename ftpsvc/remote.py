@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import defer, error
 from twisted.internet.address import UNIXAddress
@@ -12,8 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
-from ftpsvc import model
-from ftpsvc.addresses import host_of
+from ftpsvc import model, strangers
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.frames import format_time
@@ -95,7 +94,8 @@ class Remote:
         tls: ClientTLS | None = None,
     ) -> Remote:
         """The same for any endpoint, or its description (`unix:/run/ftpsvc.sock`). Raises what the endpoint raises."""
-        way: IStreamClientEndpoint = clientFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        if isinstance(endpoint, str):
+            endpoint = cast(IStreamClientEndpoint, clientFromString(reactor, endpoint))
         protocol = ClientProtocol(reactor, silence)
         secured = None
         if tls is not None:
@@ -106,19 +106,17 @@ class Remote:
         await connectProtocol(way, protocol)
         remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()), tls)
         try:
-            if secured is not None:
-                await remote._proven(secured)
-            await remote._greeted(reactor)
+            await remote._greeted(reactor, endpoint)
         except BaseException:
             protocol.close()
             raise
         return remote
 
-    async def _greeted(self, clock: Any) -> None:
+    async def _greeted(self, clock: Any, endpoint: IStreamClientEndpoint) -> None:
         greeting = self._protocol.greeting.finished
         greeting.addTimeout(CONNECT_TIME, clock)
         try:
-            answer = await greeting
+            answer = await strangers.unless_stranger(greeting, clock, endpoint)
         except ProtocolViolation as violation:
             raise ConnectionFailed(_what_answered(str(violation))) from violation
         except (defer.TimeoutError, error.TimeoutError) as cause:

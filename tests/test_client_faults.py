@@ -9,7 +9,6 @@ from support import ScriptedServer, collected, read_all, result_of, start
 
 from ftpsvc import model
 from ftpsvc.model import Facts, Whole
-from ftpsvc.remote import CONNECT_TIME
 
 
 async def store(server: ScriptedServer, chunk: bytes, times: int = 1) -> None:
@@ -172,18 +171,9 @@ def test_a_server_of_another_kind_is_recognised(banner: bytes) -> None:
     assert server.is_dropped
 
 
-def test_a_server_that_never_greets_is_given_up_with_advice() -> None:
-    server = ScriptedServer(greeting=b"")
-    greeting = start(server.remote._greeted(server.clock))
-    server.clock.advance(CONNECT_TIME + 1)
-    with pytest.raises(model.ConnectionFailed, match="web server waits to be asked"):
-        greeting.result()
-    server.client.close()
-
-
 def test_a_mail_server_is_recognised_by_its_greeting() -> None:
     server = ScriptedServer(greeting=b"")
-    greeting = start(server.remote._greeted(server.clock))
+    greeting = start(server.remote._greeted(server.clock, None))  # type: ignore[arg-type]
     server.say(b"220 mail.example ESMTP\r\n")
     with pytest.raises(model.ConnectionFailed, match="mail server"):
         greeting.result()
