@@ -38,6 +38,7 @@ The map, in reading order:
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage; `strangers`, who it is that doesn't greet
 `copying`     a file from one storage to another; `parallel`, many at once
+`connecting`  with whom, with how much TLS, and as whom; `credentials` and `netrc`, where passwords come from
 `words`       a typed line; `targets`, the servers that people mean; `display`, how things look
 `progress`    how far a transfer is; `views` shows it, `pacing` holds it to a rate
 `places`      here and there; `walking`, whole trees of either

@@ -8,18 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ftpsvc import connecting
 from ftpsvc.addressbook import AddressBook
-from ftpsvc.commands.base import Ask
+from ftpsvc.credentials import Person
+from ftpsvc.knownservers import KnownServers, state_folder
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import NotLoggedIn
 from ftpsvc.places import Here
 from ftpsvc.remote import Remote
-from ftpsvc.targets import ANONYMOUS, Target
+from ftpsvc.targets import Target
 from ftpsvc.threads import pool_of
-from ftpsvc.words import quote
-
-#: Where a script puts a password. The words of a command can be seen by everybody on the machine.
-PASSWORD_VARIABLE = "FTPSVC_PASSWORD"
 
 
 def open_streams() -> None:
@@ -52,19 +50,10 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def state_folder() -> Path:
-    """What is remembered (XDG Base Directory Specification: state)."""
-    return _folder("XDG_STATE_HOME", ".local/state")
-
-
 def settings_folder() -> Path:
     """What the user decides (XDG Base Directory Specification: config)."""
-    return _folder("XDG_CONFIG_HOME", ".config")
-
-
-def _folder(variable: str, usual: str) -> Path:
-    named = os.environ.get(variable, "")
-    return (Path(named) if os.path.isabs(named) else Path.home() / usual) / "ftpsvc"
+    named = os.environ.get("XDG_CONFIG_HOME", "")
+    return (Path(named) if os.path.isabs(named) else Path.home() / ".config") / "ftpsvc"
 
 
 def address_book() -> AddressBook:
@@ -72,34 +61,35 @@ def address_book() -> AddressBook:
 
 
 class Dialling:
-    """Connects to servers, and logs in. A password is asked for once, and kept in memory for the next connection."""
+    """Connects to servers, and logs in. A person is asked for a password once: a job's connection needs it again."""
 
-    def __init__(self, reactor: Any, ask: Ask | None) -> None:
+    def __init__(self, reactor: Any, person: Person | None) -> None:
         self._reactor = reactor
-        self._ask = ask
-        self._passwords: dict[tuple[str, int, str], str] = {}
+        self._person = _Remembered(person) if person is not None else None
+        self._known = KnownServers(state_folder() / "known_servers")
 
     async def __call__(self, target: Target) -> Remote:
         """Raises `ConnectionFailed` and `NotLoggedIn`."""
-        remote = await Remote.connect(self._reactor, target.host, target.port)
         try:
-            if target.user == ANONYMOUS:
-                await remote.login()
-            else:
-                whom = (target.host, target.port, target.user)
-                password = self._passwords.get(whom) or await self._password(target)
-                await remote.login(target.user, password)
-                self._passwords[whom] = password
-        except BaseException:
-            remote.close()
+            run = pool_of(self._reactor)
+            return await connecting.connected(self._reactor, target, self._known, run, self._person)
+        except NotLoggedIn:
+            if self._person is not None:
+                self._person.secrets.clear()
             raise
-        return remote
 
-    async def _password(self, target: Target) -> str:
-        if target.password is not None:
-            return target.password
-        if (password := os.environ.get(PASSWORD_VARIABLE)) is not None:
-            return password
-        if self._ask is None:
-            raise NotLoggedIn(f"{quote(target.user)} needs a password. Put it into ${PASSWORD_VARIABLE}.")
-        return await self._ask(f"Password of {quote(target.user)} at {target.host}: ", is_secret=True)
+
+class _Remembered:
+    """A person, with what they have typed unseen, for as long as the program runs."""
+
+    def __init__(self, person: Person) -> None:
+        self._person = person
+        self.secrets: dict[str, str] = {}
+
+    async def answer(self, question: str) -> str:
+        return await self._person.answer(question)
+
+    async def secret(self, question: str) -> str:
+        if question not in self.secrets:
+            self.secrets[question] = await self._person.secret(question)
+        return self.secrets[question]

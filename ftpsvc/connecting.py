@@ -5,41 +5,18 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from ftpsvc import knownservers
+from ftpsvc import knownservers, targets
 from ftpsvc.clienttls import ClientTLS, PeerCertificate, Protection, UnknownServer
 from ftpsvc.credentials import ANONYMOUS, Person, Run, login_for
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
 from ftpsvc.remote import Remote
+from ftpsvc.targets import OPTIONS, USAGE, Target
 from ftpsvc.wire import DEFAULT_PORT
-from ftpsvc.words import escape, host_and_port, quote
-
-USAGE = "Use: connect [--tls | --implicit | --clear] [--fingerprint <SHA-256>] [user@]<host> [port]"
-
-#: The options that say how much TLS is wanted.
-OPTIONS = {"--tls": Protection.REQUIRED, "--implicit": Protection.IMPLICIT, "--clear": Protection.NONE}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server, who is to log in there, and with how much TLS."""
-
-    host: str
-    port: int = DEFAULT_PORT
-    user: str = ""  #: empty: whom ~/.netrc names, or anonymous
-    protection: Protection = Protection.OFFERED
-    fingerprint: str = ""  #: what its certificate has to have; empty: whatever is known of it
-
-    @property
-    def typed(self) -> str:
-        """How it is typed behind `connect`."""
-        option = next((f"{name} " for name, meant in OPTIONS.items() if meant is self.protection), "")
-        user = f"{quote(self.user)}@" if self.user else ""
-        return f"{option}{user}{quote(self.host)} {self.port}"
-
+from ftpsvc.words import escape, quote
 
 #: Gives a connection to a server, logged in.
 Dial = Callable[[Target], Awaitable[Remote]]
@@ -63,24 +40,20 @@ def target_of(words: Sequence[str]) -> Target:
         raise BadArgument(f"{'too many words' if left else 'a word is missing'}. {USAGE}")
     if fingerprint and protection is Protection.NONE:
         raise BadArgument(f"without TLS there is no certificate that has a fingerprint. {USAGE}")
-    user, host = _user_and_host(left[0])
-    return Target(*host_and_port(host, *(left[1:] or [str(DEFAULT_PORT)])), user, protection, fingerprint)
+    return secured(targets.target_of(*left), protection, fingerprint)
+
+
+def secured(target: Target, protection: Protection, fingerprint: str) -> Target:
+    """The target with what was said of TLS beside it, which goes before what its URL says."""
+    if protection is Protection.OFFERED:
+        protection = target.protection
+    return replace(target, protection=protection, fingerprint=fingerprint)
 
 
 def _fingerprint(typed: str) -> str:
     if (found := knownservers.fingerprint(typed)) is None:
         raise BadArgument(f"{quote(typed)} is no SHA-256 fingerprint: that has 64 digits of 0-9 and A-F. {USAGE}")
     return found
-
-
-def _user_and_host(word: str) -> tuple[str, str]:
-    before, at, host = re.sub(r"^ftp://", "", word).rpartition("@")
-    if ":" in before:
-        raise BadArgument(
-            "a password has no place in a line: lines are kept. It is asked for, or comes from ~/.netrc, "
-            "FTPSVC_PASSWORD or FTPSVC_PASSWORD_COMMAND."
-        )
-    return (before, host) if at else ("", word)
 
 
 async def connected(
@@ -144,8 +117,9 @@ async def dialled(dial: Dial, target: Target) -> Remote:
     try:
         return await dial(target)
     except ConnectionFailed as error:
-        is_named = target.host in re.findall(r'[^\s",]+', str(error))
-        raise ConnectionFailed(str(error) if is_named else f"{target.host} {target.port}: {error}") from error
+        if target.host in re.findall(r'[^\s",]+', str(error)):
+            raise
+        raise type(error)(f"{target.host} {target.port}: {error}") from error
     except UnicodeError as error:
         raise BadArgument(f'"{target.host}" is no name that a host can have. Check the spelling.') from error
 
@@ -159,13 +133,18 @@ def report(remote: Remote, target: Target) -> str:
 # -- for programs --------------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The same words for a command line."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options, for a command line."""
     for option, meant in OPTIONS.items():
         parser.add_argument(
             option, action="append_const", const=option, dest="options", default=[], help=f"TLS: {meant.value}"
         )
     parser.add_argument("--fingerprint", metavar="SHA-256", help="what the server's certificate has to have")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The same words for a command line."""
+    add_options(parser)
     parser.add_argument("server", nargs="?", metavar="[user@]host", help="connect to this server at once")
     parser.add_argument("port", nargs="?", help=f"its port (default: {DEFAULT_PORT})")
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from ftpsvc import netrc
-from ftpsvc.model import BadArgument, LocalFault
+from ftpsvc.model import BadArgument, LocalFault, NotLoggedIn
 from ftpsvc.words import escape, quote
 
 #: How many seconds the command that prints the password may take. A person may have to unlock something meanwhile.
@@ -58,7 +58,8 @@ async def login_for(
 
     `is_protected`: whether there is TLS, which a person is told before they type.
 
-    Raises `BadArgument` if there is no password, `Denied` if others can read it in ~/.netrc, and `LocalFault`.
+    Raises `NotLoggedIn` if there is no password, `BadArgument` if it can't be one, `Denied` if others can read it in
+    ~/.netrc, and `LocalFault`.
     """
     path = Path(environment.get("HOME") or Path.home()) / ".netrc"
     known = netrc.find(path, host, user)
@@ -74,14 +75,14 @@ async def login_for(
     if known is not None and known.password:
         return Login(user, _whole(known.password, "~/.netrc"), "~/.netrc")
     if person is None:
-        raise BadArgument(
+        raise NotLoggedIn(
             f"there is no password for {quote(user)}, and nobody to ask. Give it in {PASSWORD}, let the command in "
             f"{COMMAND} print it, or put it into ~/.netrc."
         )
     clear = "" if is_protected else ", sent in clear"
     password = await person.secret(f"Password of {escape(user)} on {host}{clear}: ")
     if not password:
-        raise BadArgument("no password was typed, so nobody was logged in.")
+        raise NotLoggedIn("no password was typed, so nobody was logged in.")
     return Login(user, _whole(password, "what was typed"))
 
 

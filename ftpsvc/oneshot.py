@@ -13,11 +13,13 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from ftpsvc import assembly, settings, views
+from ftpsvc import assembly, connecting, settings, views
+from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.commands.looking import Looking
@@ -44,6 +46,8 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, Transfers):
     """The shell's commands without a shell: nobody is asked, and the first failure is remembered."""
 
     aliases: ClassVar[dict[str, str]] = {"ls": "list", "get": "retrieve", "put": "store"}
+    protection = Protection.OFFERED
+    fingerprint = ""
     is_quiet = False
     is_json = False
 
@@ -75,9 +79,8 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, Transfers):
 
     async def at(self, target: Target) -> bool:
         """Be connected to a server. False if that failed, which was said."""
-        whole = Target(target.host, target.port, target.user, "", target.password)
-        there = self._there
-        if there is not None and (there.host, there.port, there.target.user) == (whole.host, whole.port, whole.user):
+        whole = replace(connecting.secured(target, self.protection, self.fingerprint), path="")
+        if self._there is not None and self._there.target == whole:
             return True
         await self._leave()
         try:
@@ -206,8 +209,9 @@ def _arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         f"ftpsvc {name}",
         usage=f"ftpsvc {name} [options] {usage}",
-        description=f"{summary} A URL is {_URLS}; {assembly.PASSWORD_VARIABLE} may hold the password.",
+        description=f"{summary} A URL is {_URLS}; FTPSVC_PASSWORD may hold the password.",
     )
+    connecting.add_options(parser)
     parser.add_argument("words", nargs="+", metavar="word", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="say what happens as objects of JSON, one on a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="say nothing of what goes well")
@@ -313,6 +317,10 @@ def _shell(reactor: Any, given: argparse.Namespace) -> OneShot:
     around = Surroundings(colour=colour, show=show, columns=views.width if has_terminal else None)
     here = assembly.here_of(reactor)
     shell = OneShot(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
+    # The words of `connect`, for their checks; the server stands in each URL.
+    pinned = ["--fingerprint", given.fingerprint] if given.fingerprint is not None else []
+    asked = connecting.target_of([*given.options, *pinned, "h"])
+    shell.protection, shell.fingerprint = asked.protection, asked.fingerprint
     shell.is_quiet, shell.is_json = given.quiet, given.json
     shell.settings = settings.changed(shell.settings, "limit-rate", given.limit_rate)
     shell.settings = settings.changed(shell.settings, "overwrite", getattr(given, "overwrite", "replace"))

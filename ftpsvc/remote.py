@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable
-from typing import Any, cast
+from typing import Any
 
 from twisted.internet import defer, error
 from twisted.internet.address import UNIXAddress
@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint, clientFromString, conne
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model, strangers
+from ftpsvc.addresses import host_of
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.frames import format_time
@@ -94,25 +95,27 @@ class Remote:
         tls: ClientTLS | None = None,
     ) -> Remote:
         """The same for any endpoint, or its description (`unix:/run/ftpsvc.sock`). Raises what the endpoint raises."""
-        if isinstance(endpoint, str):
-            endpoint = cast(IStreamClientEndpoint, clientFromString(reactor, endpoint))
+        way: IStreamClientEndpoint = clientFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        plain: IStreamClientEndpoint | None = way
         protocol = ClientProtocol(reactor, silence)
         secured = None
         if tls is not None:
             tls.check_choice()
             if tls.protection is Protection.IMPLICIT:
                 secured = protocol.expect_tls()
-                way = wrapClientTLS(tls, way)
+                way, plain = wrapClientTLS(tls, way), None
         await connectProtocol(way, protocol)
         remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()), tls)
         try:
-            await remote._greeted(reactor, endpoint)
+            if secured is not None:
+                await remote._proven(secured)
+            await remote._greeted(reactor, plain)
         except BaseException:
             protocol.close()
             raise
         return remote
 
-    async def _greeted(self, clock: Any, endpoint: IStreamClientEndpoint) -> None:
+    async def _greeted(self, clock: Any, endpoint: IStreamClientEndpoint | None) -> None:
         greeting = self._protocol.greeting.finished
         greeting.addTimeout(CONNECT_TIME, clock)
         try:

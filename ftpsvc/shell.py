@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.internet import asyncioreactor
 from twisted.internet.defer import CancelledError, Deferred
 
-from ftpsvc import __version__, assembly, piped, views
+from ftpsvc import __version__, assembly, connecting, piped, views
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.commands.jobs import JobCommands
@@ -25,13 +25,13 @@ from ftpsvc.commands.reading import Reading
 from ftpsvc.commands.remote_files import RemoteFiles
 from ftpsvc.commands.settings import SettingCommands
 from ftpsvc.commands.transfers import Transfers
+from ftpsvc.knownservers import state_folder
 from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
 from ftpsvc.parallel import relax_collector
 from ftpsvc.progress import Progress
 from ftpsvc.threads import pool_of
 from ftpsvc.views import ProgressLine
-from ftpsvc.wire import DEFAULT_PORT
 from ftpsvc.words import quote
 
 if TYPE_CHECKING:
@@ -82,13 +82,13 @@ def main() -> int:
     if has_terminal:
         from ftpsvc.terminal import Terminal  # not before: prompt_toolkit takes long to import, a script needs none
 
-        terminal = Terminal(loop, assembly.state_folder() / "history")
+        terminal = Terminal(loop, state_folder() / "history")
     programs = OtherPrograms(pool_of(reactor), has_terminal)
     shell = _shell(reactor, terminal, programs)
     if terminal is not None:
         reactor.callWhenRunning(terminal.give_ctrl_c_to, shell.interrupt)
     lines = terminal.lines(shell) if terminal else piped.lines(reactor, 0)
-    where = [quote(word) for word in (arguments.host, arguments.port) if word]
+    where = [quote(word) for word in connecting.words_of(arguments)]
     first = [*_startup(), *([" ".join(["connect", *where])] if where else [])]
     ended_by = _run(reactor, loop, shell, _talk(shell, first, lines), programs if has_terminal else None)
     if ended_by:
@@ -161,8 +161,6 @@ def _put_aside(shell: Shell, programs: OtherPrograms) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.")
-    parser.add_argument("host", nargs="?", help="connect to this server at once: a host, a URL, or a bookmark")
-    parser.add_argument("port", nargs="?", default="", help=f"its port (default: {DEFAULT_PORT})")
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
     connecting.add_arguments(parser)
     return parser.parse_args()
@@ -190,7 +188,7 @@ def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> 
         history=terminal.history,
         addresses=addresses,
     )
-    return Shell(reactor, assembly.Dialling(reactor, terminal.ask), here, terminal.out, terminal.err, around)
+    return Shell(reactor, assembly.Dialling(reactor, terminal), here, terminal.out, terminal.err, around)
 
 
 def _logged(reactor: Any, progress: Progress, label: str) -> AbstractContextManager[None]:

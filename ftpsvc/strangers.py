@@ -34,17 +34,23 @@ _QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 _ENOUGH = 16
 
 
-async def unless_stranger(greeting: Deferred[T], clock: Any, endpoint: IStreamClientEndpoint) -> T:
-    """The greeting, when it comes. Raises `ConnectionFailed`, long before that is given up, if none will come."""
+async def unless_stranger(greeting: Deferred[T], clock: Any, endpoint: IStreamClientEndpoint | None) -> T:
+    """The greeting, when it comes; without an endpoint nobody else is asked.
+
+    Raises `ConnectionFailed`, long before that is given up, if none will come.
+    """
     kind = ""
 
     async def look() -> None:
         nonlocal kind
         await deferLater(clock, SILENT)
+        assert endpoint is not None
         kind = await who_waits(clock, endpoint)
         if kind and not greeting.called:
             greeting.cancel()
 
+    if endpoint is None:
+        return await greeting
     looking = Deferred.fromCoroutine(look())
     looking.addErrback(lambda _: None)  # cancelled: there was a greeting
     try:
@@ -52,15 +58,13 @@ async def unless_stranger(greeting: Deferred[T], clock: Any, endpoint: IStreamCl
     except CancelledError:
         if not kind:
             raise
-        raise ConnectionFailed(
-            f"This is {kind}, not an FTP server. Check the port: ftpsvc uses {DEFAULT_PORT}."
-        ) from None
+        raise ConnectionFailed(kind) from None
     finally:
         looking.cancel()
 
 
 async def who_waits(clock: Any, endpoint: IStreamClientEndpoint) -> str:
-    """`a web server`, `a server that speaks TLS from the first byte`, or nothing if it can't be told. Never raises."""
+    """What there is to say of it, or nothing if it can't be told. Never raises."""
     asker = _Asker()
     try:
         connecting = connectProtocol(endpoint, asker)
@@ -73,9 +77,9 @@ async def who_waits(clock: Any, endpoint: IStreamClientEndpoint) -> str:
     finally:
         asker.close()
     if answer.startswith(b"HTTP/"):
-        return "a web server"
+        return f"This is a web server, not an FTP server. Check the port: ftpsvc uses {DEFAULT_PORT}."
     if answer[:1] in (b"\x15", b"\x16") and answer[1:2] == b"\x03":
-        return "a server that speaks TLS from the first byte"
+        return "This server speaks TLS from the first byte. Use --implicit, if it is the one that is meant."
     return ""
 
 

@@ -1,74 +1,100 @@
-"""What a person means by a server: `host`, `host:port`, or a URL such as `ftp://user@host:port/folder`."""
+"""What a person means by a server: `host`, `user@host`, `host:port`, or a URL such as `ftp://user@host:port/folder`."""
 
 from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ftpsvc.clienttls import Protection
 from ftpsvc.model import BadArgument, decode_name, encode_name
 from ftpsvc.wire import DEFAULT_PORT
 from ftpsvc.words import quote
 
-#: Who has no account.
-ANONYMOUS = "anonymous"
+#: The options that say how much TLS is wanted.
+OPTIONS = {"--tls": Protection.REQUIRED, "--implicit": Protection.IMPLICIT, "--clear": Protection.NONE}
+
+#: The same as the schemes of URLs.
+SCHEMES = {"ftp": Protection.OFFERED, "ftpes": Protection.REQUIRED, "ftps": Protection.IMPLICIT}
+
+USAGE = "Use: connect [--tls | --implicit | --clear] [--fingerprint <SHA-256>] [user@]<host> [port]"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, who is to log in there, and what is meant of it."""
+    """A server, who is to log in there, with how much TLS, and what is meant of it."""
 
     host: str
     port: int = DEFAULT_PORT
-    user: str = ANONYMOUS
+    user: str = ""  #: empty: whom ~/.netrc names, or anonymous
+    protection: Protection = Protection.OFFERED
+    fingerprint: str = ""  #: what its certificate has to have; empty: whatever is known of it
     path: str = ""  #: empty where none was named
-    password: str | None = field(default=None, repr=False)  #: None: to be asked for, where one is needed
+
+    @property
+    def typed(self) -> str:
+        """How it is typed behind `connect`."""
+        option = next((f"{name} " for name, meant in OPTIONS.items() if meant is self.protection), "")
+        user = f"{quote(self.user)}@" if self.user else ""
+        return f"{option}{user}{quote(self.host)} {self.port}"
 
     @property
     def url(self) -> str:
-        """As it can be written down: without the password."""
-        user = "" if self.user == ANONYMOUS else f"{_encoded(self.user, '')}@"
+        """As it can be kept."""
+        scheme = next((name for name, meant in SCHEMES.items() if meant is self.protection), "ftp")
+        user = f"{_encoded(self.user, '')}@" if self.user else ""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ftp://{user}{host}:{self.port}{_encoded(self.path, '/')}"
+        return f"{scheme}://{user}{host}:{self.port}{_encoded(self.path, '/')}"
 
 
-_URL = re.compile(
-    r"""
-    (?: (?P<scheme> [A-Za-z][A-Za-z0-9+.-]* ):// )?
-    (?: (?P<user> [^@/:]* ) (?: : (?P<password> [^@/]* ) )? @ )?
-    (?: \[ (?P<bracketed> [^\[\]]+ ) \] | (?P<host> [^\s/\[\]:]+ ) )
-    (?: : (?P<port> [^/:]* ) )?
-    (?P<path> /.* )?
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HOST = re.compile(r"(?:\[(?P<bracketed>[^\[\]\s]+)\]|(?P<host>[^\s/\[\]:]+))(?::(?P<port>[^/:]*))?")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")
 
 
 def is_url(word: str) -> bool:
     """Whether a word is a URL, of whatever kind."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", word) is not None
+    return _SCHEME.match(word) is not None
 
 
 def target_of(word: str, port: str = "") -> Target:
-    """What is meant by a host, with its port in the same word or in the next. Raises `BadArgument`."""
-    match = _URL.fullmatch(word)
-    if _BARE_IPV6.fullmatch(word):
-        return Target(word, _number(port, word) if port else DEFAULT_PORT)
-    if match is None or (match["path"] and not match["scheme"]):
-        raise BadArgument(f"{quote(word)} is no name that a host can have. Use: connect <host> [port]")
-    if match["scheme"] and match["scheme"].lower() != "ftp":
-        raise BadArgument(f"{match['scheme']}:// is nothing that ftpsvc speaks. Use: ftp://user@host:port/path")
-    if port and match["port"] and match["port"] != port:
-        raise BadArgument(f"two ports, {match['port']} and {port}. Use: connect {quote(match['host'])} {port}")
-    return Target(
-        match["bracketed"] or match["host"],
-        _number(port or match["port"], match["bracketed"] or match["host"]) if port or match["port"] else DEFAULT_PORT,
-        _decoded(match["user"]) if match["user"] else ANONYMOUS,
-        _decoded(match["path"] or ""),
-        None if match["password"] is None else _decoded(match["password"]),
-    )
+    """What is meant by a host, with its port in the same word or in the next.
+
+    Raises `BadArgument`, and never repeats what may be a password.
+    """
+    scheme = _SCHEME.match(word)
+    protection = _protection(scheme[1].lower()) if scheme else Protection.OFFERED
+    rest = word[scheme.end() :] if scheme else word
+    before, _, behind = rest.rpartition("@")
+    if ":" in before and "/" not in before:
+        raise BadArgument(
+            "a password has no place in a line: lines are kept. It is asked for, or comes from ~/.netrc, "
+            "FTPSVC_PASSWORD or FTPSVC_PASSWORD_COMMAND."
+        )
+    if "/" in before:  # the @ is in the path
+        before, behind = "", rest
+    where, slash, path = behind.partition("/") if scheme else (behind, "", "")
+    host, its_port = _host_and_port(where)
+    if port and its_port and its_port != port:
+        raise BadArgument(f"two ports, {its_port} and {port}. Use: connect {quote(host)} {port}")
+    user = _decoded(before) if scheme else before
+    number = _number(port or its_port, host) if port or its_port else DEFAULT_PORT
+    return Target(host, number, user, protection, path=_decoded(slash + path))
+
+
+def _protection(scheme: str) -> Protection:
+    if scheme not in SCHEMES:
+        raise BadArgument(f"{scheme}:// is nothing that ftpsvc speaks. Use: ftp://user@host:port/path")
+    return SCHEMES[scheme]
+
+
+def _host_and_port(where: str) -> tuple[str, str]:
+    if _BARE_IPV6.fullmatch(where):
+        return where, ""
+    match = _HOST.fullmatch(where)
+    if match is None:
+        raise BadArgument(f"{quote(where)} is no name that a host can have. {USAGE}")
+    return match["bracketed"] or match["host"], match["port"] or ""
 
 
 def _number(port: str, host: str) -> int:

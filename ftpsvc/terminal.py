@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import History
+from prompt_toolkit.history import DummyHistory, History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from twisted.internet.defer import Deferred
@@ -79,17 +80,28 @@ class Terminal:
 
     # -- asking
 
-    async def ask(self, question: str, answers: Sequence[str] = (), *, is_secret: bool = False) -> str:
-        """What is answered. Raises `Stopped` at Ctrl-C and Ctrl-D."""
+    async def ask(self, question: str, answers: Sequence[str]) -> str:
+        """The key that is pressed. Raises `Stopped` at Ctrl-C."""
         *above, last = question.split("\n")
         for row in above:
             self.write(sys.stdout, row + "\n")
-        session: PromptSession[str] = PromptSession(key_bindings=_keys(answers) if answers else None)
-        prompt = f"{last} " if answers else last
-        answer = await self._typed(session, session.prompt_async(prompt, is_password=is_secret), None)
+        session: PromptSession[str] = PromptSession(key_bindings=_keys(answers), history=DummyHistory())
+        answer = await self._typed(session, session.prompt_async(f"{last} "), None)
         if answer is None:
             raise Stopped("stopped. Nothing was done.")
         return answer
+
+    async def answer(self, question: str) -> str:
+        """What is typed, which gets into no history; nothing after Ctrl-C. See `credentials.Person`."""
+        return await self._line(question, is_secret=False)
+
+    async def secret(self, question: str) -> str:
+        """The same, unseen."""
+        return await self._line(question, is_secret=True)
+
+    async def _line(self, question: str, is_secret: bool) -> str:
+        session: PromptSession[str] = PromptSession(history=DummyHistory())
+        return await self._typed(session, session.prompt_async(question, is_password=is_secret), "") or ""
 
     # -- lines
 
@@ -231,6 +243,10 @@ class _Ahead:
 
     def _done(self, _: object) -> None:
         self._is_busy = False
+
+
+#: What may hold `user:password@host`, typed by somebody who didn't know better.
+_SECRET = re.compile(r":(?!//).*@")
 
 
 class LineHistory(History):

@@ -10,7 +10,7 @@ from support import result_of
 
 from ftpsvc import netrc
 from ftpsvc.credentials import COMMAND, PASSWORD, Login, login_for
-from ftpsvc.model import BadArgument, Denied, LocalFault
+from ftpsvc.model import BadArgument, Denied, LocalFault, NotLoggedIn
 
 SECRET = "sécret pw"
 
@@ -60,9 +60,9 @@ def test_the_sources_in_their_order(tmp_path: Path) -> None:
 
 
 def test_nobody_to_ask_and_nothing_typed(tmp_path: Path) -> None:
-    with pytest.raises(BadArgument, match=f"nobody to ask. Give it in {PASSWORD}"):
+    with pytest.raises(NotLoggedIn, match=f"nobody to ask. Give it in {PASSWORD}"):
         login(tmp_path)
-    with pytest.raises(BadArgument, match="no password was typed"):
+    with pytest.raises(NotLoggedIn, match="no password was typed"):
         login(tmp_path, person=Somebody(""))
 
 

@@ -39,8 +39,14 @@ class Door:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a web server"),
-        (b"\x15\x03\x01\x00\x02\x02\x46", "a server that speaks TLS from the first byte"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "This is a web server, not an FTP server.",
+        ),
+        (
+            b"\x15\x03\x01\x00\x02\x02\x46",
+            "This server speaks TLS from the first byte. Use --implicit",
+        ),
         (b"220 Hello.\r\n", ""),
         (b"\x15", ""),
         (None, ""),
@@ -52,7 +58,7 @@ def test_who_waits_is_told_by_the_answer(answer: bytes | None, kind: str) -> Non
     asking = start(who_waits(clock, door))  # type: ignore[arg-type]
     clock.advance(0)
     clock.advance(ANSWER_TIME)
-    assert asking.result() == kind
+    assert asking.result().startswith(kind) and bool(asking.result()) == bool(kind)
     assert all(peer.received.startswith(b"GET ") for peer in door.heard)
 
 

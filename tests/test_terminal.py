@@ -14,7 +14,7 @@ import pytest
 import support
 from screens import DEADLINE, PROMPT, Screen, Server, environment, screen, server
 
-from ftpsvc.assembly import state_folder
+from ftpsvc.knownservers import state_folder
 from ftpsvc.terminal import MAX_HISTORY, LineHistory
 
 __all__ = ["environment", "screen", "server"]  # fixtures, which pytest finds by their names

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import secured
-from test_terminal import Screen, environment, piped
+from screens import Screen, environment
+from test_terminal import piped
 
 __all__ = ["environment"]
 

@@ -29,8 +29,8 @@ Show = Callable[[Progress, str], AbstractContextManager[None]]
 class Ask(Protocol):
     """Asks the person at the terminal."""
 
-    async def __call__(self, question: str, answers: Sequence[str] = (), *, is_secret: bool = False) -> str:
-        """What was answered: one of the answers, a key each; or a line where there are none. Ctrl-C cancels."""
+    async def __call__(self, question: str, answers: Sequence[str]) -> str:
+        """What was answered: one of the answers, a key each. Ctrl-C cancels."""
 
 
 #: Runs another program, which gets the terminal if there is one. Its exit status. A text is for the system's shell.

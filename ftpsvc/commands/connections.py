@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 
-from ftpsvc import views
+from ftpsvc import connecting, views
 from ftpsvc.commands.base import Commands
 from ftpsvc.console import Offer
 from ftpsvc.jobs import Job
@@ -125,28 +125,34 @@ class Connections(Commands):
         if there is None:
             return ""
         there.remote.close()
-        return f"Use: connect {quote(there.host)} {there.port}"
+        return f"Use: connect {there.target.typed}"
 
     # -- connecting
 
-    async def do_connect(self, host: str, port: str = "") -> None:
-        """connect <host> [port]
+    async def do_connect(self, *words: str) -> None:
+        """connect [user@]<host> [port]
 
         Connect to a server.
 
-        <host> may be a bookmark, or a URL: ftp://user@host:port/folder. Without a user it logs in as anonymous, without
-        a port it is 5000.
+        The host may be a bookmark too, or a URL: ftp://user@host:port/folder, ftpes:// with TLS, ftps:// with TLS from
+        the first byte. Logs in as <user>; without one, as ~/.netrc says, or as anonymous. The password is asked for, or
+        comes from FTPSVC_PASSWORD, from what the command in FTPSVC_PASSWORD_COMMAND prints, or from ~/.netrc. Without a
+        port it is 5000. Before the host may stand:
+          --tls                    with TLS, or not at all; without it, with TLS where the server offers it, but not as
+                                   anonymous on this machine
+          --implicit               with TLS from the first byte
+          --clear                  without TLS, so that anybody on the way can read along
+          --fingerprint <SHA-256>  with TLS, and with no other certificate than the one that has this fingerprint
 
-        Example: connect files.example.org
+        Example: connect mia@files.example.org
         """
         if self._there is not None:
             raise BadSequence(f"connected to {self._there.host} already. Use close first, then connect; or quit.")
-        target = target_of(self._around.addresses.bookmarks.get(host, host), port)
-        await self._connect(target)
-        self.note(
-            f"Connected to {target.host}, port {target.port}, as {escape(target.user)}. Now all commands work:\n\n"
-            f"{self.short_overview()}\n"
-        )
+        marks = self._around.addresses.bookmarks
+        target = connecting.target_of([marks.get(word, word) for word in words])
+        there = await self._connect(target)
+        report = connecting.report(there.remote, target)
+        self.note(f"{report} Now all commands work:\n\n{self.short_overview()}\n")
 
     async def complete_connect(self, text: str, position: int) -> list[Offer]:
         if position != 1:
@@ -156,7 +162,7 @@ class Connections(Commands):
         offers = [Offer(name, url) for name, url in sorted(book.bookmarks.items())] + hosts
         return [offer for offer in offers if offer.text.startswith(text)]
 
-    async def _connect(self, target: Target) -> None:
+    async def _connect(self, target: Target) -> There:
         remote = await self._dialled(target)
         there = There(remote, replace(target, path=""))
         if target.path.strip("/"):
@@ -167,16 +173,10 @@ class Connections(Commands):
                 raise
         self._there = there
         self._around.addresses.met(there.target.url)
+        return there
 
     async def _dialled(self, target: Target) -> Remote:
-        host = target.host
-        try:
-            return await self._dial(target)
-        except ConnectionFailed as error:
-            is_named = host in re.findall(r'[^\s",]+', str(error))
-            raise type(error)(str(error) if is_named else f"{host} {target.port}: {error}") from error
-        except UnicodeError as error:
-            raise BadArgument(f'"{host}" is no name that a host can have. Check the spelling.') from error
+        return await connecting.dialled(self._dial, target)
 
     async def do_user(self, name: str) -> None:
         """user <name>
@@ -188,7 +188,7 @@ class Connections(Commands):
         Example: user maria
         """
         target, folder = self._server.target, self._server.folder
-        new = replace(target, user=name, password=None)
+        new = replace(target, user=name)
         remote = await self._dialled(new)
         await self._leave()
         self._there = There(remote, new, folder)
@@ -281,7 +281,8 @@ class Connections(Commands):
         if there is not None:
             how = "inline, digests checked" if there.remote.is_inline else "stream mode, a connection for each file"
             rows = [
-                f"server   {there.host}, port {there.port}, as {escape(there.target.user)}",
+                f"server   {there.host}, port {there.port}, as {escape(there.remote.user)}",
+                f"TLS      {'yes' if there.remote.is_protected else 'no: anybody on the way can read along'}",
                 f"folder   {escape(there.folder)}",
                 f"data     {how}",
             ]
