@@ -9,15 +9,18 @@ from twisted.internet.task import deferLater
 from ftpsvc.model import Entry, Facts, Whole
 from ftpsvc.storage import Buffer, ReadFile, Storage
 
-#: How often in a second a reader gets its share: the pauses are too short to be taken for a fault.
+#: How often in a second a reader gets its share, at least: the pauses are too short to be taken for a fault.
 SHARES = 8
+
+#: The largest share: about what arrives at once, so that of two who read, none gets more of the turns' bytes.
+LARGEST = 64 * 1024
 
 
 class Pace:
     """So many bytes a second, for all who share it."""
 
     def __init__(self, rate: int, clock: Any) -> None:
-        self.share = max(1, rate // SHARES)
+        self.share = max(1, min(rate // SHARES, LARGEST))
         self.rate = rate
         self._clock = clock
         self._free = clock.seconds()  #: when all that was read so far is paid for

@@ -177,7 +177,7 @@ def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> 
     def show(progress: Progress, label: str) -> AbstractContextManager[None]:
         if not sys.stderr.isatty():
             return contextlib.nullcontext()
-        return ProgressLine(progress, label, reactor, sys.stderr, colour)
+        return ProgressLine(progress, label, reactor, terminal.line, colour)
 
     around = Surroundings(
         colour=colour,

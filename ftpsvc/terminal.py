@@ -48,7 +48,10 @@ class Terminal:
         self._loop = loop
         self._kept = LineHistory(history)
         self._session: PromptSession[str] | None = None  #: the one that waits for the person now
+        self._has_line = False  #: a progress stands on the current line
         self._interrupt: Callable[[], object] = lambda: None
+        #: For progress on the current line; whatever else is said while it stands there wipes it out first.
+        self.line = cast(TextIO, _CurrentLine(self, sys.stderr))
         self.out = cast(TextIO, _AbovePrompt(self, sys.stdout))
         self.err = cast(TextIO, _AbovePrompt(self, sys.stderr))
 
@@ -67,7 +70,8 @@ class Terminal:
         """Write, above the prompt if there is one just now."""
         session = self._session
         if session is None or not session.app.is_running:
-            stream.write(text)
+            stream.write(views.NOTHING + text if self._has_line else text)
+            self._has_line = False
             stream.flush()
             return
 
@@ -77,6 +81,11 @@ class Terminal:
 
         with set_app(session.app):
             run_in_terminal(write)
+
+    def write_line(self, stream: TextIO, text: str) -> None:
+        """Write a progress, without an end of the line."""
+        self._has_line = text != views.NOTHING
+        stream.write(text)
 
     # -- asking
 
@@ -198,6 +207,21 @@ class _AbovePrompt(io.TextIOBase):
 
     def write(self, text: str) -> int:
         self._terminal.write(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+class _CurrentLine(io.TextIOBase):
+    """A stream for a line that is written again and again."""
+
+    def __init__(self, terminal: Terminal, stream: TextIO) -> None:
+        self._terminal = terminal
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._terminal.write_line(self._stream, text)
         return len(text)
 
     def flush(self) -> None:

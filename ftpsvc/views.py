@@ -63,6 +63,13 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+#: Wipes what is right of the cursor.
+_WIPE = "\x1b[K"
+
+#: Leaves the current line empty.
+NOTHING = "\r" + _WIPE
+
+
 class ProgressLine:
     """Shows a progress on a terminal's current line while a `with` block runs, and wipes it out at the end."""
 
@@ -83,7 +90,7 @@ class ProgressLine:
         self._next = self._reactor.callLater(REDRAW, self._draw)
 
     def _show(self, text: str) -> None:
-        self._stream.write(f"\r{text}\x1b[K")  # the code wipes what is left of a longer line
+        self._stream.write(f"\r{text}{_WIPE}")
         self._stream.flush()
 
     def __exit__(self, *exception: object) -> None:
