@@ -15,19 +15,19 @@ _TYPES = {Kind.FILE: "file", Kind.DIRECTORY: "dir", Kind.LINK: "OS.unix=symlink"
 _KINDS = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "cdir": Kind.DIRECTORY, "pdir": Kind.DIRECTORY}
 
 #: The facts that this server knows, as FEAT shows them.
-FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode")
+FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "X.link")
 
 
 def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> bytes:
     """One entry with these of its facts, for an account that may do this much. Without a line's end."""
     if facts != FACTS:
         return _chosen_facts(entry, permissions, facts) + b" " + encode_name(entry.name)
-    name, kind, size, modified, mode, _, unique = entry
+    name, kind, size, modified, mode, _, unique, is_link = entry
     # By names and not by a table: a listing is this line ten thousand times, and an Enum's hash is made in Python.
     start = f"type=file;size={size};" if kind is Kind.FILE else f"type={_TYPES[kind]};"
     perm = _perm(kind is Kind.FILE, kind is Kind.DIRECTORY, permissions.value)
-    text = f"{start}modify={format_time(modified)};perm={perm};unique={unique};UNIX.mode={mode:04o}; {name}"
-    return text.encode("utf-8", NAME_ERRORS)
+    text = f"{start}modify={format_time(modified)};perm={perm};unique={unique};UNIX.mode={mode:04o};"
+    return f"{text}{'X.link=1;' * is_link} {name}".encode("utf-8", NAME_ERRORS)
 
 
 def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> bytes:
@@ -38,6 +38,7 @@ def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...])
         "perm": _perm(entry.is_file, entry.is_directory, permissions.value),
         "unique": entry.unique,
         "UNIX.mode": f"{entry.mode:04o}",
+        "X.link": "1" if entry.is_link else "",  # a fact of our own (RFC 3659, section 7.5): a link leads there
     }
     return "".join(f"{fact}={values[fact]};" for fact in facts if values[fact]).encode()
 
@@ -95,6 +96,7 @@ def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
         _time(facts.get("modify", "")),
         _mode(facts.get("unix.mode", "")),
         unique=unique if unique.isascii() and unique.isprintable() else "",
+        is_link="x.link" in facts,
     )
     return entry, facts
 

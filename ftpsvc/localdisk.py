@@ -23,7 +23,7 @@ from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
 from ftpsvc.model import PART_PREFIX, Entry, Facts, Kind, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts
+from ftpsvc.parts import apply_facts, open_free_part
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
 from ftpsvc.threads import Run, done_with
@@ -108,6 +108,13 @@ class LocalDisk:
             os.close(descriptor)
             raise
         return DiskReadFile(descriptor, status.st_dev, entry, offset, self._run)
+
+    @_in_domain_terms
+    async def open_part(self, path: str, offset: int = 0) -> DiskReadFile:
+        directory, name, _ = self._target(path)
+        descriptor = open_free_part(directory, name, self._owner, offset)
+        status = os.fstat(descriptor)
+        return DiskReadFile(descriptor, status.st_dev, entry_of(decode_name(name), status), offset, self._run)
 
     @_in_domain_terms
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> DiskWriteFile:
@@ -336,14 +343,15 @@ class _Scan:
             status = found.stat(follow_symlinks=False)
         except OSError:
             return None  # it vanished
-        if stat.S_ISLNK(status.st_mode):
-            with contextlib.suppress(OSError):
-                descriptor = self._jail.open(self._path + b"/" + encode_name(name), _LOOK)
-                try:
-                    status = os.fstat(descriptor)
-                finally:
-                    os.close(descriptor)
-        return entry_of(name, status)
+        if not stat.S_ISLNK(status.st_mode):
+            return entry_of(name, status)
+        with contextlib.suppress(OSError):
+            descriptor = self._jail.open(self._path + b"/" + encode_name(name), _LOOK)
+            try:
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        return entry_of(name, status)._replace(is_link=True)
 
     async def close(self) -> None:
         if self._job is not None:

@@ -202,7 +202,7 @@ class Entry(NamedTuple):
     """One name in a directory and what is known of it.
 
     `modified` is in nanoseconds since 1970 UTC. `mode` has the permission bits only. `unique` is the same for
-    two names of one file, and empty where that is not known.
+    two names of one file, and empty where that is not known. `is_link`: a link leads there, where the storage says so.
     """
 
     name: str
@@ -212,6 +212,7 @@ class Entry(NamedTuple):
     mode: int = 0
     links: int = 1
     unique: str = ""
+    is_link: bool = False
 
     @property
     def is_directory(self) -> bool:

@@ -13,7 +13,7 @@ from secrets import token_hex
 
 import xxhash
 
-from ftpsvc.model import PART_PREFIX, Facts, encode_name
+from ftpsvc.model import PART_PREFIX, BadOffset, Facts, encode_name
 from ftpsvc.storage import CHUNK, Buffer
 
 _PREFIX = encode_name(PART_PREFIX)
@@ -69,6 +69,21 @@ def size_of_part(directory: int, name: bytes, owner: str) -> int:
     except FileNotFoundError:
         return -1
     return status.st_size if stat.S_ISREG(status.st_mode) else -1
+
+
+def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
+    """The part that an earlier attempt has left and nobody holds, for reading. Raises `OSError` and `BadOffset`."""
+    part = known_part(name, owner)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(part, flags, dir_fd=directory)
+    if _lock(descriptor, directory, part) is None:
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if offset > (size := os.fstat(descriptor).st_size):
+        os.close(descriptor)
+        raise BadOffset(f"Only {size} bytes are kept of it.")
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever wants to go on from it has it, even while it is looked at
+    return descriptor
 
 
 #: The first name may be taken; a made-up one never is, but for somebody who guesses 64 bits.

@@ -8,7 +8,7 @@ Paths are absolute virtual paths as `model.resolve` makes them: `/`, `/a/b`. Eve
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, Whole
 
@@ -118,3 +118,44 @@ class Storage(Protocol):
 
     async def space(self, path: str) -> int:
         """How many bytes can still be stored at this place."""
+
+
+# -- what a storage may be able to do besides: asked for with isinstance, and never demanded
+
+
+@runtime_checkable
+class KeepsParts(Protocol):
+    """A storage of which the parts can be read that broken attempts have left."""
+
+    async def open_part(self, path: str, offset: int = 0) -> ReadFile:
+        """What `open_write` with an offset would go on from. Raises `NotFound` where there is none, or it is in use."""
+
+
+@runtime_checkable
+class TellsDigests(Protocol):
+    """A storage that says what its bytes are without handing them out. It is asked, instead of being read."""
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Those of `checksums.ALGORITHMS` that it computes of any range; none, if it can't tell digests after all."""
+
+    async def digest(self, path: str, algorithm: str, first: int, end: int, of_part: bool = False) -> str:
+        """The digest of the bytes from `first` up to `end`, of a file or its part. Raises `BadOffset` for more."""
+
+    async def kept(self, path: str) -> int:
+        """How many bytes of a broken attempt to write `path` it has. Raises `NotFound`."""
+
+
+class Times(NamedTuple):
+    """What a storage makes of modify times: whether it tells them to the second, and keeps those it is given."""
+
+    are_exact: bool = True
+    are_kept: bool = True
+
+
+@runtime_checkable
+class TellsTimes(Protocol):
+    """A storage that may be no good at times."""
+
+    @property
+    def times(self) -> Times: ...

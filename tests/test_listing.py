@@ -172,3 +172,11 @@ def test_the_quick_way_of_reading_a_line_finds_what_the_careful_way_does(
 @pytest.mark.parametrize("kind", [Kind.LINK, Kind.OTHER])
 def test_what_is_no_file_can_be_moved_and_deleted_and_nothing_else(kind: Kind) -> None:
     assert b"perm=df;" in machine_line(Entry("x", kind), EVERYTHING)
+
+
+def test_a_link_is_told_as_what_it_leads_to_and_as_a_link() -> None:
+    entry = Entry("a b", Kind.DIRECTORY, 0, 1_795_327_140_000_000_000, 0o750, unique="1g2", is_link=True)
+    line = machine_line(entry, EVERYTHING)
+    assert line.startswith(b"type=dir;") and line.endswith(b"X.link=1; a b")
+    assert parse_machine_line(line)[0] == entry
+    assert b"X.link" not in machine_line(entry._replace(is_link=False), EVERYTHING)

@@ -57,7 +57,7 @@ def test_the_facts_that_were_chosen_are_those_that_are_told(talk: Conversation, 
     assert text(talk, asked) == "200 MLST OPTS type;size;UNIX.mode;"
     assert listing_of(talk) == b"type=file;size=5;UNIX.mode=0640; a b\r\n"
     assert text(talk, b"MLST a b").split("\n")[1] == " type=file;size=5;UNIX.mode=0640; /a b"
-    assert "\n MLST type*;size*;modify;perm;unique;UNIX.mode*;\n" in text(talk, b"FEAT")
+    assert "\n MLST type*;size*;modify;perm;unique;UNIX.mode*;X.link;\n" in text(talk, b"FEAT")
 
 
 def test_a_folder_has_no_size_among_the_chosen_facts(talk: Conversation, tmp_path: Path) -> None:

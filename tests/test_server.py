@@ -132,7 +132,7 @@ def test_features_are_listed_one_in_a_line(talk: Conversation) -> None:
     assert all(line.startswith(" ") and not line.startswith("  ") for line in lines)
     assert {"UTF8", "MODE I", "REST STREAM", "SIZE", "MDTM", "TVFS"} <= {line[1:] for line in lines}
     assert [line for line in lines if line.startswith(" MLST ")] == [
-        " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;"
+        " MLST type*;size*;modify*;perm*;unique*;UNIX.mode*;X.link*;"
     ]
 
 

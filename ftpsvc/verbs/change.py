@@ -11,6 +11,7 @@ from ftpsvc.frames import format_time, parse_mode, parse_time
 from ftpsvc.model import NO_FACTS, Facts, Permission
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Renaming
+from ftpsvc.verbs.digest import part_digest
 from ftpsvc.wire import Reply, quoted
 
 # -- folders and names
@@ -185,6 +186,7 @@ class SiteCommand:
 SITE_COMMANDS = {
     "CHMOD": SiteCommand(_change_mode, "CHMOD <mode> <path>"),
     "UTIME": SiteCommand(_set_time, "UTIME <YYYYMMDDHHMMSS> <path>"),
+    "PART": SiteCommand(part_digest, "PART <path>"),
     "IDLE": SiteCommand(_idle, "IDLE"),
     "HELP": SiteCommand(_site_help, "HELP"),
 }
@@ -214,5 +216,5 @@ VERBS = (
         permission=Permission.SET_FACTS,
         feature="MFF modify;UNIX.mode;",
     ),
-    Verb("SITE", site, Takes.TEXT, "SITE CHMOD | UTIME | IDLE | HELP ..."),
+    Verb("SITE", site, Takes.TEXT, "SITE CHMOD | UTIME | PART | IDLE | HELP ...", feature="SITE PART"),
 )

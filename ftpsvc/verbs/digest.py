@@ -1,4 +1,4 @@
-"""Comparing without retrieving: RANG HASH XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512."""
+"""Comparing without retrieving: RANG HASH XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512, and what SITE PART says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.model import Permission
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Range
-from ftpsvc.storage import CHUNK
+from ftpsvc.storage import CHUNK, KeepsParts, ReadFile
 from ftpsvc.wire import Reply
 
 _RANGE = re.compile(r"([0-9]{1,19}) ([0-9]{1,19})")
@@ -52,26 +52,43 @@ async def _refuse_directory(session: Session, path: str) -> None:
         raise model.InvalidName(f"{path} is a folder, and only files have a digest.")
 
 
+async def part_digest(session: Session, argument: str) -> Reply:
+    """`SITE PART name`: how much of a broken upload is kept, and its digest, of the bytes that RANG said."""
+    path = session.resolve(argument, Permission.WRITE | Permission.OVERWRITE)
+    storage = session.ready.storage
+    if not isinstance(storage, KeepsParts):
+        raise model.NotImplementedHere("Nothing is kept here of an upload that broke off.")
+    wanted = session.take_range() or Range(0, _MAX_OFFSET)
+    algorithm = session.parameters.algorithm
+    whole = await storage.open_part(path)
+    await whole.close()
+    file = await storage.open_part(path, min(wanted.first, whole.entry.size))
+    found, size = await _digest_of(session, file, algorithm, wanted)
+    last = wanted.first + max(size, 1) - 1
+    return Reply(213, f"{whole.entry.size} {algorithm} {wanted.first}-{last} {found} {argument}")
+
+
 async def _digest(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
-    """The digest of a part of a file, and how many bytes it is of: none, where the range begins behind the end.
+    """The digest of a part of a file, and how many bytes it is of: none, where the range begins behind the end."""
+    size = (await session.ready.storage.stat(path)).size
+    file = await session.ready.storage.open_read(path, min(wanted.first, size))
+    return await _digest_of(session, file, algorithm, wanted)
+
+
+async def _digest_of(session: Session, file: ReadFile, algorithm: str, wanted: Range) -> tuple[str, int]:
+    """The same of what was opened where the range begins, and is closed behind it.
 
     It is computed chunk by chunk, each beside the reactor: the other sessions never wait for it, and it ends soon
     after a client who has gone.
     """
-    with session.control.digesting():
-        return await _digest_in_turns(session, path, algorithm, wanted)
-
-
-async def _digest_in_turns(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
-    size = (await session.ready.storage.stat(path)).size
-    file = await session.ready.storage.open_read(path, min(wanted.first, size))
     try:
         checksum = ALGORITHMS[algorithm]()
         left = total = max(min(wanted.last + 1, file.entry.size) - wanted.first, 0)
-        while left:
-            chunk = await file.read(min(CHUNK, left))
-            await session.control.aside(checksum.update, chunk)
-            left -= len(chunk)
+        with session.control.digesting():
+            while left:
+                chunk = await file.read(min(CHUNK, left))
+                await session.control.aside(checksum.update, chunk)
+                left -= len(chunk)
         return checksum.hexdigest(), total
     finally:
         await file.close()
