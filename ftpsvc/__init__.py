@@ -37,12 +37,17 @@ The map, in reading order:
 `clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage; `strangers`, who it is that doesn't greet
-`copying`     a file from one storage to another; `parallel`, many at once
+`digestclient` digests of what stays at the server
+`copying`     a file from one storage to another; `parallel`, many at once; `resuming`, from where an earlier try ended
+`filters`     which names a tree is about; `steps`, `rolls`, `trees`, how two trees are compared; `plans`, what is to do
+`lines`       a way that may break; `mirroring`, one tree made like another; `removing`, `reports`, its end
 `connecting`  with whom, with how much TLS, and as whom; `credentials` and `netrc`, where passwords come from
 `words`       a typed line; `targets`, the servers that people mean; `display`, how things look
+`healing`     a connection that is made again; `crew`, several of them; `journal`, what is unfinished
 `progress`    how far a transfer is; `views` shows it, `pacing` holds it to a rate
-`places`      here and there; `walking`, whole trees of either
+`places`      here and there; `walking`, all folders of one tree
 `transfers`   a file carried between the two; `preflight` and `clashes`, what is looked at and asked before
+`treeoptions` the options of `mirror`; `treejobs`, a tree carried for somebody
 `console`     commands that take time; `jobs`, those under way
 `commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them
 `shell`       the interactive client; `oneshot`, the same commands for scripts, with `outcomes`, their exit codes

@@ -11,6 +11,7 @@ from typing import Any
 from ftpsvc import connecting
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.credentials import Person
+from ftpsvc.journal import Journal
 from ftpsvc.knownservers import KnownServers, state_folder
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import NotLoggedIn
@@ -54,6 +55,11 @@ def settings_folder() -> Path:
     """What the user decides (XDG Base Directory Specification: config)."""
     named = os.environ.get("XDG_CONFIG_HOME", "")
     return (Path(named) if os.path.isabs(named) else Path.home() / ".config") / "ftpsvc"
+
+
+def journal() -> Journal:
+    """What is unfinished."""
+    return Journal(state_folder() / "unfinished")
 
 
 def address_book() -> AddressBook:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ftpsvc import display
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ftpsvc.commands.base import Ask
 
 #: The key of an answer, and what it means. The capital letter of each means: for all that follow, too.
-ANSWERS = {"o": "replace", "s": "skip", "n": "newer"}
+ANSWERS = {"o": "replace", "s": "skip", "r": "resume", "n": "newer"}
 
 
 async def settled(plans: Sequence[Plan], policy: str, ask: Ask | None, note: Callable[[str], None]) -> list[Plan]:
@@ -28,10 +29,12 @@ async def settled(plans: Sequence[Plan], policy: str, ask: Ask | None, note: Cal
         if policy == "ask":
             answer = "replace"
             if ask is not None:
-                key = await ask(_question(plan, len(plans) > 1), "osn" + "OSN" * (len(plans) > 1))
+                key = await ask(_question(plan, len(plans) > 1), "osrn" + "OSRN" * (len(plans) > 1))
                 answer = ANSWERS[key.lower()]
                 policy = answer if key.isupper() else policy
-        if answer == "replace" or (answer == "newer" and plan.entry.modified > plan.old.modified):
+        if answer == "resume":
+            left.append(replace(plan, goes_on=True))
+        elif answer == "replace" or (answer == "newer" and plan.entry.modified > plan.old.modified):
             left.append(plan)
         else:
             why = "kept the one that is there" if answer == "skip" else "the one that is there is as new"
@@ -53,7 +56,7 @@ def _question(plan: Plan, is_one_of_many: bool) -> str:
         [
             f"{quote(plan.name)} is there already:",
             *rows,
-            f"[o]verwrite, [s]kip, [n]ewer only{more}; Ctrl-C for none of it",
+            f"[o]verwrite, [s]kip, [r]esume, [n]ewer only{more}; Ctrl-C for none of it",
         ]
     )
 

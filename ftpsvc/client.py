@@ -264,6 +264,13 @@ class ClientProtocol(LineThenRaw):
             self.fail_waiters()
         self._fire_due()
 
+    @property
+    def falling(self) -> ConnectionFailed | None:
+        """Why the connection is about to be lost: the server has said good-bye, or it was given up here."""
+        if self._farewell is None or isinstance(self._farewell, ConnectionFailed):
+            return self._farewell
+        return ConnectionFailed(str(self._farewell))
+
     def close(self) -> None:
         """End the connection; whatever waits for a reply fails."""
         self.flush()

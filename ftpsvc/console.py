@@ -71,6 +71,10 @@ class Console(cmd.Cmd):
         """Say how something went that went well."""
         self.say(text, *events)
 
+    def warn(self, text: str) -> None:
+        """Say what goes wrong just now, and may get better by itself."""
+        self._write(self._stderr, escape(text))
+
     def complain(self, text: str, error: Exception | None = None) -> None:
         """Say what failed, and count it."""
         self.failures += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -99,3 +99,36 @@ class _Feed(Generic[T]):
         if item is None:
             raise StopAsyncIteration
         return item[0]
+
+
+async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """What is at hand, for `for_each`."""
+    for item in items:
+        yield item
+
+
+class Room:
+    """A room for so many bytes; who brings more than are free waits for a turn."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
+
+    async def enter(self, size: int) -> None:
+        if size > self._left or self._waiting:
+            turn: Deferred[None] = Deferred()
+            self._waiting.append((size, turn))
+            try:
+                await turn
+            except BaseException:
+                self._waiting = deque(waiting for waiting in self._waiting if waiting[1] is not turn)
+                raise
+        else:
+            self._left -= size
+
+    def leave(self, size: int) -> None:
+        self._left += size
+        while self._waiting and self._waiting[0][0] <= self._left:
+            size, turn = self._waiting.popleft()
+            self._left -= size
+            turn.callback(None)

@@ -234,6 +234,10 @@ class There(Place):
     def port(self) -> int:
         return self.target.port
 
+    def adopt(self, remote: Remote) -> None:
+        """Go on over another connection."""
+        self.storage = self.remote = remote
+
     async def space(self, path: str) -> int | None:
         if "AVBL" not in self.remote.features:
             return None

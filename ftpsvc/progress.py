@@ -25,6 +25,7 @@ class Progress:
         self.files = files
         self.files_done = 0
         self._whole = whole
+        self.notice = ""  #: what is to be shown instead, while nothing can move
         self._now = now
         self._began = self._moved = now()
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)])
@@ -58,11 +59,6 @@ class Progress:
         self._forget()
         since, done = self._samples[0]
         return (self.done - done) / (self._now() - since) if self._now() > since else 0.0
-
-    @property
-    def mean_rate(self) -> float:
-        """Bytes a second, from the beginning."""
-        return self.done / self.elapsed if self.elapsed > 0 else 0.0
 
     @property
     def stalled_for(self) -> float:

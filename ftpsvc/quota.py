@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ftpsvc import model
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
-from ftpsvc.storage import Buffer, ReadFile, Storage, WriteFile
+from ftpsvc.storage import Buffer, KeepsParts, ReadFile, Storage, WriteFile
 from ftpsvc.threads import done_with
 
 #: How old, in seconds, a count may become before the next login has the home counted again: for what has changed there
@@ -217,6 +217,11 @@ class Quota:
 
     async def open_read(self, path: str, offset: int = 0) -> ReadFile:
         return await self._storage.open_read(path, offset)
+
+    async def open_part(self, path: str, offset: int = 0) -> ReadFile:
+        if not isinstance(self._storage, KeepsParts):
+            raise model.NotFound(f"{path}: nothing is kept of it.")
+        return await self._storage.open_part(path, offset)
 
     def fetch(self, path: str) -> Awaitable[Whole]:
         return self._storage.fetch(path)

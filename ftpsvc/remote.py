@@ -16,6 +16,7 @@ from ftpsvc import model, strangers
 from ftpsvc.addresses import host_of
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
+from ftpsvc.digestclient import RemoteDigests
 from ftpsvc.frames import format_time
 from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.listing import parse_machine_line
@@ -31,7 +32,7 @@ from ftpsvc.model import (
     Whole,
     encode_name,
 )
-from ftpsvc.storage import ReadFile, WriteFile
+from ftpsvc.storage import ReadFile, Times, WriteFile
 from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
 from ftpsvc.streamtransfer import Dial
 from ftpsvc.wire import DEFAULT_PORT, Reply, unquoted
@@ -62,6 +63,7 @@ class Remote:
         self._files: InlineFiles | StreamFiles = InlineFiles(protocol)
         self.features: dict[str, str] = {}
         self.user = ""
+        self._digests = RemoteDigests(lambda verb, argument: self._ask(verb, argument), self.features)
 
     # -- coming and going
 
@@ -121,14 +123,14 @@ class Remote:
         try:
             answer = await strangers.unless_stranger(greeting, clock, endpoint)
         except ProtocolViolation as violation:
-            raise ConnectionFailed(_what_answered(str(violation))) from violation
+            raise ConnectionFailed(strangers.what_answered(str(violation))) from violation
         except (defer.TimeoutError, error.TimeoutError) as cause:
             raise ConnectionFailed(
                 f"It accepted the connection and said nothing for {CONNECT_TIME:g} s. An FTP server greets at once; "
                 "a web server waits to be asked. Check the port."
             ) from cause
         if "SMTP" in answer.text:
-            raise ConnectionFailed(_what_answered(f"{answer.code} {answer.text}"))
+            raise ConnectionFailed(strangers.what_answered(f"{answer.code} {answer.text}"))
         await self._ask_features()
         if self._tls is not None and not self.is_protected:
             await self._protect(self._tls)
@@ -143,7 +145,7 @@ class Remote:
         except NO_TLS as refusal:
             tls.refused(refusal, offers)
         else:
-            self.features = {}  # anybody may have written what was said in clear
+            self.features.clear()  # anybody may have written what was said in clear
             await self._ask_features()
 
     async def _proven(self, secured: Deferred[Reply]) -> None:
@@ -158,7 +160,7 @@ class Remote:
 
     async def _ask_features(self) -> None:
         with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
-            self.features = _features(await self._ask("FEAT"))
+            self.features.update(_features(await self._ask("FEAT")))
 
     async def login(self, user: str = "anonymous", password: str = "ftpsvc@") -> None:
         """Log in and set the session up. Raises `NotLoggedIn`."""
@@ -224,8 +226,8 @@ class Remote:
 
     @property
     def lost(self) -> ConnectionFailed | None:
-        """Why the connection is no more, or None while it stands."""
-        return self._protocol.lost
+        """Why the connection is no more, or is about to be no more; None while it stands."""
+        return self._protocol.lost or self._protocol.falling
 
     # -- looking
 
@@ -272,6 +274,32 @@ class Remote:
     async def put(self, path: str, whole: Whole) -> Stored:
         return await self._files.put(path, whole)
 
+    @property
+    def times(self) -> Times:
+        """LIST shows minutes, or days; without MFMT an upload has the time at which it was sent."""
+        return Times("MLST" in self.features, self.is_inline or "MFMT" in self.features)
+
+    # -- digests, of what stays where it is
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return self._digests.algorithms
+
+    async def digest(self, path: str, algorithm: str, first: int, end: int, of_part: bool = False) -> str:
+        return await self._digests.digest(path, algorithm, first, end, of_part)
+
+    async def kept(self, path: str) -> int:
+        return await self._digests.kept(path)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The digests that the server computes of whole files."""
+        return self._digests.offered
+
+    async def hash(self, path: str, algorithm: str) -> str:
+        """A file's digest, in hexadecimal, computed by the server. Raises `BadParameter`."""
+        return await self._digests.hash(path, algorithm)
+
     # -- changing
 
     async def make_dir(self, path: str) -> None:
@@ -313,31 +341,12 @@ class Remote:
 
     # -- commands
 
-    @property
-    def algorithms(self) -> tuple[str, ...]:
-        """The digests that the server computes (HASH in FEAT)."""
-        names = self.features.get("HASH", "").replace("*", "").upper().split(";")
-        return tuple(name.strip() for name in names if name.strip())
-
-    async def hash(self, path: str, algorithm: str) -> str:
-        """A file's digest, in hexadecimal, computed by the server (draft-bryan-ftpext-hash). Raises `BadParameter`."""
-        chosen = self._ask("OPTS", f"HASH {algorithm}")
-        answer = self._ask("HASH", path)
-        try:
-            await chosen
-        except BaseException:
-            answer.addErrback(lambda _: None)
-            raise
-        words = (await answer).text.split(" ")
-        if len(words) < 3 or words[0].upper() != algorithm:
-            raise ProtocolViolation("The server's answer to HASH can't be understood.")
-        return words[2].lower()
-
     async def command(self, verb: str, argument: str | None = None) -> Reply:
         """Send a command as it is, and return the reply. Raises what a refusal means.
 
         Not for commands that move data, log in, or change how data is moved: the client would not know of it.
         """
+        self._digests.forget()
         return await self._ask(verb, argument)
 
     def _ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
@@ -361,20 +370,6 @@ def _features(reply: Reply) -> dict[str, str]:
         word, _, rest = line.strip().partition(" ")
         features.setdefault(word.upper(), rest)
     return features
-
-
-def _what_answered(excerpt: str) -> str:
-    for sign, kind in (
-        ("SSH-", "an SSH"),
-        ("HTTP/", "a web"),
-        ("+OK", "a POP3"),
-        ("* OK", "an IMAP"),
-        ("RFB ", "a VNC"),
-        ("SMTP", "a mail"),
-    ):
-        if sign in excerpt:
-            return f"This is {kind} server, not an FTP server ({excerpt}). Check the port: ftpsvc uses {DEFAULT_PORT}."
-    return f"This is no FTP server. {excerpt}. Check the port: ftpsvc uses {DEFAULT_PORT}."
 
 
 def _connection_failed(host: str, port: int, cause: Exception) -> ConnectionFailed:

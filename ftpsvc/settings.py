@@ -11,7 +11,7 @@ from ftpsvc import display
 from ftpsvc.model import BadArgument
 
 #: What may become of a file that is there already.
-POLICIES = ("ask", "replace", "skip", "newer")
+POLICIES = ("ask", "replace", "skip", "resume", "newer")
 
 
 @dataclass(frozen=True, slots=True)

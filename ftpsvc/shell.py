@@ -24,7 +24,7 @@ from ftpsvc.commands.looking import Looking
 from ftpsvc.commands.reading import Reading
 from ftpsvc.commands.remote_files import RemoteFiles
 from ftpsvc.commands.settings import SettingCommands
-from ftpsvc.commands.transfers import Transfers
+from ftpsvc.commands.unfinished import UnfinishedWork
 from ftpsvc.knownservers import state_folder
 from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ftpsvc.terminal import Terminal
 
 
-class Shell(Connections, RemoteFiles, Looking, Reading, Transfers, LocalFiles, JobCommands, SettingCommands):
+class Shell(Connections, RemoteFiles, Looking, Reading, UnfinishedWork, LocalFiles, JobCommands, SettingCommands):
     """The commands, and the two places they work on."""
 
     aliases: ClassVar[dict[str, str]] = {
@@ -170,7 +170,12 @@ def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> 
     here = assembly.here_of(reactor)
     addresses = assembly.address_book()
     if terminal is None:
-        around = Surroundings(spawn=programs.spawn, addresses=addresses, show=functools.partial(_logged, reactor))
+        around = Surroundings(
+            spawn=programs.spawn,
+            addresses=addresses,
+            journal=assembly.journal(),
+            show=functools.partial(_logged, reactor),
+        )
         return Shell(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
     colour = assembly.wants_colour()
 
@@ -187,6 +192,7 @@ def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> 
         columns=views.width,
         history=terminal.history,
         addresses=addresses,
+        journal=assembly.journal(),
     )
     return Shell(reactor, assembly.Dialling(reactor, terminal), here, terminal.out, terminal.err, around)
 

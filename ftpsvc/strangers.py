@@ -83,6 +83,21 @@ async def who_waits(clock: Any, endpoint: IStreamClientEndpoint) -> str:
     return ""
 
 
+def what_answered(excerpt: str) -> str:
+    """Who it is that answers in this way, and not as an FTP server does."""
+    for sign, kind in (
+        ("SSH-", "an SSH"),
+        ("HTTP/", "a web"),
+        ("+OK", "a POP3"),
+        ("* OK", "an IMAP"),
+        ("RFB ", "a VNC"),
+        ("SMTP", "a mail"),
+    ):
+        if sign in excerpt:
+            return f"This is {kind} server, not an FTP server ({excerpt}). Check the port: ftpsvc uses {DEFAULT_PORT}."
+    return f"This is no FTP server. {excerpt}. Check the port: ftpsvc uses {DEFAULT_PORT}."
+
+
 class _Asker(Protocol):
     def __init__(self) -> None:
         self.answered: Deferred[bytes] = Deferred()

@@ -15,11 +15,12 @@ from twisted.internet.defer import CancelledError
 
 from ftpsvc import display, model
 from ftpsvc.console import Stopped
-from ftpsvc.copying import copy
+from ftpsvc.mirroring import Memory
 from ftpsvc.model import ConnectionFailed, Entry, TransferError, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
-from ftpsvc.storage import Storage
+from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring
+from ftpsvc.storage import SMALL, Storage
 from ftpsvc.words import quote
 
 
@@ -34,6 +35,7 @@ class Plan:
     entry: Entry
     old: Entry | None  #: what has that name at the target already
     via: Storage | None = None  #: what is read in the source's place, at a rate
+    goes_on: bool = False  #: from the file that is there, if that is how the other begins
 
     @property
     def size(self) -> int:
@@ -61,22 +63,48 @@ class Plan:
     @property
     def checked(self) -> str:
         """By what both ends know that they have the same, for the end of a sentence."""
-        by = next((place.remote.checked for place in (self.source, self.target) if isinstance(place, There)), "")
+        by = self.server.remote.checked
         return f", {by} checked" if by else ""
+
+    @property
+    def server(self) -> There:
+        """The end that is a server."""
+        return next(place for place in (self.source, self.target) if isinstance(place, There))
 
     @property
     def is_download(self) -> bool:
         return isinstance(self.target, Here)
 
 
-async def carry(plan: Plan, progress: Progress, shown: AbstractContextManager[None]) -> None:
-    """Carry a file, and show the progress meanwhile.
+def remember(memory: Memory | None, plan: Plan) -> Known | None:
+    """Note that a file is begun; how its source was when that was noted the last time."""
+    if memory is None:
+        return None
+    known = memory.known("")
+    memory.began("", Known(plan.entry.size, plan.entry.modified))
+    return known
 
-    Raises what `copy` raises, with how far it got and what is left of it in the text; `Stopped` if it was cancelled.
+
+async def carry(
+    plan: Plan, progress: Progress, shown: AbstractContextManager[None], known: Known | None = None
+) -> Brought:
+    """Carry a file, and show the progress meanwhile. What an earlier attempt has left is gone on from, if it is right.
+
+    Raises what `bring` raises, with how far it got and what is left of it in the text; `Stopped` if it was cancelled.
     """
     try:
         with shown:
-            await copy(plan.via or plan.source.storage, plan.path, plan.target.storage, plan.name, progress.advance)
+            return await bring(
+                plan.source.storage,
+                plan.path,
+                plan.entry,
+                plan.target.storage,
+                plan.name,
+                progress.advance,
+                known,
+                via=plan.via,
+                goes_on=plan.goes_on,
+            )
     except CancelledError as error:
         raise Stopped(_stopped(plan, progress)) from error
     except ConnectionFailed as error:
@@ -99,7 +127,7 @@ async def _is_missing(place: Place, folder: str) -> bool:
 def _stopped(plan: Plan, progress: Progress) -> str:
     if progress.done >= plan.size:
         return _unknown("stopped", plan)
-    return f"stopped at {display.part(progress.done, plan.size)}. {plan.leaves}"
+    return f"stopped at {display.part(progress.done, plan.size)}. {plan.leaves}{_kept(plan, progress)}"
 
 
 def _unknown(what: str, plan: Plan) -> str:
@@ -111,10 +139,14 @@ def _lost(plan: Plan, progress: Progress, error: ConnectionFailed) -> str:
     if progress.done >= plan.size and not plan.is_download:
         return _unknown("connection lost", plan)
     text = f"connection lost at {display.part(progress.done, plan.size)}: {error} {plan.leaves}"
-    if plan.is_download and progress.done:
-        folder = parent_and_name(plan.name)[0]
-        text += f" What came is kept in {quote(folder)} in a hidden part file, which the next try replaces."
-    return text
+    return text + _kept(plan, progress, by_server=True)
+
+
+def _kept(plan: Plan, progress: Progress, by_server: bool = False) -> str:
+    """What is left for the next try. A server keeps what it has of an upload only if it wasn't told to give it up."""
+    if not progress.done or plan.size <= SMALL or (not plan.is_download and not by_server):
+        return ""
+    return " What came is kept, and resume, or the same command, goes on from there."
 
 
 def _failed(plan: Plan, error: TransferError) -> str:
@@ -137,14 +169,17 @@ _ADVICE: dict[int | None, str] = {
 }
 
 
-def report(plan: Plan, progress: Progress) -> str:
+def report(plan: Plan, progress: Progress, brought: Brought) -> str:
     """The last word about a transfer that went well."""
     label = plan.label
     if plan.name != plan.target.path(parent_and_name(plan.path)[1]):
         label += f" as {quote(plan.name)}"
-    replaced = ", replaced the old one" if plan.replaces else ""
+    replaced = ", replaced the old one" if plan.replaces and not (plan.goes_on and brought.resumed) else ""
     done = "retrieved" if plan.is_download else "stored"
-    return f"{done} {label}: {_took(plan.size, progress)}{plan.checked}{replaced}"
+    went_on = f", went on from {display.size(brought.resumed)}" if brought.resumed else ""
+    checked = f", {NOT_VERIFIED}" if brought.note == NOT_VERIFIED else plan.checked
+    note = f", {brought.note}" if brought.note not in ("", NOT_VERIFIED) else ""
+    return f"{done} {label}: {_took(plan.size, progress, brought.resumed)}{went_on}{checked}{note}{replaced}"
 
 
 def summary(plans: Sequence[Plan], total: Progress) -> str:
@@ -153,19 +188,21 @@ def summary(plans: Sequence[Plan], total: Progress) -> str:
     return f"{done} {total.files_done} of {display.counted(len(plans), 'file')}: {_took(total.done, total)}"
 
 
-def _took(size: int, progress: Progress) -> str:
-    rate = f" ({display.size(progress.mean_rate)}/s)" if progress.mean_rate else ""
+def _took(size: int, progress: Progress, resumed: int = 0) -> str:
+    moved = progress.done - resumed
+    rate = f" ({display.size(moved / progress.elapsed)}/s)" if moved > 0 and progress.elapsed > 0 else ""
     return f"{display.size(size)} in {display.duration(progress.elapsed)}{rate}"
 
 
-def event(plan: Plan, progress: Progress) -> dict[str, Any]:
+def event(plan: Plan, progress: Progress, brought: Brought) -> dict[str, Any]:
     """The same, for a program."""
-    checked = plan.checked.removeprefix(", ").removesuffix(" checked")
+    checked = "" if brought.note == NOT_VERIFIED else plan.checked.removeprefix(", ").removesuffix(" checked")
     return {
         "event": "done",
         "from": plan.path,
         "to": plan.name,
         "size": plan.size,
+        "resumed": brought.resumed,
         "seconds": round(progress.elapsed, 3),
         "checked": checked or None,
     }

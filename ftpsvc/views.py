@@ -30,6 +30,8 @@ _MARGIN = 1
 
 def line(progress: Progress, label: str, columns: int, colour: bool = False) -> str:
     """One line of less than `columns` columns, with as much as fits: `a.bin [###...]  40 %  4.9 MB/s  0:07 left`."""
+    if progress.notice:
+        return display.clipped(progress.notice, columns - _MARGIN - 1)
     label = display.clipped(label, WIDEST_LABEL)
     share = f"{display.percent(progress.done, progress.total):3d} %"
     if progress.files > 1:
@@ -106,6 +108,8 @@ def state(job: Job) -> str:
 
 def far(progress: Progress) -> str:
     """How far that is, in a few words: `3 of 40 files, 1.2 MB of 2.0 MB, 61 %, 4.9 MB/s, 0:07 left`."""
+    if progress.notice:
+        return progress.notice
     files = [f"{progress.files_done} of {progress.files} files"] * (progress.files > 1)
     done = f"{display.size(progress.done)} of {display.size(progress.total)}"
     stalled = progress.stalled_for

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from ftpsvc.model import Entry
-from ftpsvc.parallel import for_each
+from ftpsvc.parallel import each, for_each
 from ftpsvc.storage import Storage
+from ftpsvc.trees import MAX_DEPTH
 
 T = TypeVar("T")
 
@@ -17,8 +18,13 @@ AT_ONCE = 32
 
 
 async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Entry]], None]:
-    """Each folder of a tree with its entries, a folder before what is in it. Links to folders are folders."""
+    """Each folder of a tree with its entries, a folder before what is in it.
+
+    A link to a folder is not gone through where the server says that it is one, and elsewhere not more than `MAX_DEPTH`
+    deep, because it may lead round in a circle.
+    """
     waiting = [top]
+    deepest = top.rstrip("/").count("/") + MAX_DEPTH
     while waiting:
         batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
         listed: dict[str, list[Entry]] = {}
@@ -29,17 +35,12 @@ async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Ent
         await together(batch, look)
         for folder in batch:
             yield folder, listed[folder]
-            inner = (entry.name for entry in listed[folder] if entry.is_directory)
-            waiting += [f"{folder.rstrip('/')}/{name}" for name in inner]
+            inner = (entry.name for entry in listed[folder] if entry.is_directory and not entry.is_link)
+            if folder.count("/") < deepest:
+                waiting += [f"{folder.rstrip('/')}/{name}" for name in inner]
 
 
 async def together(items: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:
     """Do the same with many things, many at a time. The first error ends it."""
 
-    await for_each(each_of(items), work, AT_ONCE)
-
-
-async def each_of(items: Iterable[T]) -> AsyncGenerator[T, None]:
-    """The items, as those that arrive one by one."""
-    for item in items:
-        yield item
+    await for_each(each(items), work, AT_ONCE)

@@ -13,6 +13,7 @@ from links import Link
 
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.commands.base import Surroundings
+from ftpsvc.journal import Journal
 from ftpsvc.places import Here
 from ftpsvc.remote import Remote
 from ftpsvc.shell import Shell
@@ -39,9 +40,11 @@ class Desk:
         self.dialled: list[tuple[str, int]] = []
         self.users: list[str] = []
         self.refuses: Exception | None = None
+        self.has_features = False  #: whether the server says what it can do
         self.out, self.err = StringIO(), StringIO()
         here = Here(support.local_disk("/", run), str(self.here), str(folder))
-        around = Surroundings(spawn=self._spawn, addresses=AddressBook())
+        self.journal = Journal(folder / "unfinished")
+        around = Surroundings(spawn=self._spawn, addresses=AddressBook(), journal=self.journal)
         self.shell = Shell(self.clock, self._dial, here, self.out, self.err, around)
 
     def is_attended(self, *answers: str) -> None:
@@ -76,6 +79,8 @@ class Desk:
         remote, link = support.connected_remote(self._disk, cut=lambda: SEGMENT, clock=self.clock)
         self.remotes.append(remote)
         self.links.append(link)
+        if self.has_features:
+            await remote._ask_features()
         return remote
 
     def pump(self) -> None:

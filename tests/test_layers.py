@@ -15,7 +15,7 @@ ALL = {module.split(".")[0] for module in MODULES}
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
     "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead".split()
-    + "copying tunnel".split()
+    + "copying tunnel filters rolls steps plans lines removing reports journal treeoptions".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(

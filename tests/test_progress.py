@@ -8,6 +8,7 @@ import pytest
 import support
 from twisted.internet.task import Clock
 
+from ftpsvc import views
 from ftpsvc.progress import RATE_WINDOW, SAMPLE_EVERY, STALL, Progress
 from ftpsvc.views import PATIENCE, REDRAW, ProgressLine, line
 
@@ -20,10 +21,16 @@ def moving(total: int, steps: int, each: int, clock: Clock, seconds: float = 1.0
     return progress
 
 
+def test_a_notice_is_shown_in_the_place_of_all_else() -> None:
+    progress = moving(1000, 4, 100, Clock())
+    progress.notice = "Trying again in 4 s"
+    assert views.far(progress) == views.line(progress, "a", 80) == "Trying again in 4 s"
+    assert views.line(progress, "a", 12) == "Trying ag…"
+
+
 def test_a_steady_transfer_has_its_rate_and_an_end() -> None:
     progress = moving(1000, 4, 100, Clock())
     assert (progress.done, progress.rate, progress.left, progress.elapsed) == (400, 100.0, 6.0, 4.0)
-    assert progress.mean_rate == 100.0
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
@@ -33,7 +40,6 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
         clock.advance(1)
         progress.advance(1000)
     assert progress.rate == pytest.approx(1000)
-    assert progress.mean_rate < 400
 
 
 def test_a_burst_does_not_make_the_rate_jump() -> None:
@@ -52,7 +58,7 @@ def test_samples_are_few_however_many_chunks_come() -> None:
 
 def test_nothing_is_known_before_the_first_byte() -> None:
     progress = Progress(1000, Clock().seconds)
-    assert (progress.rate, progress.mean_rate, progress.left, progress.stalled_for) == (0.0, 0.0, None, 0.0)
+    assert (progress.rate, progress.left, progress.stalled_for) == (0.0, None, 0.0)
 
 
 def test_a_stall_is_noticed_and_forgotten_when_it_goes_on() -> None:

@@ -20,7 +20,8 @@ EVERYDAY = "connect list cd pwd lcd lpwd retrieve store close quit help".split()
 #: All of them, in the groups in which help shows them.
 COMMANDS = (
     "connect user bookmark site quote status close quit list cd pwd mkdir rmdir rm mv chmod touch stat du find df hash "
-    "cat more tail edit retrieve store mget mput lls lcd lpwd local jobs wait kill set alias history help"
+    "cat more tail edit resume retrieve store mget mput reget reput mirror lls lcd lpwd local jobs wait kill set alias "
+    "history help"
 ).split()
 
 
@@ -130,9 +131,9 @@ def test_what_a_command_is_called_inside_is_no_command(stranger: Desk) -> None:
 
 
 def test_words_that_are_missing_or_too_many(desk: Desk) -> None:
-    assert desk.type("retrieve") == "retrieve: a word is missing. Use: retrieve <file> [local]\n"
+    assert desk.type("retrieve") == "retrieve: a word is missing. Use: retrieve [-r] <file> [local]\n"
     said = desk.type("get my old notes.txt")
-    assert said.startswith("get: too many words; a name with spaces needs quotes. Use: retrieve <file> [local].")
+    assert said.startswith("get: too many words; a name with spaces needs quotes. Use: retrieve [-r] <file> [local].")
     assert said.endswith('Example: retrieve "my notes.txt" papers/\n')
 
 
@@ -172,7 +173,7 @@ def test_every_command_has_help_with_an_example(stranger: Desk, command: str) ->
 
 
 def test_help_of_an_alias_and_of_nothing(stranger: Desk) -> None:
-    assert stranger.type("help get").startswith("retrieve <file> [local]   (also: get)\n\nBring a file")
+    assert stranger.type("help get").startswith("retrieve [-r] <file> [local]   (also: get)\n\nBring a file")
     assert stranger.type("help lst") == 'help: there is no command "lst". Did you mean list or ls or set?\n'
     assert re.findall(r"^  (\w+)", stranger.type("help"), re.MULTILINE) == COMMANDS
 

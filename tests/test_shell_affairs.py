@@ -20,7 +20,7 @@ from ftpsvc.targets import Target, target_of
 def test_settings_are_shown_and_changed(desk: Desk) -> None:
     assert [line.split()[:2] for line in desk.type("set").splitlines()] == [["limit-rate", "off"], ["overwrite", "ask"]]
     assert desk.type("set limit-rate 500k").startswith("limit-rate    500.0 kB/s")
-    assert desk.type("set overwrite maybe") == 'set: "maybe" is none of ask, replace, skip, newer.\n'
+    assert desk.type("set overwrite maybe") == 'set: "maybe" is none of ask, replace, skip, resume, newer.\n'
     assert 'there is no setting "colour"' in desk.type("set colour on")
 
 

@@ -30,7 +30,7 @@ def test_both_are_shown_and_the_answer_counts(desk: Desk) -> None:
     question = desk.asked[0].splitlines()
     assert question[0] == f"{desk.here}/a is there already:"
     assert question[1].startswith("  here       4 B  2001-09-09") and question[2].startswith("  server  1.5 kB  ")
-    assert question[3].startswith("[o]verwrite, [s]kip, [n]ewer only;")
+    assert question[3].startswith("[o]verwrite, [s]kip, [r]esume, [n]ewer only;")
     assert (desk.here / "a").read_bytes() == b"here"
     assert desk.type("get a").endswith(", replaced the old one\n")
     assert (desk.here / "a").read_bytes() == b"there" * 300

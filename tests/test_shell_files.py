@@ -188,16 +188,19 @@ def half_retrieved(desk: Desk, old: bytes = b"") -> support.Started:
     return started
 
 
-def test_an_interrupted_retrieve_leaves_nothing_and_the_session_goes_on(slow: Desk) -> None:
+KEPT = "What came is kept, and resume, or the same command, goes on from there."
+
+
+def test_an_interrupted_retrieve_leaves_only_a_part_and_the_session_goes_on(slow: Desk) -> None:
     started = half_retrieved(slow)
     slow.shell.interrupt()
     jobs_of(slow).fire()
     slow.link.pump()
     assert started.result() is False
-    assert re.fullmatch(
-        r"retrieve: stopped at \d\.\d MB of 6\.0 MB \(\d+ %\)\. Nothing was written locally\.\n", slow.said()
-    )
-    assert os.listdir(slow.here) == []
+    said = slow.said()
+    assert re.match(r"retrieve: stopped at \d\.\d MB of 6\.0 MB \(\d+ %\)\. Nothing was written locally\. ", said)
+    assert said.endswith(f" {KEPT}\n")
+    assert support.take_part(slow.here) and os.listdir(slow.here) == []
     assert slow.type("pwd") == "/\n"
     assert slow.type("list").endswith("1 file, 6.0 MB\n")
 
@@ -209,6 +212,7 @@ def test_an_interrupted_retrieve_leaves_the_old_file(slow: Desk) -> None:
     slow.link.pump()
     assert f"The old {slow.here}/big is as it was." in slow.said()
     assert (slow.here / "big").read_bytes() == b"old"
+    assert support.take_part(slow.here)
 
 
 def test_a_lost_connection_tells_how_far_it_got_and_what_is_kept(slow: Desk) -> None:
@@ -218,7 +222,7 @@ def test_a_lost_connection_tells_how_far_it_got_and_what_is_kept(slow: Desk) -> 
         jobs_of(slow).fire()
     said = slow.said()
     assert re.match(r"retrieve: connection lost at \d\.\d MB of 6\.0 MB \(\d+ %\): ", said)
-    assert "Nothing was written locally. What came is kept in" in said
+    assert f"Nothing was written locally. {KEPT} " in said
     assert said.endswith("Use: connect h 5000\n")
     assert slow.shell.prompt == "ftpsvc> "
     assert support.take_part(slow.here)

@@ -50,6 +50,16 @@ def test_files_are_removed_by_patterns(desk: Desk) -> None:
     assert desk.type("rm pub/d.txt") == 'rm: no "d.txt" in /pub (550). Close: c.txt.\n'
 
 
+def test_what_a_link_leads_to_is_not_removed_with_it(desk: Desk) -> None:
+    for name in ("keep/a", "pub/b"):
+        (desk.there / name).parent.mkdir()
+        (desk.there / name).touch()
+    (desk.there / "pub" / "link").symlink_to("../keep")
+    assert desk.type("find pub *") == "/pub/b\n/pub/link/\n"
+    assert desk.type("rm -r pub") == "removed 3 names\n"
+    assert [str(path.relative_to(desk.there)) for path in desk.there.rglob("*")] == ["keep", "keep/a"]
+
+
 def test_a_folder_is_removed_with_all_that_is_in_it_only_when_that_was_said(desk: Desk) -> None:
     tree(desk)
     assert "Use: rmdir, or rm -r" in desk.type("rm pub")
@@ -58,7 +68,7 @@ def test_a_folder_is_removed_with_all_that_is_in_it_only_when_that_was_said(desk
     assert desk.asked == ["Remove /pub with 4 files in 2 folders? [y]es, [n]o"]
     assert (desk.there / "pub" / "deep" / "d.jpg").exists()
     desk.is_attended("y")
-    assert desk.type("rm -r pub") == "removed 4 files and 2 folders\n"
+    assert desk.type("rm -r pub") == "removed 6 names\n"
     assert not (desk.there / "pub").exists()
     assert desk.type("rm -r /") == "rm: the top folder is not removed.\n"
 

@@ -96,12 +96,14 @@ def test_the_connection_comes_back_where_nothing_else_was_asked_meanwhile(paced:
     assert len(paced.links) == 1
 
 
-def test_a_job_is_killed_and_leaves_nothing(paced: Desk) -> None:
+def test_a_job_is_killed_and_leaves_only_a_part(paced: Desk) -> None:
     paced.type("get big &")
     let_pass(paced, 2)
     said = paced.type("kill 1")
-    assert re.match(r"\[1\] get: stopped at .* of 300\.0 kB \(\d+ %\)\. Nothing was written locally\.", said)
-    assert os.listdir(paced.here) == []
+    assert re.match(
+        r"\[1\] get: stopped at .* of 300\.0 kB \(\d+ %\)\. Nothing was written locally\. What came is kept", said
+    )
+    assert support.take_part(paced.here) and os.listdir(paced.here) == []
     assert paced.type("kill 1") == 'kill: there is no job "1". Use: jobs\n'
 
 
@@ -179,3 +181,5 @@ def test_the_toolbar_shows_as_many_as_there_is_room_for(paced: Desk) -> None:
     let_pass(paced, 20)
     paced.link.server_end.is_reading = False
     paced.shell.stop()
+    for part in support.parts_in(paced.here):
+        part.unlink()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import support
 from screens import PROMPT, Screen, Server, environment, screen, server
 
 __all__ = ["environment", "screen", "server"]  # fixtures, which pytest finds by their names
@@ -49,6 +50,7 @@ def test_ctrl_z_lets_a_transfer_go_on_behind_the_prompt(paced: Screen, tmp_path:
     paced.press("kill 1\r")
     paced.until(r"\[1\] get: stopped at")
     paced.until(PROMPT)
+    assert support.take_part(tmp_path / "here")
     paced.press("\x04")
     assert paced.ends() == 0
 
@@ -61,6 +63,21 @@ def test_a_job_that_ends_behind_another_transfer_has_a_line_of_its_own(paced: Sc
     paced.until(r"\rbig \[[^\n]*left *\rretrieved small: ")
     paced.until(r"\[1\] done: get small\r\n")
     paced.until("retrieved big: 2.0 MB")
+
+
+def test_a_question_is_asked_before_more_than_half_is_removed(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "there" / "pub").mkdir()
+    (tmp_path / "there" / "pub" / "a").touch()
+    (tmp_path / "here" / "pub").mkdir()
+    for name in ("b", "c", "d"):
+        (tmp_path / "here" / "pub" / name).touch()
+    for answer, left in (("n", {"a", "b", "c", "d"}), ("\x03", {"a", "b", "c", "d"}), ("y", {"a"})):
+        screen.press("mirror --delete pub\r")
+        screen.until(r"Remove 3 of [34] names \(\d+ %\) in [^?]*\? \[y\]es, \[n\]o")
+        screen.press(answer)
+        screen.until(r"copied \d file")
+        screen.until(PROMPT)
+        assert set(os.listdir(tmp_path / "here" / "pub")) == left
 
 
 def test_a_question_is_answered_with_a_key(screen: Screen, tmp_path: Path) -> None:

@@ -12,11 +12,14 @@ from ftpsvc import display
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.console import Console, Offer
 from ftpsvc.jobs import Job
+from ftpsvc.journal import Journal
 from ftpsvc.model import BadArgument, Entry
+from ftpsvc.pacing import Pace, Paced
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.remote import Remote
 from ftpsvc.settings import Settings
+from ftpsvc.storage import Storage
 from ftpsvc.targets import Target
 
 #: Gives a connection to a server, logged in.
@@ -52,6 +55,7 @@ class Surroundings:
     columns: Callable[[], int] | None = None  #: how wide the terminal is, if there is one
     history: Callable[[], Iterable[str]] = tuple  #: the lines that were typed, the oldest first
     addresses: AddressBook = field(default_factory=AddressBook)
+    journal: Journal | None = None  #: where unfinished work is remembered
 
 
 class Commands(Console):
@@ -73,6 +77,7 @@ class Commands(Console):
         self._here = here
         self._there: There | None = None
         self.settings = Settings()
+        self._pace: Pace | None = None
 
     @property
     def _server(self) -> There:
@@ -90,6 +95,15 @@ class Commands(Console):
         """Show a job's progress on a line, until its view is closed."""
         if job.progress is not None:
             job.view.enter_context(self._around.show(job.progress, job.label))
+
+    def _slowed(self, storage: Storage) -> Storage | None:
+        """What is to be read in a storage's place, where a rate is set."""
+        rate = self.settings.limit_rate
+        if not rate:
+            return None
+        if self._pace is None or self._pace.rate != rate:
+            self._pace = Pace(rate, self._reactor)
+        return Paced(storage, self._pace)
 
     # -- words
 

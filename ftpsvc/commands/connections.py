@@ -29,7 +29,9 @@ from ftpsvc.threads import done_with
 from ftpsvc.words import escape, quote
 
 #: What works without a connection.
-OFFLINE = frozenset("connect bookmark lls lcd lpwd local alias set history jobs wait kill status help quit".split())
+OFFLINE = frozenset(
+    "connect bookmark lls lcd lpwd local alias set history resume jobs wait kill status help quit".split()
+)
 
 #: What may be done to the server's folders without making what was listed ahead a thing of the past.
 HARMLESS = frozenset("list pwd stat find du df hash cat more tail help history set alias jobs status lpwd lls".split())

@@ -98,7 +98,7 @@ class Looking(Commands):
         Example: hash disc.iso SHA-1
         """
         server = self._server
-        algorithms = server.remote.algorithms
+        algorithms = server.remote.hashes
         algorithm = "SHA-256" if "SHA-256" in algorithms else next(iter(algorithms), "")
         if len(words) > 1 and words[-1].upper() in algorithms:
             algorithm, words = words[-1].upper(), words[:-1]

@@ -9,9 +9,14 @@ from typing import Any
 from ftpsvc import display, model
 from ftpsvc.commands.base import Commands
 from ftpsvc.console import Event, Offer
+from ftpsvc.lines import Unbreakable
 from ftpsvc.model import BadArgument, Entry, Facts, Unavailable, Whole, parent_and_name
 from ftpsvc.patterns import is_pattern
 from ftpsvc.places import There
+from ftpsvc.plans import Removals
+from ftpsvc.removing import remove
+from ftpsvc.reports import Report
+from ftpsvc.steps import Side
 from ftpsvc.walking import together, walk
 from ftpsvc.words import escape, quote
 
@@ -124,26 +129,40 @@ class RemoteFiles(Commands):
         letters, typed = self._options(words, "r", "rm")
         self._needed(typed, 1, "rm")
         found = [item for each in typed for item in await server.matching(each)]
-        folders = [path for path, entry in found if entry.is_directory]
+        folders = [path for path, entry in found if _is_folder(entry)]
         if folders and "r" not in letters:
             raise model.NotAFile(f"{quote(folders[0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
-        files = [path for path, entry in found if not entry.is_directory]
-        emptied: list[str] = []
-        for top in folders:
-            if top == "/":
-                raise BadArgument("the top folder is not removed.")
-            inner, inside = await _inside(server, top)
-            what = f"{display.counted(len(inside), 'file')} in {display.counted(len(inner), 'folder')}"
-            if not await self._sure(f"Remove {quote(top)} with {what}?"):
-                raise model.Aborted("nothing was removed.")
-            files += inside
-            emptied += inner
+        trees = [(top, await self._to_be_removed(server, top)) for top in folders]
+        files = [path for path, entry in found if not _is_folder(entry)]
         await together(files, server.storage.remove)
-        for folder in emptied:
-            await server.storage.remove_dir(folder)
-        counts = [(len(files), "file"), (len(emptied), "folder")]
-        what = " and ".join(display.counted(count, thing) for count, thing in counts if count)
-        self.note(f"removed {what}", {"event": "done", "files": len(files), "folders": len(emptied)})
+        report = Report(removed=len(files))
+        for top, removals in trees:
+            await remove(removals, Side(server.storage, parent_and_name(top)[0]), Unbreakable(), report)
+        for text, error in zip(report.failed.told("failed"), report.failed.causes, strict=False):
+            self.complain(f"rm: {text}", error)
+        what = display.counted(report.removed, "name" if trees else "file")
+        self.note(f"removed {what}", {"event": "done", "removed": report.removed})
+
+    async def _to_be_removed(self, server: There, top: str) -> Removals:
+        """A folder and all that is in it, with paths in the folder above. Raises `Aborted` if nobody wants that."""
+        if top == "/":
+            raise BadArgument("the top folder is not removed.")
+        removals, files, folders = Removals(), 0, 1
+        above = parent_and_name(top)[0].rstrip("/") + "/"
+        removals.add_folder(top.removeprefix(above))
+        async for folder, entries in walk(server.storage, top):
+            for entry in entries:
+                path = f"{folder}/{entry.name}".removeprefix(above)
+                if _is_folder(entry):
+                    removals.add_folder(path)
+                    folders += 1
+                else:
+                    removals.add_file(path)
+                    files += 1
+        what = f"{display.counted(files, 'file')} in {display.counted(folders, 'folder')}"
+        if not await self._sure(f"Remove {quote(top)} with {what}?"):
+            raise model.Aborted("nothing was removed.")
+        return removals
 
     async def complete_rm(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -261,10 +280,6 @@ async def _make_all(server: There, path: str) -> None:
         await server.storage.make_dir(folder)
 
 
-async def _inside(server: There, top: str) -> tuple[list[str], list[str]]:
-    """The folders in a tree, each behind what is in it, and the files."""
-    folders, files = [top], list[str]()
-    async for folder, entries in walk(server.storage, top):
-        for entry in entries:
-            (folders if entry.is_directory else files).append(f"{folder.rstrip('/')}/{entry.name}")
-    return folders[::-1], files
+def _is_folder(entry: Entry) -> bool:
+    """Whether it has to be emptied before it can be removed. A link hasn't."""
+    return entry.is_directory and not entry.is_link

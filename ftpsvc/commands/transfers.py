@@ -3,67 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from twisted.internet.defer import CancelledError
 
-from ftpsvc import clashes, preflight, transfers
-from ftpsvc.commands.base import Commands
+from ftpsvc import clashes, journal, preflight, transfers
+from ftpsvc.commands.trees import Trees
 from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
+from ftpsvc.journal import Unfinished
 from ftpsvc.model import Aborted, ConnectionFailed, ServiceClosing, TransferError
-from ftpsvc.pacing import Pace, Paced
-from ftpsvc.parallel import for_each
-from ftpsvc.places import Place, There
+from ftpsvc.parallel import each, for_each
+from ftpsvc.places import Place
 from ftpsvc.progress import Progress
+from ftpsvc.storage import SMALL
 from ftpsvc.transfers import Plan
-from ftpsvc.walking import each_of
 
 #: How many files of one command are under way at once in MODE I, so that the line's delay is paid once and not for
 #: each of them. Without MODE I there is one at a time.
 AT_ONCE = 16
 
 
-class Transfers(Commands):
+class Transfers(Trees):
     """The commands that carry files."""
 
     heading = "Files between here and there"
-    planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput".split())
-    _pace: Pace | None = None
+    planning: ClassVar[frozenset[str]] = Trees.planning | frozenset("retrieve store mget mput reget reput".split())
 
-    async def do_retrieve(self, file: str, local: str = ".") -> None:
-        """retrieve <file> [local]
+    async def do_retrieve(self, file: str, *more: str) -> None:
+        """retrieve [-r] <file> [local]
 
         Bring a file from the server to this machine.
 
         It appears under its name when it is whole, and not before. If a file has that name already, both are shown and
         you are asked. The last word says what it was checked by: its digest, or its size where a server has no digests.
-        If <local> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand.
+        If <local> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. What an
+        earlier try has left of it is gone on from, once it was compared. With -r a folder is retrieved, with all that
+        is in it and with the options of mirror.
 
         Example: retrieve "my notes.txt" papers/
         """
-        await self._carry(self._server, [file], self._here, local)
+        if not await self._was_tree("retrieve", (file, *more)):
+            await self._carry(self._server, [file], self._here, *more)
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
-        return await self._file_offers(text, position, self._server, self._here)
+        return self._tree_options(text) or await self._file_offers(text, position, self._server, self._here)
 
-    async def do_store(self, file: str, remote: str = ".") -> None:
-        """store <file> [remote]
+    async def do_store(self, file: str, *more: str) -> None:
+        """store [-r] <file> [remote]
 
         Bring a file from this machine to the server.
 
         A server with MODE I shows it under its name when it is whole and its digest is right, and not before. Others do
         as they like while it is on its way. If a file has that name already, both are shown and you are asked. If
-        <remote> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand.
+        <remote> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. With -r a
+        folder is stored, with all that is in it and with the options of mirror.
 
         Example: store report.pdf pub/
         """
-        await self._carry(self._here, [file], self._server, remote)
+        if not await self._was_tree("store", (file, *more)):
+            await self._carry(self._here, [file], self._server, *more)
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
-        return await self._file_offers(text, position, self._here, self._server)
+        return self._tree_options(text) or await self._file_offers(text, position, self._here, self._server)
 
     async def do_mget(self, file: str, *more: str) -> None:
         """mget <file>...
@@ -93,13 +98,44 @@ class Transfers(Commands):
     async def complete_mput(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._here, text)
 
+    async def do_reget(self, file: str, local: str = ".") -> None:
+        """reget <file> [local]
+
+        Go on with a file that is here in part, whoever has left it.
+
+        What is here is compared with the beginning of the server's file, where the server has digests, and only the
+        rest comes; if it differs, all of it does. The old file stays until the new one is whole.
+
+        Example: reget disc.iso
+        """
+        await self._carry(self._server, [file], self._here, local, policy="resume")
+
+    async def complete_reget(self, text: str, position: int) -> list[Offer]:
+        return await self._file_offers(text, position, self._server, self._here)
+
+    async def do_reput(self, file: str, remote: str = ".") -> None:
+        """reput <file> [remote]
+
+        Go on with a file that the server has in part, whoever has left it there.
+
+        What is there is compared as reget does, and only the rest is sent.
+
+        Example: reput disc.iso
+        """
+        await self._carry(self._here, [file], self._server, remote, policy="resume")
+
+    async def complete_reput(self, text: str, position: int) -> list[Offer]:
+        return await self._file_offers(text, position, self._here, self._server)
+
     # -- one or many
 
-    async def _carry(self, source: Place, files: Sequence[str], target: Place, to: str) -> None:
+    async def _carry(
+        self, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None
+    ) -> None:
         job = self._job
         job.has_questions = True
         plans = await preflight.planned(source, files, target, to)
-        plans = await clashes.settled(plans, self.settings.overwrite, self._around.ask, self.note)
+        plans = await clashes.settled(plans, policy or self.settings.overwrite, self._around.ask, self.note)
         if not plans:
             return
         await preflight.check(plans)
@@ -108,32 +144,40 @@ class Transfers(Commands):
         else:
             await self._carry_many(job, plans)
 
-    def _paced(self, plan: Plan) -> Plan:
-        """The plan, with its source held to the rate that is set."""
-        rate = self.settings.limit_rate
-        if not rate:
-            return plan
-        if self._pace is None or self._pace.rate != rate:
-            self._pace = Pace(rate, self._reactor)
-        return replace(plan, via=Paced(plan.source.storage, self._pace))
+    def _remembered_file(self, plan: Plan) -> contextlib.AbstractContextManager[Unfinished | None]:
+        """Remember a file that is carried, if it isn't so small that it is over at once."""
+        if plan.size <= SMALL:
+            return contextlib.nullcontext()
+        here, there = (plan.name, plan.path) if plan.is_download else (plan.path, plan.name)
+        target = plan.server.target
+        return self._remembered(journal.Job.of(target, False, not plan.is_download, here, there, (), time.time()))
 
     async def _carry_one(self, job: Job, plan: Plan) -> None:
+        with self._remembered_file(plan) as memory:
+            await self._carry_plan(job, plan, memory)
+
+    async def _carry_plan(self, job: Job, plan: Plan, memory: Unfinished | None) -> None:
+        """Carry a file, and say how that went."""
         progress = Progress(plan.size, self._reactor.seconds)
-        await transfers.carry(self._paced(plan), progress, self._underway(job, progress, plan.label))
-        self.note(transfers.report(plan, progress), transfers.event(plan, progress))
+        shown = self._underway(job, progress, plan.label)
+        brought = await transfers.carry(self._paced(plan), progress, shown, transfers.remember(memory, plan))
+        self.note(transfers.report(plan, progress, brought), transfers.event(plan, progress, brought))
+
+    def _paced(self, plan: Plan) -> Plan:
+        return replace(plan, via=self._slowed(plan.source.storage))
 
     async def _carry_many(self, job: Job, plans: Sequence[Plan]) -> None:
         total = Progress(sum(plan.size for plan in plans), self._reactor.seconds, files=len(plans))
         failed = 0
-        ends = (plans[0].source, plans[0].target)
-        ends = (plans[0].source, plans[0].target)
-        is_inline = all(end.remote.is_inline for end in ends if isinstance(end, There))
+        is_inline = plans[0].server.remote.is_inline
 
         async def one(plan: Plan) -> None:
             nonlocal failed
             progress = Progress(plan.size, self._reactor.seconds, whole=total)
             try:
-                await transfers.carry(self._paced(plan), progress, contextlib.nullcontext())
+                with self._remembered_file(plan) as memory:
+                    known = transfers.remember(memory, plan)
+                    brought = await transfers.carry(self._paced(plan), progress, contextlib.nullcontext(), known)
             except (ConnectionFailed, ServiceClosing):
                 raise  # none of the others can be carried either
             except TransferError as error:
@@ -143,11 +187,11 @@ class Transfers(Commands):
                 self.complain(f"{plan.label}: {error}", error)
             else:
                 total.file_done()
-                self.note(transfers.report(plan, progress), transfers.event(plan, progress))
+                self.note(transfers.report(plan, progress, brought), transfers.event(plan, progress, brought))
 
         try:
             with self._underway(job, total, f"{len(plans)} files"):
-                await for_each(each_of(plans), one, AT_ONCE if is_inline else 1)
+                await for_each(each(plans), one, AT_ONCE if is_inline else 1)
         except (CancelledError, Stopped) as error:
             count = f"{total.files_done} of {len(plans)} files"
             raise Stopped(f"stopped. {count} had been carried, and of the others none was replaced.") from error

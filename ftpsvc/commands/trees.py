@@ -1,0 +1,178 @@
+"""Whole folders: mirror, and what retrieve and store do with -r."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from ftpsvc import journal
+from ftpsvc.commands.base import Commands
+from ftpsvc.connecting import dialled
+from ftpsvc.console import Offer, Stopped
+from ftpsvc.jobs import Job
+from ftpsvc.journal import Unfinished
+from ftpsvc.model import (
+    BadArgument,
+    ConnectionFailed,
+    NotFound,
+    ServiceClosing,
+    TransferError,
+    Unavailable,
+    parent_and_name,
+)
+from ftpsvc.places import Place, There
+from ftpsvc.remote import Remote
+from ftpsvc.reports import Report
+from ftpsvc.treejobs import Desk, TreeJob, carry
+from ftpsvc.treeoptions import OPTIONS, TreeOptions, parse
+from ftpsvc.words import quote
+
+
+class Trees(Commands):
+    """The commands that carry folders."""
+
+    heading = "Folders, with all that is in them"
+    planning: ClassVar[frozenset[str]] = frozenset(["mirror"])
+
+    async def do_mirror(self, *words: str) -> None:
+        """mirror [-R] [options] <folder> [to]
+
+        Make a folder here like one of the server; with -R, one of the server like one here.
+
+        Copies what is missing or differs in size or time. Several files are under way at once, each whole or not there
+        at all, and what fails is told at the end. A lost connection is made again.
+
+          --delete             remove what the source doesn't have, behind everything else
+          --dry-run, -n        say what would be done, and do nothing
+          --exclude <pattern>  leave out, and leave alone: *.o anywhere, /build at the top, cache/ folders only
+          --include <pattern>  the opposite; the first pattern that matches decides
+          --newer              replace only what is older than its source
+          --checksum, -c       compare digests, not times
+          --links skip         leave links out; follow, which copies what they lead to, is the default
+          --force              remove more than half without being asked
+          --parallel <number>  connections; 4, or with MODE I, which needs no more, 1
+
+        Example: mirror --delete pub/photos photos
+        """
+        await self._tree("mirror", parse(words))
+
+    async def complete_mirror(self, text: str, position: int) -> list[Offer]:
+        return self._tree_options(text) or await self._offers(self._server, text, only_folders=True)
+
+    @staticmethod
+    def _tree_options(text: str) -> list[Offer]:
+        if not text.startswith("-"):
+            return []
+        return [Offer(option) for option in sorted(OPTIONS) if option.startswith(text)]
+
+    async def _was_tree(self, command: str, words: tuple[str, ...]) -> bool:
+        """Carry a tree, if -r says that it is one; whether it was. Raises what ended it."""
+        if "-r" not in words:
+            if not 1 <= len(words) <= 2:
+                raise BadArgument(self._misused(command, words))
+            return False
+        await self._tree(command, parse(words))
+        return True
+
+    async def _tree(self, command: str, options: TreeOptions) -> None:
+        """Carry a tree, in the way of one of the commands. Raises what ended it."""
+        job, there = self._job, self._server
+        job.has_questions = True
+        if command == "store":
+            options.up = True
+        if not 1 <= len(options.words) <= 2:
+            raise BadArgument(f"it takes one folder, and where it goes to. Use: help {command}")
+        if command != "mirror" and options.delete:
+            raise BadArgument("only mirror removes anything. Use: mirror --delete")
+        source, target = (self._here, there) if options.up else (there, self._here)
+        path = source.path(options.words[0])
+        await source.entry(path)  # raises, with the names that are close
+        to = await _target(command, path, target, options.words[1:])
+        local, remote = (path, to) if options.up else (to, path)
+        work = journal.Job.of(there.target, True, options.up, local, remote, tuple(options.given), time.time())
+        if options.dry_run:
+            await self._carry_tree(job, there, work, None)
+        else:
+            with self._remembered(work) as memory:
+                await self._carry_tree(job, there, work, memory)
+
+    async def _carry_tree(self, job: Job, there: There, work: journal.Job, memory: Unfinished | None) -> None:
+        async def redial() -> Remote:
+            return await dialled(self._dial, there.target)
+
+        async def ask(question: str) -> bool:
+            if self._around.ask is None or not job.has_floor:
+                return False  # somebody is typing something else
+            job.has_questions = True
+            try:
+                return await self._around.ask(f"{question} [y]es, [n]o", "yn") == "y"
+            finally:
+                job.has_questions = False
+
+        desk = Desk(
+            self._reactor,
+            self.say,
+            self.note,
+            self.warn,
+            lambda progress, label: self._underway(job, progress, label),
+            lambda report, seconds: self._tell_report(work, report, seconds),
+            ask if self._around.ask is not None else None,
+            self._slowed,
+        )
+        options = parse(work.words)
+        options.up = work.is_upload
+        tree = TreeJob(self._here, there, work.local, work.remote, options, redial)
+        await carry(tree, desk, memory)
+
+    def _tell_report(self, work: journal.Job, report: Report, seconds: float) -> None:
+        for text in (*report.notes.told("note"), *report.skipped.told("skipped")):
+            self.note(text)
+        for text, error in zip(report.failed.told("failed"), report.failed.causes, strict=False):
+            self.complain(text, error)
+        source, target = (work.local, work.remote) if work.is_upload else (work.remote, work.local)
+        self.note(report.sum(seconds), {"event": "done", "from": source, "to": target, **report.event(seconds)})
+
+    # -- what is unfinished
+
+    @contextlib.contextmanager
+    def _remembered(self, work: journal.Job) -> Iterator[Unfinished | None]:
+        """Remember a job while it is done, and for longer if it is stopped, or its connection is lost."""
+        memory = self._around.journal.begin(work) if self._around.journal else None
+        if memory is None:
+            yield None
+        else:
+            with self._settled(memory):
+                yield memory
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _settled(memory: Unfinished) -> Iterator[None]:
+        """The end of a job: what was refused is over, what was stopped or lost stays in the journal."""
+        try:
+            yield
+            memory.done()
+        except (ConnectionFailed, ServiceClosing, Stopped):
+            raise
+        except TransferError:
+            memory.done()
+            raise
+        finally:
+            memory.close()
+
+
+async def _target(command: str, path: str, target: Place, words: list[str]) -> str:
+    """The folder that is to be like the source: for `mirror` the one that is named, else one in it, as `cp -r` does."""
+    name = parent_and_name(path)[1]
+    if not words:
+        return target.path(name or ".")
+    to = target.path(words[0])
+    if command == "mirror" or not name:
+        return to
+    try:
+        return f"{to.rstrip('/')}/{name}" if (await target.storage.stat(to)).is_directory else to
+    except Unavailable:
+        if words[0].endswith("/"):
+            raise NotFound(f"there is no folder {quote(to)}.") from None
+        return to

@@ -1,0 +1,22 @@
+"""The way to the two ends of a mirror, which may break and be mended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Line(Protocol):
+    """What everything that is asked of a storage goes through."""
+
+    async def through(self, work: Callable[[], Awaitable[T]], moved: Callable[[], int] = lambda: 0) -> T:
+        """Do a work, and again if the way broke meanwhile. `moved` tells whether it gets on each time."""
+
+
+class Unbreakable:
+    """The `Line` between storages that have no connection."""
+
+    async def through(self, work: Callable[[], Awaitable[T]], moved: Callable[[], int] = lambda: 0) -> T:
+        return await work()

@@ -1,0 +1,80 @@
+"""Removing what a tree has too much: files first, then the folders that they were in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from ftpsvc import model
+from ftpsvc.lines import Line
+from ftpsvc.model import ConnectionFailed, ServiceClosing, TransferError
+from ftpsvc.parallel import each, for_each
+from ftpsvc.plans import Removals
+from ftpsvc.reports import Report
+from ftpsvc.steps import Side
+
+#: Removals, and other small changes, at once.
+CHANGES_AT_ONCE = 200
+
+#: What the answer is when a folder is to be removed as if it were a file.
+_NO_LINK = (model.Unavailable, model.BadArgument, model.BadParameter, model.NotImplementedHere, model.Busy)
+
+
+async def remove(removals: Removals, tree: Side, line: Line, report: Report) -> None:
+    """Remove these from a tree. What can't be removed is noted, and the rest goes on."""
+    await _unlink_folders(removals, tree, line, report)
+
+    async def remove_file(path: str) -> None:
+        await _removed(path, tree, line, report, tree.storage.remove)
+
+    async def remove_folder(path: str) -> None:
+        await _removed(path, tree, line, report, tree.storage.remove_dir)
+
+    await for_each(each(removals.files()), remove_file, CHANGES_AT_ONCE)
+    for level in removals.folders():
+        await for_each(each(level), remove_folder, CHANGES_AT_ONCE)
+
+
+async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Report) -> None:
+    """Remove the links among the folders, and leave out what seemed to be in them.
+
+    Most servers show a link as the folder that it leads to, and through it one would remove what is somewhere else. To
+    remove a folder as if it were a file fails; to remove a link in this way doesn't.
+    """
+    links: set[str] = set()
+
+    async def unlink(path: str) -> None:
+        with contextlib.suppress(*_NO_LINK):
+            await line.through(lambda: tree.storage.remove(tree.at(path)))
+            links.add(path)
+            report.removed += 1
+
+    for level in reversed(list(removals.folders())):
+        await for_each(each(path for path in level if not _is_below(path, links)), unlink, CHANGES_AT_ONCE)
+    if links:
+        removals.leave_out(links)
+
+
+def _is_below(path: str, folders: set[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)
+
+
+async def _removed(path: str, tree: Side, line: Line, report: Report, remove: Callable[[str], Awaitable[None]]) -> None:
+    try:
+        await line.through(lambda: remove(tree.at(path)))
+    except (ConnectionFailed, ServiceClosing):
+        raise
+    except TransferError as error:
+        if not await _is_gone(path, tree, line):
+            report.failed.add(path, str(error), error)
+            return
+    report.removed += 1
+
+
+async def _is_gone(path: str, tree: Side, line: Line) -> bool:
+    """Whether it isn't there any more: removed by us before the line broke, or by somebody else."""
+    try:
+        await line.through(lambda: tree.storage.stat(tree.at(path)))
+    except model.Unavailable:
+        return True
+    return False

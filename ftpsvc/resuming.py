@@ -1,0 +1,245 @@
+"""One file from one storage to another, going on from what an earlier attempt has left there, if that is right.
+
+Nothing is gone on from blindly: the digest of what was kept is compared with that of the same bytes at the source.
+Where one of the two can't tell digests, the size and time that the source had then, which the journal knows, have to
+do, and who asked is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import CancelledError
+
+from ftpsvc import display, model
+from ftpsvc.checksums import ALGORITHMS
+from ftpsvc.model import Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
+from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests
+
+#: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
+#: have read so many before the connection is taken for dead.
+PIECE = 256 * 1024 * 1024
+
+#: After these the part stays, to be gone on from: nothing is wrong with it. Of a small file none does,
+#: because it would only lie about.
+FAULTS = (ConnectionFailed, ServiceClosing, Aborted, CancelledError)
+
+NOT_VERIFIED = "not verified"
+
+#: What a server without any of that answers, in its many ways.
+_CANNOT = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter, model.BadSequence)
+
+
+class Known(NamedTuple):
+    """What a source was like when an earlier attempt began."""
+
+    size: int
+    modified: int
+
+
+class Brought(NamedTuple):
+    """What became of a file: what was stored, how much of it was there already, and what is to be said of that."""
+
+    stored: Stored
+    resumed: int = 0
+    note: str = ""
+
+
+class _Start(NamedTuple):
+    offset: int = 0
+    note: str = ""
+
+
+async def bring(
+    source: Storage,
+    path: str,
+    entry: Entry,
+    target: Storage,
+    name: str,
+    progress: Callable[[int], None] = lambda count: None,
+    known: Known | None = None,
+    *,
+    via: Storage | None = None,
+    goes_on: bool = False,
+) -> Brought:
+    """Copy the file `path`, which is as `entry` says, to `name`. Raises what `copy` raises; then a part may be kept.
+
+    `via` is read in the source's place. `goes_on`: a file that is at `name` already is to be gone on from, as a part
+    would be.
+    """
+    if goes_on:
+        begin = await _start_with_file(source, path, entry, target, name)
+    else:
+        begin = await _start(source, path, entry, target, name, known)
+    if begin.offset:
+        try:
+            return await _carry(via or source, path, entry, target, name, begin, progress)
+        except BadOffset as error:
+            begin = _Start(0, f"started over: {error}")
+    return await _carry(via or source, path, entry, target, name, begin, progress)
+
+
+async def _carry(
+    source: Storage,
+    path: str,
+    entry: Entry,
+    target: Storage,
+    name: str,
+    begin: _Start,
+    progress: Callable[[int], None],
+) -> Brought:
+    reading = await source.open_read(path, begin.offset)
+    try:
+        writing = await target.open_write(name, begin.offset)
+        try:
+            progress(begin.offset)
+            while chunk := await reading.read(CHUNK):
+                await writing.write(chunk)
+                progress(len(chunk))
+            facts = reading.facts
+            if begin.offset and facts.modified is not None and entry.modified not in (0, facts.modified):
+                raise Damaged(f"{path} was changed while it was sent: its beginning is that of the old one.")
+        except BaseException as error:
+            await writing.abort(keep=isinstance(error, FAULTS) and entry.size > SMALL)
+            raise
+        return Brought(await writing.commit(facts), begin.offset, begin.note)
+    finally:
+        await reading.close()
+
+
+# -- where to begin ------------------------------------------------------------------------------------------
+
+
+async def _start(source: Storage, path: str, entry: Entry, target: Storage, name: str, known: Known | None) -> _Start:
+    """From which byte to go on, and what there is to say about that."""
+    is_part = True
+    try:
+        kept = await _kept(target, name)
+    except _CANNOT:
+        # Such a server has what it got under the file's own name. It is ours only if the journal says so.
+        kept, is_part = (await _size_of(target, name) if known is not None else 0), False
+    except (model.Unavailable, model.InvalidName):
+        return _Start()  # nothing is kept; whatever else this means is said when the file is opened
+    if kept <= 0 or (not is_part and kept >= entry.size):
+        return _Start()
+    if kept > entry.size:
+        return _Start(0, f"started over: {display.size(kept)} were kept, and the source has {display.size(entry.size)}")
+    good = await _agreeing(source, path, target, name, kept, is_part)
+    if good is None:
+        is_the_same = known is not None and known == (entry.size, entry.modified)
+        why = "started over: nobody can tell whether what was kept is right"
+        good, note = (kept, NOT_VERIFIED) if is_the_same else (0, why)
+    elif good < kept:
+        note = f"started over{f' from byte {good}' if good else ''}: what was kept is not what the source has"
+    else:
+        note = ""
+    if is_part and good and good == await _size_of(target, name):
+        good -= 1  # a file of exactly that size would be gone on from, and not the part
+    return _Start(good, note)
+
+
+async def _start_with_file(source: Storage, path: str, entry: Entry, target: Storage, name: str) -> _Start:
+    """The same for a file that somebody wants to be gone on from, whoever has left it there."""
+    kept = await _size_of(target, name)
+    if kept <= 0:
+        return _Start()
+    if kept > entry.size:
+        return _Start(
+            0, f"started over: {display.size(kept)} were there, and the source has {display.size(entry.size)}"
+        )
+    good = await _agreeing(source, path, target, name, kept, is_part=False)
+    if good is None:
+        return _Start(kept, NOT_VERIFIED)
+    if good < kept:
+        # Only all of a file can be gone on from; less than that would be taken for the length of a part.
+        return _Start(0, "started over: what was there is not how the source begins")
+    return _Start(kept)
+
+
+async def _size_of(storage: Storage, path: str) -> int:
+    try:
+        return (await storage.stat(path)).size
+    except (model.Unavailable, *_CANNOT):
+        return -1
+
+
+async def _kept(storage: Storage, path: str) -> int:
+    """How many bytes of a broken attempt are there. Raises `NotFound`, or one of `_CANNOT`."""
+    if isinstance(storage, TellsDigests):
+        return await storage.kept(path)
+    if not isinstance(storage, KeepsParts):
+        raise model.NotImplementedHere("Nothing is kept there.")
+    part = await storage.open_part(path)
+    await part.close()
+    return part.entry.size
+
+
+async def _agreeing(source: Storage, path: str, target: Storage, name: str, kept: int, is_part: bool) -> int | None:
+    """How many of the bytes that were kept are those of the source; None if that can't be told."""
+    algorithm = common_algorithm(source, target)
+    if algorithm is None:
+        return None
+    for first in range(0, kept, PIECE):
+        end = min(first + PIECE, kept)
+        try:
+            mine = await digest(source, path, algorithm, first, end)
+            if mine != await digest(target, name, algorithm, first, end, of_part=is_part):
+                return first
+        except _CANNOT:
+            return None
+        except (BadOffset, model.Unavailable):
+            return first
+    return kept
+
+
+# -- digests -------------------------------------------------------------------------------------------------
+
+
+def common_algorithm(one: Storage, other: Storage) -> str | None:
+    """By which digest the two can be compared, the quickest that there is; None if there is none."""
+    told = [storage.algorithms for storage in (one, other) if isinstance(storage, TellsDigests)]
+    # Not those that are easily the same by accident, or made so.
+    sound = (name for name in reversed(ALGORITHMS) if name != "CRC32")
+    return next((name for name in sound if all(name in names for names in told)), None)
+
+
+async def digest(storage: Storage, path: str, algorithm: str, first: int, end: int, of_part: bool = False) -> str:
+    """The digest of a range of a file or of its part: told by the storage, or computed here from what is read."""
+    if isinstance(storage, TellsDigests):
+        return await storage.digest(path, algorithm, first, end, of_part)
+    if not of_part:
+        file = await storage.open_read(path, first)
+    elif isinstance(storage, KeepsParts):
+        file = await storage.open_part(path, first)
+    else:
+        raise model.NotImplementedHere("Nothing is kept there.")
+    try:
+        checksum, left = ALGORITHMS[algorithm](), end - first
+        while left:
+            chunk = await file.read(min(CHUNK, left))
+            if not chunk:
+                raise BadOffset(f"{path} ends before byte {end}.")
+            checksum.update(chunk)
+            left -= len(chunk)
+        return checksum.hexdigest()
+    finally:
+        await file.close()
+
+
+def demand_algorithm(one: Storage, other: Storage) -> str:
+    """The same. Raises `NotImplementedHere` if there is none."""
+    algorithm = common_algorithm(one, other)
+    if algorithm is None:
+        raise model.NotImplementedHere("The server has no digests (HASH and RANG), so files can't be compared by them.")
+    return algorithm
+
+
+async def is_same(source: Storage, path: str, target: Storage, name: str, size: int) -> bool:
+    """Whether two files of this size have the same bytes. Raises `NotImplementedHere` if that can't be told."""
+    algorithm = demand_algorithm(source, target)
+    for first in range(0, size, PIECE):
+        end = min(first + PIECE, size)
+        if await digest(source, path, algorithm, first, end) != await digest(target, name, algorithm, first, end):
+            return False
+    return True

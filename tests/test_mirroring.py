@@ -1,0 +1,198 @@
+"""One tree made like another: what is copied and replaced, and what of names, links and special files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twotrees import BIG, Two, content, write
+
+from ftpsvc import model
+from ftpsvc.model import Kind
+
+
+@pytest.fixture(params=["disks", "down", "up"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
+    return Two(tmp_path, request.param)
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Two:
+    return Two(tmp_path)
+
+
+# -- the same at both ends, in both directions ---------------------------------------------------------------
+
+
+def test_a_tree_is_copied_with_times_and_modes_and_a_second_time_nothing_is_done(two: Two) -> None:
+    write(two.source / "a" / "b" / "small", b"1", 1_234_567_890, 0o604)
+    write(two.source / "big", BIG)
+    (two.source / "empty").mkdir(mode=0o711)
+    os.utime(two.source / "a" / "b", (1_111_111_111, 1_111_111_111))
+    report = two.run()
+    assert content(two.target) == content(two.source)
+    status = (two.target / "a" / "b" / "small").stat()
+    assert (status.st_mtime_ns, status.st_mode & 0o777) == (1_234_567_890_000_000_000, 0o604)
+    assert (two.target / "a" / "b").stat().st_mtime == 1_111_111_111
+    assert (two.target / "empty").stat().st_mode & 0o777 == 0o711
+    assert (report.copied, report.made, report.bytes, report.failed.count) == (2, 3, 150_001, 0)
+    assert two.plan == "plan: 2 files to copy, 3 folders to make; 150.0 kB"
+    again = two.run()
+    assert (again.copied, again.replaced, again.made, again.same) == (0, 0, 0, 2)
+    assert two.plan == "plan: nothing to do"
+
+
+def test_what_differs_in_size_or_time_is_replaced(two: Two) -> None:
+    for name in ("size", "time", "same"):
+        write(two.source / name, b"new")
+        write(two.target / name, b"old")
+    write(two.target / "size", b"older")
+    write(two.target / "time", b"old", 999_999_999)
+    report = two.run()
+    assert report.replaced == 2 and report.same == 1
+    assert content(two.target) == {"size": b"new", "time": b"new", "same": b"old"}
+
+
+def test_by_digest_what_differs_is_replaced_whatever_its_time(two: Two) -> None:
+    write(two.source / "changed", b"new" + BIG)
+    write(two.target / "changed", b"old" + BIG)
+    write(two.source / "same", BIG, 1_000_000_000)
+    write(two.target / "same", BIG, 2_000_000_000)
+    assert two.dry_run(by_digest=True) == ["replace changed (150.0 kB): digest"]
+    report = two.run(by_digest=True)
+    assert (report.replaced, report.same) == (1, 1)
+    assert content(two.target) == content(two.source)
+
+
+def test_what_is_newer_at_the_target_stays_if_only_newer_is_asked_for(two: Two) -> None:
+    write(two.source / "old", b"a", 1_000_000_000)
+    write(two.target / "old", b"bb", 1_000_000_001)
+    write(two.source / "new", b"a", 1_000_000_002)
+    write(two.target / "new", b"bb", 1_000_000_001)
+    two.run(only_newer=True)
+    assert content(two.target) == {"old": b"bb", "new": b"a"}
+
+
+def test_without_delete_nothing_is_removed_and_with_it_all_that_is_too_much(two: Two) -> None:
+    for name in ("1", "2", "3", "4", "5"):
+        write(two.source / name)
+    write(two.target / "extra" / "deep" / "file")
+    write(two.target / "one more")
+    two.run()
+    assert (two.target / "one more").exists()
+    report = two.run(delete=True)
+    assert report.removed == 4 and not report.failed.count
+    assert content(two.target) == content(two.source)
+    assert two.asked == []
+
+
+def test_one_failure_does_not_stop_the_rest(two: Two) -> None:
+    write(two.source / "a", b"1")
+    write(two.source / "clash", b"2")
+    write(two.source / "z" / "deep", b"3")
+    write(two.target / "clash" / "in it")
+    report = two.run()
+    assert report.failed.first == [("clash", "there is a folder of that name, and without --delete it stays.")]
+    assert (two.target / "a").read_bytes() == b"1" and (two.target / "z" / "deep").read_bytes() == b"3"
+
+
+def test_a_file_takes_the_place_of_a_folder_and_a_folder_that_of_a_file_if_it_may_be_removed(two: Two) -> None:
+    write(two.source / "was folder", b"1")
+    write(two.source / "was file" / "deep" / "a", b"2")
+    write(two.target / "was folder" / "deep" / "b")
+    write(two.target / "was file")
+    report = two.run(delete=True)
+    assert content(two.target) == content(two.source)
+    assert report.failed.count == 0
+    assert two.run(delete=True).copied == 0
+
+
+def test_a_target_that_is_not_there_is_made(two: Two) -> None:
+    write(two.source / "sub" / "a", b"1")
+    report = two.run(top="/sub")
+    assert content(two.target) == {"sub": None, "sub/a": b"1"} and report.made == 1
+
+
+def test_a_source_that_is_not_there_or_no_folder_ends_it_and_nothing_is_removed(two: Two) -> None:
+    write(two.target / "sub" / "a")
+    with pytest.raises(model.Unavailable):
+        two.run(top="/sub", delete=True)
+    write(two.source / "sub")
+    with pytest.raises(model.NotADirectory):
+        two.run(top="/sub", delete=True)
+    assert (two.target / "sub" / "a").exists()
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(two: Two) -> None:
+    write(two.source / "new folder" / "a", b"12345")
+    write(two.source / "b", b"1")
+    write(two.target / "b", b"22")
+    write(two.target / "gone" / "c")
+    before = content(two.target)
+    assert two.dry_run(delete=True) == [
+        "copy new\\ folder/a (5 B)",
+        "make new\\ folder/",
+        "remove folder gone/",
+        "remove gone/c",
+        "replace b (1 B): size",
+    ]
+    assert content(two.target) == before
+
+
+# -- names, links, special files -----------------------------------------------------------------------------
+
+
+def test_links_are_followed_or_left_out_as_is_asked_for(disks: Two) -> None:
+    write(disks.source / "real" / "a", b"1")
+    (disks.source / "to file").symlink_to("real/a")
+    (disks.source / "to folder").symlink_to("real")
+    (disks.source / "broken").symlink_to("nowhere")
+    report = disks.run(follow_links=False)
+    assert set(content(disks.target)) == {"real", "real/a"} and report.skipped.count == 3
+    report = disks.run()
+    assert (disks.target / "to folder" / "a").read_bytes() == (disks.target / "to file").read_bytes() == b"1"
+    assert report.skipped.first == [("broken", "a link that leads nowhere, or out of the root")]
+
+
+def test_links_that_lead_round_in_a_circle_come_to_an_end(two: Two) -> None:
+    write(two.source / "sub" / "a")
+    (two.source / "sub" / "up").symlink_to("..")
+    report = two.run()
+    assert report.skipped.first == [("sub/up", "a link that leads back to a folder that it is in")]
+    assert set(content(two.target)) == {"sub", "sub/a"}
+
+
+def test_what_is_no_file_is_left_out(disks: Two) -> None:
+    os.mkfifo(disks.source / "fifo")
+    report = disks.run()
+    assert report.skipped.first == [("fifo", "neither a file nor a folder")]
+
+
+@pytest.mark.parametrize("name", [".ftpsvc-x", "a\nb", "x" * 256, "..", "a/b"])
+def test_names_that_cannot_be_held_are_told_and_never_changed(
+    disks: Two, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    async def listing(path: str) -> Any:
+        yield model.Entry(name, Kind.FILE, 1)
+        yield model.Entry("good", Kind.FILE, 1)
+
+    write(disks.source / "good")
+    monkeypatch.setattr(disks.source_storage, "list", listing)
+    report = disks.run()
+    assert [path for path, _ in report.failed.first] == [name]
+    assert set(content(disks.target)) == {"good"}
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(disks.source / "sub" / "deep" / "a")
+    write(disks.source / "b")
+
+    async def refusing(path: str) -> None:
+        raise model.Denied(f"{path}: no.")
+
+    monkeypatch.setattr(disks.target_storage, "make_dir", refusing)
+    report = disks.run()
+    assert {path for path, _ in report.failed.first} == {"sub", "sub/deep", "sub/deep/a"}
+    assert set(content(disks.target)) == {"b"}

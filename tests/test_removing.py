@@ -1,0 +1,185 @@
+"""What a mirror removes, and what it doesn't; and any two trees at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twotrees import Two, content, write
+
+from ftpsvc import model
+from ftpsvc.filters import Rule
+
+
+@pytest.fixture(params=["disks", "down", "up"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
+    return Two(tmp_path, request.param)
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Two:
+    return Two(tmp_path)
+
+
+# -- removing, with care -------------------------------------------------------------------------------------
+
+
+def test_removing_more_than_half_has_to_be_allowed(disks: Two) -> None:
+    write(disks.source / "a")
+    for name in ("a", "b", "c", "d"):
+        write(disks.target / name)
+    disks.answer = False
+    report = disks.run(delete=True)
+    assert disks.asked == [(3, 4)] and report.removed == 0
+    assert report.failed.first == [("", "3 of 4 names were to be removed, which is too many. None was.")]
+    assert len(content(disks.target)) == 4
+    disks.answer = True
+    assert disks.run(delete=True).removed == 3
+
+
+def test_removals_come_behind_everything_else(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        write(disks.source / "sub" / name)
+    write(disks.target / "extra")
+    seen: list[set[str]] = []
+    remove = disks.target_storage.remove
+
+    async def watched(path: str) -> None:
+        seen.append({name for name in content(disks.target) if name.startswith("sub/")})
+        await remove(path)
+
+    monkeypatch.setattr(disks.target_storage, "remove", watched)
+    disks.run(delete=True)
+    assert seen == [{"sub/a", "sub/b", "sub/c"}]
+
+
+def test_what_is_excluded_is_neither_copied_nor_removed_nor_is_the_folder_that_it_is_in(two: Two) -> None:
+    write(two.source / "a.o", b"new")
+    write(two.source / "a.c")
+    write(two.source / "keep")
+    write(two.source / "cache" / "x")
+    write(two.target / "a.o", b"old")
+    write(two.target / "gone" / "b.o")
+    write(two.target / "gone" / "deep" / "b.c")
+    report = two.run(delete=True, filter=[Rule(False, "*.o"), Rule(False, "cache/")])
+    assert set(content(two.target)) == {"a.o", "a.c", "keep", "gone", "gone/b.o"}
+    assert (two.target / "a.o").read_bytes() == b"old"
+    assert report.removed == 2 and report.failed.count == 0
+
+
+def test_a_folder_that_cannot_be_listed_at_the_source_keeps_all_that_the_target_has(
+    disks: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (disks.source / "sub").mkdir()
+    for name in ("a", "b", "c"):
+        write(disks.source / name)
+    write(disks.target / "sub" / "precious")
+    listing = disks.source_storage.list
+
+    async def refusing(path: str) -> Any:
+        if path == "/sub":
+            raise model.Denied("/sub: not for you.")
+        async for entry in listing(path):
+            yield entry
+
+    monkeypatch.setattr(disks.source_storage, "list", refusing)
+    report = disks.run(delete=True)
+    assert report.failed.first == [("sub", "/sub: not for you.")]
+    assert (disks.target / "sub" / "precious").exists() and (disks.target / "a").exists()
+
+
+def test_a_folder_that_is_reached_through_a_link_loses_nothing(disks: Two, tmp_path: Path) -> None:
+    write(disks.target / "elsewhere" / "precious")
+    (disks.target / "sub").symlink_to("elsewhere")
+    write(disks.source / "sub" / "new")
+    for name in ("1", "2", "3", "4"):
+        write(disks.source / "elsewhere" / name)
+    write(disks.source / "elsewhere" / "precious")
+    disks.run(delete=True)
+    assert (disks.target / "elsewhere" / "precious").exists()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_link_that_is_too_much_goes_and_what_it_leads_to_stays(
+    two: Two, monkeypatch: pytest.MonkeyPatch, is_told: bool
+) -> None:
+    if not is_told:  # as by most servers, which show the folder that it leads to
+        listing = two.target_storage.list
+
+        async def untold(path: str) -> Any:
+            async for entry in listing(path):
+                yield entry._replace(is_link=False)
+
+        monkeypatch.setattr(two.target_storage, "list", untold)
+    for name in ("1", "2", "3"):
+        write(two.source / name)
+    write(two.source / "real" / "a")
+    write(two.target / "real" / "a")
+    (two.target / "link").symlink_to("real")
+    two.run(delete=True)
+    assert content(two.target) == content(two.source)
+    assert not (two.target / "link").is_symlink()
+
+
+# -- any two trees -------------------------------------------------------------------------------------------
+
+NAMES = st.sampled_from(["a", "b", "c.o", "d e", "\u00e9"])
+TREES = st.recursive(
+    st.tuples(st.binary(max_size=3), st.integers(1_000_000_000, 1_000_000_002)),
+    lambda below: st.dictionaries(NAMES, below, max_size=4),
+    max_leaves=12,
+)
+FOLDERS = st.dictionaries(NAMES, TREES, max_size=5)
+
+
+def lay_out(folder: Path, tree: Any) -> None:
+    for name, below in tree.items():
+        if isinstance(below, dict):
+            (folder / name).mkdir()
+            lay_out(folder / name, below)
+        else:
+            write(folder / name, *below)
+
+
+def facts(folder: Path) -> dict[str, tuple[int, int] | None]:
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("way", ["disks", "down", "up"])
+@settings(max_examples=25)
+@given(source=FOLDERS, target=FOLDERS)
+def test_the_target_becomes_the_source_and_then_stays_as_it_is(
+    tmp_path_factory: pytest.TempPathFactory, way: str, source: Any, target: Any
+) -> None:
+    two = Two(tmp_path_factory.mktemp("trees"), way)
+    lay_out(two.source, source)
+    lay_out(two.target, target)
+    before = facts(two.source)
+    report = two.run(delete=True)
+    assert report.failed.count == 0
+    assert facts(two.target) == facts(two.source) == before
+    again = two.run(delete=True)
+    assert (again.copied, again.replaced, again.made, again.removed, again.failed.count) == (0, 0, 0, 0, 0)
+    support.close_all()
+
+
+@given(source=FOLDERS, target=FOLDERS)
+def test_what_is_excluded_is_never_touched(tmp_path_factory: pytest.TempPathFactory, source: Any, target: Any) -> None:
+    two = Two(tmp_path_factory.mktemp("trees"))
+    lay_out(two.source, source)
+    lay_out(two.target, target)
+
+    def excluded(found: dict[str, Any]) -> dict[str, Any]:
+        return {path: fact for path, fact in found.items() if "c.o" in path.split("/")}
+
+    before = excluded(content(two.target))
+    two.run(delete=True, filter=[Rule(False, "c.o")])
+    assert excluded(content(two.target)) == before
+    support.close_all()

@@ -1,0 +1,247 @@
+"""One file, gone on from what an earlier attempt has left: between disks, and over a client and a server in memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from support import result_of
+
+from ftpsvc import model, resuming
+from ftpsvc.model import ConnectionFailed, Entry
+from ftpsvc.parts import known_part
+from ftpsvc.remote import Remote
+from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring, is_same
+
+DATA = os.urandom(300_000)
+
+
+class Ends:
+    """A source with a file, a target, and the way between them."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.source, self.target = folder / "source", folder / "target"
+        self.source.mkdir()
+        self.target.mkdir()
+        self.path = self.source / "f"
+        self.path.write_bytes(DATA)
+        self.link: Any = None
+        self.source_storage: Any = support.local_disk(self.source)
+        self.target_storage: Any = support.local_disk(self.target)
+        if way == "down":
+            self.source_storage = self._connected(self.source_storage)
+        elif way == "up":
+            self.target_storage = self._connected(self.target_storage)
+
+    def _connected(self, storage: Any) -> Remote:
+        remote, self.link = support.connected_remote(storage)
+        result_of(remote._ask_features(), self.link)
+        return remote
+
+    @property
+    def part(self) -> Path:
+        return self.target / os.fsdecode(known_part(b"f", ""))
+
+    def bring(self, known: Known | None = None) -> Brought:
+        entry = result_of(self.source_storage.stat("/f"), self.link)
+        work = bring(self.source_storage, "/f", entry, self.target_storage, "/f", known=known)
+        brought = result_of(work, self.link)
+        assert isinstance(brought, Brought)
+        return brought
+
+
+@pytest.fixture(params=["disks", "down", "up"])
+def ends(request: pytest.FixtureRequest, tmp_path: Path) -> Ends:
+    return Ends(tmp_path, request.param)
+
+
+def test_what_is_right_is_gone_on_from(ends: Ends) -> None:
+    ends.part.write_bytes(DATA[:123_456])
+    brought = ends.bring()
+    assert (brought.resumed, brought.note, brought.stored.size) == (123_456, "", len(DATA))
+    assert (ends.target / "f").read_bytes() == DATA
+    assert (ends.target / "f").stat().st_mtime_ns == ends.path.stat().st_mtime_ns
+
+
+def test_what_is_wrong_is_not_gone_on_from_and_that_is_said(ends: Ends) -> None:
+    ends.part.write_bytes(bytes(123_456))
+    brought = ends.bring()
+    assert (brought.resumed, brought.note) == (0, "started over: what was kept is not what the source has")
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_of_what_is_wrong_only_further_on_the_beginning_counts(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resuming, "PIECE", 50_000)
+    ends.part.write_bytes(DATA[:120_000] + b"?" + DATA[120_001:130_000])
+    brought = ends.bring()
+    assert brought.resumed == 100_000 and "from byte 100000" in brought.note
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_more_than_the_source_has_is_not_gone_on_from(ends: Ends) -> None:
+    ends.part.write_bytes(DATA + b"more")
+    brought = ends.bring()
+    assert brought.resumed == 0 and brought.note.startswith("started over: 300.0 kB were kept")
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_all_of_it_may_be_there_already(ends: Ends) -> None:
+    ends.part.write_bytes(DATA)
+    assert ends.bring().resumed == len(DATA)
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_an_old_file_as_long_as_the_part_is_not_taken_for_it(ends: Ends) -> None:
+    ends.part.write_bytes(DATA[:1000])
+    (ends.target / "f").write_bytes(bytes(1000))
+    assert ends.bring().resumed == 999
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_with_nothing_kept_it_begins_at_the_beginning(ends: Ends) -> None:
+    assert ends.bring() == Brought(model.Stored(len(DATA), support.digest_of(DATA)))
+
+
+def test_a_source_that_changes_behind_the_comparison_does_not_become_a_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = Ends(tmp_path, "down")
+    ends.part.write_bytes(DATA[:100_000])
+    opened = ends.source_storage.open_read
+
+    async def changing(path: str, offset: int = 0) -> Any:
+        ends.path.write_bytes(bytes(len(DATA)))
+        os.utime(ends.path, (1, 1))
+        return await opened(path, offset)
+
+    monkeypatch.setattr(ends.source_storage, "open_read", changing)
+    with pytest.raises(model.Damaged):
+        ends.bring()
+    assert not (ends.target / "f").exists()
+
+
+def test_a_part_is_kept_after_a_lost_connection_and_not_after_damage(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, "disks")
+
+    class Breaking:
+        facts = model.NO_FACTS
+        entry = Entry("f", model.Kind.FILE, len(DATA))
+
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+            self.chunks = [DATA[:100_000]]
+
+        async def read(self, size: int) -> bytes:
+            if not self.chunks:
+                raise self.error
+            return self.chunks.pop()
+
+        async def close(self) -> None:
+            pass
+
+    class Source:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        async def open_read(self, path: str, offset: int = 0) -> Breaking:
+            return Breaking(self.error)
+
+    for error, kept in ((ConnectionFailed("gone"), 1), (model.Damaged("wrong"), 0)):
+        source: Any = Source(error)
+        with pytest.raises(type(error)):
+            result_of(bring(source, "/f", Breaking.entry, ends.target_storage, "/f"))
+        assert len(support.parts_in(ends.target)) == kept
+        for part in support.parts_in(ends.target):
+            assert part.read_bytes() == DATA[:100_000]
+            part.unlink()
+
+
+# -- against servers that can't tell digests -----------------------------------------------------------------
+
+
+@pytest.fixture
+def mute(tmp_path: Path) -> Ends:
+    """A server without HASH."""
+    ends = Ends(tmp_path, "down")
+    for feature in ("HASH", "RANG", "SITE PART"):
+        ends.source_storage.features.pop(feature)
+    return ends
+
+
+def test_without_digests_the_journal_has_to_know_the_source(mute: Ends) -> None:
+    mute.part.write_bytes(DATA[:100_000])
+    known = Known(len(DATA), mute.path.stat().st_mtime_ns)
+    brought = mute.bring(known)
+    assert (brought.resumed, brought.note) == (100_000, NOT_VERIFIED)
+    assert (mute.target / "f").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("known", [None, Known(len(DATA), 1), Known(1, 1)])
+def test_without_digests_and_with_another_source_it_starts_over(mute: Ends, known: Known | None) -> None:
+    mute.part.write_bytes(bytes(100_000))
+    brought = mute.bring(known)
+    assert brought.resumed == 0 and brought.note.startswith("started over: nobody can tell")
+    assert (mute.target / "f").read_bytes() == DATA
+
+
+def test_what_such_a_server_has_under_the_name_itself_is_gone_on_from_only_if_it_is_ours(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, "up")
+    for feature in ("HASH", "RANG", "SITE PART"):
+        ends.target_storage.features.pop(feature)
+    (ends.target / "f").write_bytes(DATA[:100_000])
+    brought = ends.bring(Known(len(DATA), ends.path.stat().st_mtime_ns))
+    assert (brought.resumed, brought.note) == (100_000, NOT_VERIFIED)
+    assert (ends.target / "f").read_bytes() == DATA
+    (ends.target / "f").write_bytes(bytes(100_000))
+    assert ends.bring().resumed == 0
+    assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_files_are_not_said_to_be_the_same_by_a_server_without_digests(mute: Ends) -> None:
+    with pytest.raises(model.NotImplementedHere):
+        result_of(is_same(mute.source_storage, "/f", mute.target_storage, "/f", 1), mute.link)
+
+
+def test_the_algorithm_is_one_that_both_have(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, "down")
+    ends.source_storage.features["HASH"] = "SHA-256*;MD5;CRC32"
+    assert ends.source_storage.algorithms[:1] == ("CRC32",)
+    assert resuming.common_algorithm(ends.source_storage, ends.target_storage) == "MD5"
+    ends.part.write_bytes(DATA[:5])
+    assert ends.bring().resumed == 5
+    ends.source_storage.features["HASH"] = "CRC32*"
+    assert resuming.common_algorithm(ends.source_storage, ends.target_storage) is None
+
+
+# -- what the server says of its parts -----------------------------------------------------------------------
+
+
+def test_a_part_is_told_with_the_digest_of_a_range(tmp_path: Path) -> None:
+    talk = support.Conversation(support.local_disk(tmp_path)).log_in()
+    assert talk.codes(b"SITE PART a b\r\n") == [550]
+    part = tmp_path / os.fsdecode(known_part(b"a b", ""))
+    part.write_bytes(b"hello\n")
+    talk.ask(b"OPTS HASH XXH3-128\r\n")
+    assert talk.ask(b"SITE PART a b\r\n") == ["213 6 XXH3-128 0-5 6bba86c7e069f56d5a10b435f1c8e49c a b"]
+    answer = str(talk.ask(b"RANG 0 0\r\nSITE PART a b\r\n")[-1])
+    assert answer == f"213 6 XXH3-128 0-0 {support.digest_of(b'h')} a b"
+    assert talk.codes(b"RANG 9 10\r\nSITE PART a b\r\n") == [350, 213]
+    part.unlink()
+
+
+def test_a_part_that_is_being_written_is_nobody_elses(tmp_path: Path) -> None:
+    disk = support.local_disk(tmp_path)
+    writing = result_of(disk.open_write("/f"))
+    result_of(writing.write(bytes(100_000)))
+    with pytest.raises(model.NotFound):
+        result_of(disk.open_part("/f"))
+    result_of(writing.abort(keep=True))
+    part = result_of(disk.open_part("/f", 99_999))
+    assert part.entry.size == 100_000
+    assert len(result_of(support.read_all(part))) == 1
+    with pytest.raises(model.BadOffset):
+        result_of(disk.open_part("/f", 100_001))
+    support.take_part(tmp_path)
