@@ -114,9 +114,12 @@ def on_the_reactor(work: Coroutine[Any, Any, None]) -> None:
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
 
-    done = Deferred.fromCoroutine(work)
-    done.addErrback(lambda failure: failure.printTraceback(sys.stderr))
-    done.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
+    def start() -> None:
+        done = Deferred.fromCoroutine(work)
+        done.addErrback(lambda failure: failure.printTraceback(sys.stderr))
+        done.addBoth(lambda _: reactor.stop())  # type: ignore[attr-defined]
+
+    reactor.callWhenRunning(start)  # type: ignore[attr-defined]  # not before: it may be over at once
     reactor.run()  # type: ignore[attr-defined]
 
 
