@@ -50,7 +50,8 @@ The map, in reading order:
 `treeoptions` the options of `mirror`; `treejobs`, a tree carried for somebody
 `console`     commands that take time; `jobs`, those under way
 `commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them
-`shell`       the interactive client; `oneshot`, the same commands for scripts, with `outcomes`, their exit codes
+`shell`       the interactive client; `oneshot`, the same commands for scripts, with `oneshotoptions`, their words, and
+            `outcomes`, their exit codes
 `assembly`    what both are put together from
 `terminal`    a person at the shell; `piped`, lines from a pipe; `otherprograms`, what gets the terminal in between
 `underasyncio` the reactor on somebody else's asyncio loop

@@ -18,14 +18,14 @@ from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from ftpsvc import assembly, connecting, settings, views
+from ftpsvc import assembly, connecting, oneshotoptions, settings, views
 from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.commands.looking import Looking
 from ftpsvc.commands.reading import Reading
 from ftpsvc.commands.remote_files import RemoteFiles
-from ftpsvc.commands.transfers import Transfers
+from ftpsvc.commands.unfinished import UnfinishedWork
 from ftpsvc.console import Event
 from ftpsvc.model import BadArgument, TransferError, parent_and_name
 from ftpsvc.outcomes import outcome
@@ -42,7 +42,7 @@ STANDARD = "-"
 EVENT_EVERY = 1.0
 
 
-class OneShot(Connections, RemoteFiles, Looking, Reading, Transfers):
+class OneShot(Connections, RemoteFiles, Looking, Reading, UnfinishedWork):
     """The shell's commands without a shell: nobody is asked, and the first failure is remembered."""
 
     aliases: ClassVar[dict[str, str]] = {"ls": "list", "get": "retrieve", "put": "store"}
@@ -61,6 +61,12 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, Transfers):
     def note(self, text: str, *events: Event) -> None:
         if self.is_json or not self.is_quiet:
             self.say(text, *events)
+
+    def warn(self, text: str) -> None:
+        if self.is_json:
+            self.tell({"event": "warning", "text": text})
+        else:
+            super().warn(text)
 
     def complain(self, text: str, error: Exception | None = None) -> None:
         if not self.is_json:
@@ -133,10 +139,15 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     *urls, last = given.words
     urls, local = ([*urls, last], ".") if is_url(last) else (urls, last)
     _check_urls(urls)
+    if given.r and local == STANDARD:
+        raise BadArgument("standard output is no folder.")
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
-            await shell.carry_out(*(("cat", target.path) if local == STANDARD else ("get", target.path, local)))
+            if local == STANDARD:
+                await shell.carry_out("cat", target.path)
+            else:
+                await shell.carry_out("get", *_tree_words(given), target.path, local)
 
 
 async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -145,7 +156,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     target = target_of(url)
     if not files:
         raise BadArgument("a file is missing. Use: ftpsvc put <file>... <url>")
-    if STANDARD in files and (len(files) > 1 or not parent_and_name(target.path)[1]):
+    if STANDARD in files and (given.r or len(files) > 1 or not parent_and_name(target.path)[1]):
         raise BadArgument("standard input is one file, and its URL says the name: ftp://host/folder/name")
     if not await shell.at(target):
         return
@@ -156,7 +167,39 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
             shell.complain(f"put: {error}", error)
         return
     for file in files:
-        await shell.carry_out("put", file, target.path or "/")
+        await shell.carry_out("put", *_tree_words(given), file, target.path or "/")
+
+
+def _tree_words(given: argparse.Namespace) -> list[str]:
+    """What stands before the names of what is carried."""
+    if given.tree and not given.r:
+        raise BadArgument(f"{given.tree[0].partition('=')[0]} is for folders, with -r.")
+    if not given.r:
+        return []
+    if given.overwrite == "skip":
+        raise BadArgument("with -r, what isn't the same is replaced; --overwrite newer keeps what is newer.")
+    return ["-r", *given.tree, *(["--newer"] if given.overwrite == "newer" else []), "--"]
+
+
+async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
+    first, *rest = given.words
+    if is_url(first):
+        target = target_of(first)
+        words = [target.path or "/", *rest]
+        if any(map(is_url, rest)):
+            raise BadArgument("one of the two folders is here. Use: ftpsvc mirror <url> [local], or <local> <url>")
+    else:
+        if not rest:
+            raise BadArgument("a URL is missing. Use: ftpsvc mirror <url> [local], or <local> <url>")
+        _check_urls(rest)
+        target = target_of(rest[0])
+        words = [first, target.path or "/"]
+    if await shell.at(target):
+        await shell.carry_out("mirror", *([] if is_url(first) else ["-R"]), *given.tree, "--", *words)
+
+
+async def _resume(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
+    await shell.carry_out("resume", *given.words)
 
 
 async def _mv(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -182,12 +225,12 @@ def _plain(*words: str, option: str = "") -> Callable[..., Any]:
     return run_plain
 
 
-_URLS = "ftp://user@host:port/path"
-
 #: name -> what it does, its words, how many at least and at most, and in a line what it is for.
 COMMANDS: dict[str, tuple[Callable[..., Any], str, int, int, str]] = {
     "get": (_get, "<url>... [local]", 1, 9999, "Bring files here; - writes them to standard output."),
     "put": (_put, "<file>... <url>", 1, 9999, "Bring files to the server; - is standard input."),
+    "mirror": (_mirror, "<url> [local] | <local> <url>", 1, 2, "Make one folder like the other."),
+    "resume": (_resume, "[number | all | forget]", 0, 1, "List what is unfinished, or finish it."),
     "ls": (_plain("ls"), "<url>...", 1, 9999, "List folders."),
     "cat": (_plain("cat"), "<url>...", 1, 9999, "Write files to standard output."),
     "rm": (_plain("rm", option="r"), "<url>...", 1, 9999, "Remove files."),
@@ -200,37 +243,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str, int, int, str]] = {
 def _check_urls(urls: Iterable[str]) -> None:
     for url in urls:
         if not is_url(url):
-            raise BadArgument(f"{quote(url)} is no URL. Those look like this: {_URLS}")
-
-
-def _arguments(words: list[str]) -> argparse.Namespace:
-    name = words[0]
-    _, usage, least, most, summary = COMMANDS[name]
-    parser = argparse.ArgumentParser(
-        f"ftpsvc {name}",
-        usage=f"ftpsvc {name} [options] {usage}",
-        description=f"{summary} A URL is {_URLS}; FTPSVC_PASSWORD may hold the password.",
-    )
-    connecting.add_options(parser)
-    parser.add_argument("words", nargs="+", metavar="word", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help="say what happens as objects of JSON, one on a line")
-    parser.add_argument("--quiet", "-q", action="store_true", help="say nothing of what goes well")
-    parser.add_argument("--limit-rate", default="off", metavar="RATE", help="bytes a second at most: 500k, 2.5M")
-    if name in ("get", "put"):
-        policies = [policy for policy in settings.POLICIES if policy != "ask"]
-        parser.add_argument(
-            "--overwrite", default="replace", choices=policies, help="what becomes of a file that is there already"
-        )
-    if name == "rm":
-        parser.add_argument("-r", action="store_true", help="folders with all that is in them, too")
-    if name == "mkdir":
-        parser.add_argument("-p", action="store_true", help="the folders above, too")
-    if name == "hash":
-        parser.add_argument("--algorithm", default="", metavar="NAME", help="SHA-256 unless told otherwise")
-    given = parser.parse_intermixed_args(words[1:])
-    if not least <= len(given.words) <= most:
-        parser.error(f"it takes {usage}")
-    return given
+            raise BadArgument(f"{quote(url)} is no URL. Those look like this: {oneshotoptions.URL}")
 
 
 # -- the program ---------------------------------------------------------------------------------------------
@@ -239,14 +252,16 @@ def _arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str]) -> int:
     """Run one command; its exit status (docs/scripts.md)."""
     assembly.open_streams()
-    given = _arguments(words)
+    name, *rest = words
+    _, usage, least, most, summary = COMMANDS[name]
+    given = oneshotoptions.parsed(name, rest, usage, least, most, summary)
     from twisted.internet import reactor  # the default one: asyncio's would only take time to start
 
     try:
         shell = _shell(reactor, given)
-        if words[0] not in ("get", "put", "mv"):
+        if name not in ("get", "put", "mv", "mirror", "resume"):
             _check_urls(given.words)
-        work = COMMANDS[words[0]][0](shell, given, pool_of(reactor))
+        work = COMMANDS[name][0](shell, given, pool_of(reactor))
     except TransferError as error:
         return _misused(error)
     ended_by, misuse = _run(cast(Any, reactor), shell, work)
@@ -314,7 +329,8 @@ def _shell(reactor: Any, given: argparse.Namespace) -> OneShot:
             return views.ProgressLine(progress, label, reactor, sys.stderr, assembly.wants_colour())
         return views.ProgressLog(progress, label, reactor, _logged)
 
-    around = Surroundings(colour=colour, show=show, columns=views.width if has_terminal else None)
+    columns = views.width if has_terminal else None
+    around = Surroundings(colour=colour, show=show, columns=columns, journal=assembly.journal())
     here = assembly.here_of(reactor)
     shell = OneShot(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
     # The words of `connect`, for their checks; the server stands in each URL.

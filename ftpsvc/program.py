@@ -9,7 +9,7 @@ from importlib import import_module
 #: that bears one of these names is reached with the shell's `connect`.
 PROGRAMS = {
     "user": "ftpsvc.usercommand",
-    **dict.fromkeys("get put ls cat rm mv mkdir hash".split(), "ftpsvc.oneshot"),
+    **dict.fromkeys("get put mirror resume ls cat rm mv mkdir hash".split(), "ftpsvc.oneshot"),
 }
 
 

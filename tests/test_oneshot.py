@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import support
+import twotrees
 
 from ftpsvc import model
 from ftpsvc.oneshot import COMMANDS
@@ -121,11 +123,18 @@ def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
         (["ls", "http://h/"], 2),
         (["put", "-", "ftp://h/"], 2),
         (["ls", "ftp://nosuch.invalid/"], 3),
-        (["ls", "ftp://maria@{host}/"], 6),
+        (["ls", "ftp://maria@{host}/"], 5),
+        (["ls", "--clear", "ftp://maria@{host}/"], 6),
         (["get", "{url}/nosuch"], 7),
         (["put", "-", "{url}/no/folder"], 7),
         (["cat", "{url}/"], 8),
         (["get", "{url}/*.nothing"], 7),
+        (["mirror", "{url}/nosuch"], 7),
+        (["mirror", "nosuch"], 2),
+        (["mirror", "{url}/a", "{url}/b"], 2),
+        (["get", "--newer", "{url}/a"], 2),
+        (["get", "-r", "--overwrite", "skip", "{url}/a"], 2),
+        (["put", "-r", "-", "{url}/a"], 2),
     ],
 )
 def test_exit_codes(served: tuple[Path, str], run: Run, words: list[str], code: int) -> None:
@@ -159,12 +168,17 @@ def test_what_is_documented_is_what_there_is() -> None:
         assert f"`{command}`" in text
 
 
-def test_a_signal_ends_it_and_leaves_nothing(served: tuple[Path, str], tmp_path: Path) -> None:
+def test_what_a_signal_ends_leaves_a_part_that_another_command_goes_on_from(
+    served: tuple[Path, str], run: Run, tmp_path: Path
+) -> None:
     folder, url = served
-    (folder / "large").write_bytes(bytes(8_000_000))
+    data = random.Random(1).randbytes(8_000_000)
+    (folder / "large").write_bytes(data)
+    here = tmp_path / "here"
     with support.python_path() as path:
         command = (sys.executable, "-c", RUN, "get", "--json", "--limit-rate", "1M", f"{url}/large")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=path, cwd=tmp_path) as process:
+        environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state")}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=here) as process:
             assert process.stdout is not None
             assert b"start" in process.stdout.readline()
             time.sleep(0.2)
@@ -172,4 +186,54 @@ def test_a_signal_ends_it_and_leaves_nothing(served: tuple[Path, str], tmp_path:
             events = [json.loads(line) for line in process.stdout]
             assert process.wait(DEADLINE) == 128 + signal.SIGINT
     assert events[-1]["cause"] == "interrupted"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in here.iterdir() if not path.name.startswith(".")] == []
+    (listed,) = [json.loads(line) for line in run("resume", "--json").stdout.splitlines()]
+    assert (listed["url"], listed["local"]) == (url, f"{here}/large")
+    (_, done) = [json.loads(line) for line in run("resume", "--json", "all").stdout.splitlines()]
+    assert done["resumed"] > 0 and done["checked"] == "digest"
+    assert (here / "large").read_bytes() == data and len(list(here.iterdir())) == 1
+
+
+def test_folders_go_both_ways(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    here = tmp_path / "here"
+    twotrees.write(folder / "tree" / "sub" / "a", b"1")
+    twotrees.write(folder / "tree" / "b", b"2" * 100_000)
+    assert run("mirror", f"{url}/tree").returncode == 0
+    assert twotrees.content(here / "tree") == twotrees.content(folder / "tree")
+    twotrees.write(here / "tree" / "c.o", b"3")
+    assert run("put", "-r", "--exclude", "*.o", "tree", f"{url}/copy").returncode == 0
+    assert twotrees.content(folder / "copy") == twotrees.content(folder / "tree")
+    ended = run("mirror", "--json", "tree", f"{url}/copy")
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", "done"]
+    assert (events[-1]["copied"], events[-1]["same"], events[-1]["to"]) == (1, 2, "/copy")
+    assert run("get", "-r", f"{url}/copy", "back").returncode == 0
+    assert twotrees.content(here / "back") == twotrees.content(here / "tree")
+    steps = [json.loads(line) for line in run("mirror", "-n", "--json", f"{url}/tree", "new").stdout.splitlines()]
+    assert {(step["do"], step["path"]) for step in steps if step["event"] == "step"} >= {("copy", "sub/a")}
+
+
+def test_what_fails_in_a_folder_decides_the_exit_code(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    twotrees.write(folder / "few" / "a")
+    for name in ("a", "b", "c"):
+        twotrees.write(tmp_path / "here" / "few" / name)
+    ended = run("mirror", "--delete", f"{url}/few")
+    assert ended.returncode == 1 and b"None was" in ended.stderr
+    assert run("mirror", "--delete", "--force", f"{url}/few").returncode == 0
+    assert [path.name for path in (tmp_path / "here" / "few").iterdir()] == ["a"]
+    (tmp_path / "here" / "few" / "a").unlink()
+    (tmp_path / "here" / "few" / "a").mkdir()
+    ended = run("mirror", "--json", f"{url}/few")
+    assert [json.loads(line)["event"] for line in ended.stdout.splitlines()][-2:] == ["failed", "done"]
+    assert ended.returncode == 1
+
+
+def test_a_part_of_another_client_is_gone_on_from(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    (folder / "whole").write_bytes(bytes(range(256)) * 1000)
+    (tmp_path / "here" / "whole").write_bytes(bytes(range(256)) * 10)
+    ended = run("get", "--overwrite", "resume", f"{url}/whole")
+    assert b"went on from 2.6 kB, digest checked" in ended.stdout
+    assert (tmp_path / "here" / "whole").read_bytes() == bytes(range(256)) * 1000

@@ -1,0 +1,67 @@
+"""What may stand behind the one-shot commands: their options, and how many words."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ftpsvc import connecting, settings
+
+#: What a URL looks like.
+URL = "ftp://user@host:port/path"
+
+
+def parsed(name: str, words: Sequence[str], usage: str, least: int, most: int, summary: str) -> argparse.Namespace:
+    """What was typed behind the name of a command that takes so many words. Exits where it makes no sense."""
+    parser = argparse.ArgumentParser(
+        f"ftpsvc {name}",
+        usage=f"ftpsvc {name} [options] {usage}",
+        description=f"{summary} A URL is {URL}; FTPSVC_PASSWORD may hold the password.",
+    )
+    connecting.add_options(parser)
+    parser.add_argument("words", nargs="+" if least else "*", metavar="word", help=argparse.SUPPRESS)
+    parser.add_argument("--json", action="store_true", help="say what happens as objects of JSON, one on a line")
+    parser.add_argument("--quiet", "-q", action="store_true", help="say nothing of what goes well")
+    parser.add_argument("--limit-rate", default="off", metavar="RATE", help="bytes a second at most: 500k, 2.5M")
+    if name in ("get", "put"):
+        policies = [policy for policy in settings.POLICIES if policy != "ask"]
+        parser.add_argument(
+            "--overwrite", default="replace", choices=policies, help="what becomes of a file that is there already"
+        )
+    if name in ("get", "put", "rm"):
+        parser.add_argument("-r", action="store_true", help="folders with all that is in them, too")
+    if name in ("get", "put", "mirror"):
+        _add_tree_options(parser, name == "mirror")
+    if name == "mkdir":
+        parser.add_argument("-p", action="store_true", help="the folders above, too")
+    if name == "hash":
+        parser.add_argument("--algorithm", default="", metavar="NAME", help="SHA-256 unless told otherwise")
+    given = parser.parse_intermixed_args(words)
+    if not least <= len(given.words) <= most:
+        parser.error(f"it takes {usage}")
+    return given
+
+
+def _add_tree_options(parser: argparse.ArgumentParser, may_remove: bool) -> None:
+    """Those of the shell's `mirror`, kept as they are typed: the shell takes them apart."""
+    trees = parser.add_argument_group("folders", "the same as in the shell: help mirror")
+
+    def add(*names: str, value: str = "", text: str) -> None:
+        if value:
+            trees.add_argument(
+                *names, dest="tree", action="append", type=lambda given: f"{names[0]}={given}", metavar=value, help=text
+            )
+        else:
+            trees.add_argument(*names, dest="tree", action="append_const", const=names[0], help=text)
+
+    parser.set_defaults(tree=[])
+    if may_remove:
+        add("--delete", text="remove what the source doesn't have, behind everything else")
+        add("--force", text="remove more than half, too")
+    add("--dry-run", "-n", text="say what would be done, and do nothing")
+    add("--exclude", value="PATTERN", text="leave out, and leave alone")
+    add("--include", value="PATTERN", text="the opposite; the first pattern that matches decides")
+    add("--newer", text="replace only what is older than its source")
+    add("--checksum", "-c", text="compare digests, not times")
+    add("--links", value="follow|skip", text="what links become: what they lead to, or nothing")
+    add("--parallel", value="NUMBER", text="connections, where the server has no MODE I (default: 4)")
