@@ -7,7 +7,10 @@ from importlib import import_module
 
 #: First word -> the module whose `main` takes all the words, the first included, and returns the exit status. A server
 #: that bears one of these names is reached with the shell's `connect`.
-PROGRAMS = {"user": "ftpsvc.usercommand"}
+PROGRAMS = {
+    "user": "ftpsvc.usercommand",
+    "init": "ftpsvc.initcommand",
+}
 
 
 def main() -> int:
