@@ -10,6 +10,7 @@ from importlib import import_module
 PROGRAMS = {
     "user": "ftpsvc.usercommand",
     "init": "ftpsvc.initcommand",
+    "doctor": "ftpsvc.doctorcommand",
 }
 
 

@@ -108,14 +108,14 @@ class Remote:
         try:
             answer = await greeting
         except ProtocolViolation as violation:
-            raise ConnectionFailed(_what_answered(str(violation))) from violation
+            raise ConnectionFailed(what_answered(str(violation))) from violation
         except (defer.TimeoutError, error.TimeoutError) as cause:
             raise ConnectionFailed(
                 f"It accepted the connection and said nothing for {CONNECT_TIME:g} s. An FTP server greets at once; "
                 "a web server waits to be asked. Check the port."
             ) from cause
         if "SMTP" in answer.text:
-            raise ConnectionFailed(_what_answered(f"{answer.code} {answer.text}"))
+            raise ConnectionFailed(what_answered(f"{answer.code} {answer.text}"))
         await self._ask_features()
         if self._tls is not None and not self.is_protected:
             await self._protect(self._tls)
@@ -145,7 +145,7 @@ class Remote:
 
     async def _ask_features(self) -> None:
         with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
-            self.features = _features(await self._ask("FEAT"))
+            self.features = features_of(await self._ask("FEAT"))
 
     async def login(self, user: str = "anonymous", password: str = "ftpsvc@") -> None:
         """Log in and set the session up. Raises `NotLoggedIn`."""
@@ -303,7 +303,7 @@ def is_here(peer: object) -> bool:
     return address is not None and address.is_loopback
 
 
-def _features(reply: Reply) -> dict[str, str]:
+def features_of(reply: Reply) -> dict[str, str]:
     """What FEAT lists: `MODE I` and the like as they are, and each first word with what stands behind it."""
     features: dict[str, str] = {}
     for line in reply.inner[1:]:
@@ -314,7 +314,7 @@ def _features(reply: Reply) -> dict[str, str]:
     return features
 
 
-def _what_answered(excerpt: str) -> str:
+def what_answered(excerpt: str) -> str:
     for sign, kind in (
         ("SSH-", "an SSH"),
         ("HTTP/", "a web"),

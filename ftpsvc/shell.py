@@ -31,6 +31,7 @@ from ftpsvc.model import (
 )
 from ftpsvc.parallel import relax_collector
 from ftpsvc.places import Here, Place, There
+from ftpsvc.program import PROGRAMS
 from ftpsvc.progress import Progress, ProgressLine
 from ftpsvc.remote import Remote
 from ftpsvc.threads import pool_of
@@ -361,7 +362,8 @@ def _run(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.")
+    others = f"Each of these has a --help of its own: {', '.join(f'ftpsvc {name}' for name in PROGRAMS)}."
+    parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.", epilog=others)
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
     connecting.add_arguments(parser)
     return parser.parse_args()
