@@ -27,12 +27,14 @@ The map, in reading order:
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `proxied`     where a connection comes from, also behind a proxy
+`tomllines`   TOML files that people write, with the line of each key
 `accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one
 `quota`       a storage that grows so far and no further; `homes`, the storages behind the accounts
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
 `allocator`   how the service deals with memory
-`usercommand` `ftpsvc user`
+`configuration` the options in a file
+`usercommand` `ftpsvc user`; `initcommand`, `ftpsvc init`
 `client`      the client's protocol, with `exchanges`, what is said in it
 `clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
@@ -55,6 +57,8 @@ The map, in reading order:
 `assembly`    what both are put together from
 `terminal`    a person at the shell; `piped`, lines from a pipe; `otherprograms`, what gets the terminal in between
 `underasyncio` the reactor on somebody else's asyncio loop
+`doctor`      an examination in steps; `checks`, `ftpsvc doctor`'s, with `patient`, `reachchecks`, `servicechecks` and
+              `doctorcommand`
 `program`     the command `ftpsvc`: which of its programs is meant
 
 docs/architecture.md tells how they work together.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
-from ftpsvc import passwords
+from ftpsvc import passwords, tomllines
 from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
 from ftpsvc.rules import PathRule
+from ftpsvc.tomllines import Unreadable
 
 #: The names that mean "nobody in particular", in every FTP client. No account of a person can have them.
 ANONYMOUS_NAMES = frozenset({"anonymous", "ftp"})
@@ -60,26 +60,19 @@ class Record:
 def read(file: Path) -> dict[str, Record]:
     """The accounts in a file, by name. Raises `BadAccounts`, for a file that can't be read too."""
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise BadAccounts([f"{file} is larger than {MAX_FILE} bytes"])
-        text = data.decode("utf-8")
-    except OSError as error:
-        raise BadAccounts([f"{file}: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadAccounts([f"{file}, line {line}: it is not UTF-8"]) from error
+        text = tomllines.read(file, MAX_FILE)
+    except Unreadable as error:
+        raise BadAccounts([str(error)]) from error
     return parse(text, file)
 
 
 def parse(text: str, file: Path) -> dict[str, Record]:
     """The accounts in a text that is, or is to be, in this file. Raises `BadAccounts`."""
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadAccounts([_located(file, str(error), text)]) from error
-    lines = _line_numbers(text)
+        tables = tomllines.parse(text, file)
+    except Unreadable as error:
+        raise BadAccounts([str(error)]) from error
+    lines = tomllines.line_numbers(text)
     problems: list[tuple[int, str]] = []
     records: dict[str, Record] = {}
     for name, table in tables.items():
@@ -98,46 +91,6 @@ def parse(text: str, file: Path) -> dict[str, Record]:
     if problems:
         raise BadAccounts([problem for _, problem in sorted(problems)])
     return records
-
-
-_POSITION = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-
-
-def _located(file: Path, error: str, text: str) -> str:
-    """What is wrong with the TOML, with the line in front."""
-    position = _POSITION.search(error)
-    line = position[1] if position and position[1] else str(text.count("\n") + 1)
-    return f"{file}, line {line}: {error[: position.start()] if position else error}"
-
-
-_HEADER = re.compile(r"\s*\[([^\[].*)\]\s*(?:#.*)?")
-_KEY = re.compile(r"\s*((?:[A-Za-z0-9_.\s-]|\"(?:[^\"\\]|\\.)*\"|'[^']*')+?)\s*=")
-
-
-def _line_numbers(text: str) -> dict[tuple[str, ...], int]:
-    """On which line each table begins and each key stands. What isn't found is looked for one level higher."""
-    found: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.split("\n"), 1):
-        if header := _HEADER.fullmatch(line):
-            table = _names(header[1])
-            found.setdefault(table, number)
-        elif key := _KEY.match(line):
-            found.setdefault((*table, *_names(key[1])), number)
-    return found
-
-
-def _names(dotted: str) -> tuple[str, ...]:
-    """`a."b.c"` as its parts, unquoted."""
-    try:
-        nested: Any = tomllib.loads(f"{dotted} = 0")
-    except tomllib.TOMLDecodeError:
-        return ()
-    names: list[str] = []
-    while isinstance(nested, dict):
-        ((name, nested),) = nested.items()
-        names.append(name)
-    return tuple(names)
 
 
 def _wrong_with_name(name: str) -> str:

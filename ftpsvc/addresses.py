@@ -111,3 +111,12 @@ def passive_port(text: str) -> int:
     if match is None or not 1 <= port <= 65535:
         raise ProtocolViolation("The server's answer to PASV has no port.")
     return port
+
+
+def passive_host(text: str) -> IPv4Address | None:
+    """The address in the text of a 227, for those who want to know and not to go there; None if there is none."""
+    match = _PORT.search(text)
+    try:
+        return IPv4Address(".".join(match.groups()[:4])) if match else None
+    except ValueError:
+        return None

@@ -25,6 +25,7 @@ class Admission(NamedTuple):
     accounts: Accounts
     wants_certificates: Callable[[], bool]
     announcements: list[str]
+    has_guests: bool  #: whether anybody needs no name
 
 
 def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
@@ -34,7 +35,7 @@ def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
     if file is None and checkers is None and not options["anonymous"]:
         homes.known = lambda: [root]
         guests = AnonymousOnly(_guests_storage(homes, root), only_from_here=True)
-        return Admission(guests, lambda: False, [_PROTECTED])
+        return Admission(guests, lambda: False, [_PROTECTED], True)
     mode = Anonymous(options["anonymous"] or "none")
     members = Members(file, checkers, homes, root, run, lambda: datetime.datetime.now(datetime.UTC))
     homes.known = lambda: [root, *members.homes()]
@@ -44,9 +45,9 @@ def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
     if mode is not Anonymous.NONE:
         guests_or_none = AnonymousOnly(_guests_storage(homes, root), GUESTS[mode])
     told = [_told(file, checkers), *_TOLD[mode]]
-    return Admission(
-        Doors(guests_or_none, members), lambda: members.wants_certificates, [line for line in told if line]
-    )
+    doors = Doors(guests_or_none, members)
+    announcements = [line for line in told if line]
+    return Admission(doors, lambda: members.wants_certificates, announcements, guests_or_none is not None)
 
 
 def _guests_storage(homes: Homes, root: str) -> Storage:
@@ -79,8 +80,8 @@ def _keep_out_of_reach(file: str, root: str) -> None:
 
 _PROTECTED = (
     "Protected mode: nobody has said who may log in, so only this machine is served, as anonymous; others are told so."
-    " To serve others, make an account (ftpsvc user add NAME --accounts FILE) and start with --accounts FILE,"
-    " or open the folder to everybody with --anonymous read"
+    " To serve others, make an account (ftpsvc user add NAME --accounts FILE) and start with --accounts FILE, or open"
+    " the folder to everybody with --anonymous read. ftpsvc init DIR makes all that a server for others needs"
 )
 
 _TOLD = {

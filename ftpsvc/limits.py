@@ -82,4 +82,4 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.line > self.waiting:
-            raise ValueError("no line could be longer than what may wait (max-line, max-waiting)")
+            raise ValueError("no line could be longer than what may wait (--max-line, --max-waiting)")

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import getopt
+import inspect
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, fields
 from ipaddress import ip_network
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python import usage
 
-from ftpsvc import __version__
+from ftpsvc import __version__, configuration
 from ftpsvc.accounts import Anonymous
+from ftpsvc.configuration import Configuration, Setting, Takes
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import refuse, with_type
 from ftpsvc.states import Required
+from ftpsvc.tomllines import Unreadable
 from ftpsvc.wire import DEFAULT_PORT
 
 #: The limits that are options, each with a number.
@@ -61,6 +67,7 @@ class Options(usage.Options, AuthOptionMixin):
     supportedInterfaces = (IUsernamePassword,)
 
     optParameters = (
+        ("config", None, "", "A file with any of these options; ftpsvc init makes one. The command line wins."),
         ("root", None, ".", "The folder to serve."),
         ("accounts", None, "", "A file with those who may log in; ftpsvc user makes one."),
         ("anonymous", None, "", "Who has no account may: none, read, drop (store new files, see nothing) or write."),
@@ -69,7 +76,7 @@ class Options(usage.Options, AuthOptionMixin):
         ("certificate", None, "", "A certificate for TLS, in PEM. [default: one is made at the first start, and kept]"),
         ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
         ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
-        ("require-tls", None, "none", "none; login: for that; data: for that, too, where it has its own connection."),
+        ("require-tls", None, "none", "Where TLS is needed: none; login; data: for both, login and data connections."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
@@ -102,17 +109,62 @@ class Options(usage.Options, AuthOptionMixin):
         except ValueError as error:
             raise usage.UsageError(f"--exempt: {error}") from error
 
+    def opt_auth(self, checker: str) -> None:
+        """A checker of Twisted's for names and passwords, as file:/etc/passwords; --help-auth lists them. May be given
+        more than once."""
+        try:
+            super().opt_auth(checker)
+        except usage.UsageError as error:
+            raise usage.UsageError(f"--auth {checker}: {error}") from error
+
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""
         print(f"ftpsvc {__version__}")
         raise SystemExit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        given = list(sys.argv[1:] if options is None else options)
+        file, names = None, set[str]()
         try:
-            super().parseOptions(options)
+            names = self._given(given)
+            if "config" in names:
+                file = self._configuration(given)
+                given = [*file.words(names), *given]
+            super().parseOptions(given)
         except usage.UsageError as error:
             # Not left to twistd, which would print forty lines of its own help.
-            refuse(f"{str(error).rstrip('.')}. See: twistd ftpsvc --help")
+            why = str(error) if file is None else file.located(str(error), names)
+            refuse(f"{why.rstrip('.')}. See: twistd ftpsvc --help")
+
+    def _given(self, words: Sequence[str]) -> set[str]:
+        """The options that are there, by their whole names."""
+        return {option.removeprefix("--") for option, _ in self._split(words)}
+
+    def _split(self, words: Sequence[str]) -> list[tuple[str, str]]:
+        try:
+            return getopt.getopt(list(words), self.shortOpt, self.longOpt)[0]
+        except getopt.GetoptError as error:
+            raise usage.UsageError(str(error)) from error
+
+    def _configuration(self, words: Sequence[str]) -> Configuration:
+        file = [value for option, value in self._split(words) if option == "--config"][-1]
+        try:
+            return configuration.read(Path(file), self.settings())
+        except Unreadable as error:
+            advice = "" if os.path.exists(file) else ". ftpsvc init DIR makes one"
+            refuse(f"can't use the configuration: {error}{advice}")
+
+    def settings(self) -> dict[str, Setting]:
+        """The options that a file can have: all that take a value, but for those that say where the file is and show
+        some help."""
+        found = {}
+        for name, _, default, text, *_ in cast(Iterable[tuple[Any, ...]], self.optParameters):
+            found[name] = Setting(name, text, default, _kind(name))
+        for name in [option[:-1] for option in self.longOpt if option.endswith("=") and option[:-1] not in found]:
+            text = inspect.cleandoc(getattr(self, f"opt_{name.replace('-', '_')}").__doc__)
+            found[name] = Setting(name, " ".join(text.split()), _DEFAULTS.get(name, ()), Takes.LIST)
+        order = [*_FIRST, *(name for name in found if name not in _FIRST)]
+        return {name: found[name] for name in order if name not in _NOT_IN_FILES}
 
     def postOptions(self) -> None:
         self["root"] = os.path.abspath(self["root"])  # now: twistd goes to another folder later
@@ -134,6 +186,25 @@ class Options(usage.Options, AuthOptionMixin):
             self["limits"] = Limits(exempt=self["exempt"], **{limit.name: self[_option(limit)] for limit in LIMITS})
         except ValueError as error:
             raise usage.UsageError(str(error)) from error
+
+
+#: The order in which a file has them, as far as it isn't that of the help.
+_FIRST = (
+    "port root accounts anonymous auth require-tls certificate key state passive-ports passive-address passive-local"
+    " sync exempt"
+).split()
+
+_NOT_IN_FILES = ("config", "help-auth-type")
+
+_PATHS = ("root", "accounts", "certificate", "key", "state")
+
+_DEFAULTS = {"port": (str(DEFAULT_PORT),)}
+
+
+def _kind(name: str) -> Takes:
+    if name in _PATHS:
+        return Takes.PATH
+    return Takes.NUMBER if any(_option(limit) == name for limit in LIMITS) else Takes.TEXT
 
 
 #: The networks that no router leads to (RFC 1918, RFC 4193, and the link-local ones).

@@ -10,6 +10,8 @@ from importlib import import_module
 PROGRAMS = {
     "user": "ftpsvc.usercommand",
     **dict.fromkeys("get put mirror resume ls cat rm mv mkdir hash".split(), "ftpsvc.oneshot"),
+    "init": "ftpsvc.initcommand",
+    "doctor": "ftpsvc.doctorcommand",
 }
 
 

@@ -160,7 +160,7 @@ class Remote:
 
     async def _ask_features(self) -> None:
         with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
-            self.features.update(_features(await self._ask("FEAT")))
+            self.features.update(features_of(await self._ask("FEAT")))
 
     async def login(self, user: str = "anonymous", password: str = "ftpsvc@") -> None:
         """Log in and set the session up. Raises `NotLoggedIn`."""
@@ -361,7 +361,7 @@ def is_here(peer: object) -> bool:
     return address is not None and address.is_loopback
 
 
-def _features(reply: Reply) -> dict[str, str]:
+def features_of(reply: Reply) -> dict[str, str]:
     """What FEAT lists: `MODE I` and the like as they are, and each first word with what stands behind it."""
     features: dict[str, str] = {}
     for line in reply.inner[1:]:

@@ -55,7 +55,7 @@ def makeService(options: Options) -> FileService:
     limits = _affordable(options["limits"])
     factory = ServerFactory(admission.accounts, reactor, run, limits, options["passive"], tls, required)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
-    announcements = [_announcement(options["root"], port.getHost()) for port in ports]
+    announcements = [_announcement(options["root"], port.getHost(), admission.has_guests) for port in ports]
     announcements.extend(admission.announcements)
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
@@ -116,13 +116,14 @@ def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPo
 _NEARBY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def _announcement(root: str, address: object) -> str:
+def _announcement(root: str, address: object, has_guests: bool) -> str:
     """Where something is served, and how to connect to it."""
     serving = f"Serving {printable(root)} on"
     if not isinstance(address, IPv4Address | IPv6Address):
         return f"{serving} {address}"
     host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
-    command = f"ftpsvc {_NEARBY.get(address.host, address.host)} {address.port}"
+    user = "" if has_guests else "NAME@"
+    command = f"ftpsvc {user}{_NEARBY.get(address.host, address.host)} {address.port}"
     return f"{serving} {host}:{address.port}; connect with: {command}, or any FTP client"
 
 

@@ -29,6 +29,7 @@ from ftpsvc.knownservers import state_folder
 from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
 from ftpsvc.parallel import relax_collector
+from ftpsvc.program import PROGRAMS
 from ftpsvc.progress import Progress
 from ftpsvc.threads import pool_of
 from ftpsvc.views import ProgressLine
@@ -160,7 +161,8 @@ def _put_aside(shell: Shell, programs: OtherPrograms) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.")
+    others = f"Each of these has a --help of its own: {', '.join(f'ftpsvc {name}' for name in PROGRAMS)}."
+    parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.", epilog=others)
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
     connecting.add_arguments(parser)
     return parser.parse_args()

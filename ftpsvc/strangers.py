@@ -6,8 +6,10 @@ of it after a moment, and not after half a minute.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -27,7 +29,7 @@ SILENT = 2.0
 #: How long, in seconds, an answer may take.
 ANSWER_TIME = 5.0
 
-#: What a web server answers, and what is no TLS to one that expects TLS: an alert (RFC 8446, section 6).
+#: What a web server answers, and what many that expect TLS answer too: with an alert (RFC 8446, section 6).
 _QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 
 #: How much of the answer is looked at.
@@ -65,22 +67,37 @@ async def unless_stranger(greeting: Deferred[T], clock: Any, endpoint: IStreamCl
 
 async def who_waits(clock: Any, endpoint: IStreamClientEndpoint) -> str:
     """What there is to say of it, or nothing if it can't be told. Never raises."""
-    asker = _Asker()
+    for question in (_QUESTION, _hello()):
+        answer = await _answer(clock, endpoint, question)
+        if answer.startswith(b"HTTP/"):
+            return f"This is a web server, not an FTP server. Check the port: ftpsvc uses {DEFAULT_PORT}."
+        if answer[:1] in (b"\x15", b"\x16") and answer[1:2] == b"\x03":
+            return "This server speaks TLS from the first byte. Use --implicit, if it is the one that is meant."
+    return ""
+
+
+def _hello() -> bytes:
+    """The beginning of TLS. Some servers, Twisted's among them, close at anything else and don't say why."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(4096)
+
+
+async def _answer(clock: Any, endpoint: IStreamClientEndpoint, question: bytes) -> bytes:
+    """The first bytes of an answer; none if there is none. Never raises."""
+    asker = _Asker(question)
     try:
         connecting = connectProtocol(endpoint, asker)
         connecting.addTimeout(ANSWER_TIME, clock)
         await connecting
         asker.answered.addTimeout(ANSWER_TIME, clock)
-        answer = await asker.answered
+        return await asker.answered
     except Exception:
-        return ""  # whatever it is that went wrong, what is said of the first connection stands
+        return b""  # whatever it is that went wrong, what is said of the first connection stands
     finally:
         asker.close()
-    if answer.startswith(b"HTTP/"):
-        return f"This is a web server, not an FTP server. Check the port: ftpsvc uses {DEFAULT_PORT}."
-    if answer[:1] in (b"\x15", b"\x16") and answer[1:2] == b"\x03":
-        return "This server speaks TLS from the first byte. Use --implicit, if it is the one that is meant."
-    return ""
 
 
 def what_answered(excerpt: str) -> str:
@@ -99,13 +116,14 @@ def what_answered(excerpt: str) -> str:
 
 
 class _Asker(Protocol):
-    def __init__(self) -> None:
+    def __init__(self, question: bytes) -> None:
+        self._question = question
         self.answered: Deferred[bytes] = Deferred()
         self._answer = b""
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(_QUESTION)
+        self.transport.write(self._question)
 
     def dataReceived(self, data: bytes) -> None:
         self._answer += data[:_ENOUGH]

@@ -12,7 +12,7 @@ import fcntl
 import getpass
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,32 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    name, file = arguments.name, arguments.accounts
-    if file.exists() and name in accountfile.read(file):
-        raise Refused(f"there is an account {name} already. Another password: ftpsvc user passwd")
-    table = _table(arguments)
-    document = tomlkit.document()
-    document[name] = table
-    _parsed(document, file)  # what is wrong is said before anybody is asked for a password
+    name, file, table = arguments.name, arguments.accounts, _table(arguments)
+    check(file, name, table)  # what is wrong is said before anybody is asked for a password
     if arguments.password_stdin or not arguments.certificate:
-        table["password"] = passwords.hashed(_password(name, arguments.password_stdin))
-    with _changing(file, may_be_new=True) as document:
-        if name in document:
-            raise Refused(f"somebody else has just made the account {name}")
-        document[name] = table
+        table["password"] = passwords.hashed(password_for(name, arguments.password_stdin))
+    add(file, name, table)
     if arguments.home and not os.path.isdir(arguments.home):
         print(f"Note: there is no folder {printable(arguments.home)} yet, and until there is nobody logs in as {name}.")
     print(f"{name} may log in at a server that was started with --accounts {file}.")
     return 0
+
+
+def check(file: Path, name: str, table: Mapping[str, Any]) -> None:
+    """Whether an account could be added. Raises `BadAccounts`, and `Refused` if there is one of that name."""
+    if file.exists() and name in accountfile.read(file):
+        raise Refused(f"there is an account {name} already. Another password: ftpsvc user passwd")
+    document = tomlkit.document()
+    document[name] = table
+    _parsed(document, file)
+
+
+def add(file: Path, name: str, table: Mapping[str, Any]) -> None:
+    """Add an account to a file, which is made if there is none. Raises `BadAccounts`, `Refused` and `OSError`."""
+    with _changing(file, may_be_new=True) as document:
+        if name in document:
+            raise Refused(f"somebody else has just made the account {name}")
+        document[name] = table
 
 
 def _table(arguments: argparse.Namespace) -> Any:
@@ -116,7 +125,7 @@ def _table(arguments: argparse.Namespace) -> Any:
 
 def _passwd(arguments: argparse.Namespace) -> int:
     _named(accountfile.read(arguments.accounts), arguments.name)
-    hash_ = passwords.hashed(_password(arguments.name, arguments.password_stdin))
+    hash_ = passwords.hashed(password_for(arguments.name, arguments.password_stdin))
     with _changing(arguments.accounts) as document:
         _named(document, arguments.name)["password"] = hash_
     print(f"{arguments.name} has another password, from the next login on.")
@@ -188,7 +197,8 @@ def _is_missing(record: Record) -> bool:
 # -- passwords
 
 
-def _password(name: str, from_stdin: bool) -> str:
+def password_for(name: str, from_stdin: bool) -> str:
+    """The password that is typed twice, or the first line of stdin. Raises `Refused`."""
     if from_stdin:
         password = sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
     elif not sys.stdin.isatty():

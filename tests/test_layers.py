@@ -21,11 +21,11 @@ NO_TWISTED = set(
 SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
-    + "factory options allocator service usercommand pump".split()
+    + "factory options configuration allocator service usercommand initcommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
-ASSEMBLE = set("service shell oneshot assembly underasyncio".split())
+ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())
 
 
 def imported(module: str) -> Iterator[str]:

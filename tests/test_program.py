@@ -31,3 +31,21 @@ def test_a_known_first_word_is_a_program(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("words", [(), ("files.example.org",), ("--version",), ("host", "other")])
 def test_anything_else_is_the_shell(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *words) == ["shell", 0]
+
+
+def test_the_help_names_the_other_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ftpsvc", "--help"])
+    with pytest.raises(SystemExit):
+        program.main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert all(f"ftpsvc {name}" in said for name in program.PROGRAMS)
+
+
+@pytest.mark.parametrize("name", program.PROGRAMS)
+def test_each_program_is_there_and_has_a_help(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ftpsvc", name, "--help"])
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    assert caught.value.code == 0 and f"ftpsvc {name}" in capsys.readouterr().out
