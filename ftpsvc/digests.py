@@ -14,8 +14,11 @@ from collections.abc import Callable
 MAX_KNOWN = 10_000
 
 #: A file that was changed less than this many seconds ago may be changed again within the same tick of the file
-#: system's clock, which its times would not show.
+#: system's clock, which its times would not show: some file systems know every other second only.
 SETTLED = 2.0
+
+#: The same where a file's time has a fraction that only a finer clock has: the kernel's ticks every few milliseconds.
+SETTLED_FINE = 0.1
 
 _Key = tuple[int, int, int, int, int]
 
@@ -40,7 +43,9 @@ class KnownDigests:
         """Take down what was found by reading all of a file that was in the state `before` when that began."""
         key = _key(before)
         changed = max(before.st_mtime, before.st_ctime)
-        if key == _key(os.fstat(descriptor)) and changed < self._now() - SETTLED:
+        # By the time that nobody can set.
+        settled = SETTLED_FINE if before.st_ctime_ns % 1_000_000 else SETTLED
+        if key == _key(os.fstat(descriptor)) and changed < self._now() - settled:
             self._known[key] = digest
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)

@@ -42,10 +42,13 @@ _READ_AHEAD = 128 * 1024
 
 RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
-#: How much one transfer may send before others have their turn. The kernel's buffer then never runs full, which is
-#: faster than to fill it and wait until it is nearly empty: 3.8 GB/s on loopback, against 3.3 with 256 KiB and 3.2 with
-#: 4 MiB.
-_TURN = 64 * 1024
+#: How much one transfer may send before others have their turn. Of frames much: 2.7 GB/s on loopback, against 2.1 with
+#: 64 KiB.
+_TURN = 4 * 1024 * 1024
+
+#: The same where nothing but the file is sent. The kernel's buffer then never runs full, which is faster than to fill
+#: it and wait until it is nearly empty: 3.7 GB/s on loopback, against 3.1 with 512 KiB and 3.0 with 4 MiB.
+_BARE_TURN = 64 * 1024
 
 ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
@@ -217,7 +220,7 @@ class RangePump:
             self._transport.startWriting()
             return
         self._is_at_turn = True
-        turn = self._at + _TURN
+        turn = self._at + (_TURN if self._framed else _BARE_TURN)
         try:
             while self._done is not None and self._at < turn and self._step(turn):
                 pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -46,10 +48,24 @@ def test_another_file_under_the_name_is_another_file(file: Path, tmp_path: Path)
     assert known.look_up(file.stat()) is None
 
 
-def test_a_file_that_was_just_changed_is_not_remembered(file: Path) -> None:
-    known = KnownDigests(lambda: file.stat().st_ctime + digests.SETTLED / 2)
-    remember(known, file, "abc")
-    assert known.look_up(file.stat()) is None
+@pytest.mark.parametrize(
+    ("changed", "after", "is_known"),
+    [
+        (1_000_000_123_456_789, digests.SETTLED_FINE * 2, True),
+        (1_000_000_123_456_789, digests.SETTLED_FINE / 2, False),
+        (1_000_000_000_000_000, digests.SETTLED_FINE * 2, False),  # a file system that knows no fractions
+        (1_000_000_000_000_000, digests.SETTLED * 2, True),
+    ],
+)
+def test_a_file_that_was_just_changed_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch, changed: int, after: float, is_known: bool
+) -> None:
+    times: Any = {"st_mtime": 0.0, "st_mtime_ns": 0, "st_ctime": changed / 1e9, "st_ctime_ns": changed}
+    status: Any = SimpleNamespace(st_dev=1, st_ino=2, st_size=3, **times)
+    monkeypatch.setattr(os, "fstat", lambda descriptor: status)
+    known = KnownDigests(lambda: changed / 1e9 + after)
+    known.remember(status, 0, "abc")
+    assert known.look_up(status) == ("abc" if is_known else None)
 
 
 def test_a_file_that_changed_while_it_was_read_is_not_remembered(file: Path) -> None:
