@@ -34,8 +34,8 @@ async def for_each(items: AsyncIterable[T], work: Callable[[T], Awaitable[object
     async def go_on(item: T) -> None:
         try:
             await work(item)
-            async for later in feed:
-                await work(later)
+            while (later := await feed.next()) is not None:
+                await work(later[0])
         except BaseException as error:
             feed.stop(error)
 
@@ -90,15 +90,6 @@ class _Feed(Generic[T]):
         while self._queue and not self._is_busy:
             self._queue.popleft().callback(None)
         self._is_waking = False
-
-    def __aiter__(self) -> _Feed[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        item = await self.next()
-        if item is None:
-            raise StopAsyncIteration
-        return item[0]
 
 
 async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
