@@ -176,6 +176,9 @@ class Comparison:
         if not self._rules.delete or folder.through_link:
             yield Step(Do.FAIL, path, entry, f"{why}, and without --delete it stays.")
             return
+        if not self._rules.wanted.admits(path, there.is_directory):
+            yield Step(Do.FAIL, path, entry, f"{why}, which is left out, and so stays.")
+            return
         if there.is_directory and not there.is_link:
             yield Step(Do.REMOVE_FOLDER, path, there)
             below.append(_Folder(path, False, True, folder.depth + 1))

@@ -10,6 +10,7 @@ import pytest
 from twotrees import BIG, Two, content, write
 
 from ftpsvc import model
+from ftpsvc.filters import Rule
 from ftpsvc.model import Kind
 
 
@@ -196,3 +197,11 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, mon
     report = disks.run()
     assert {path for path, _ in report.failed.first} == {"sub", "sub/deep", "sub/deep/a"}
     assert set(content(disks.target)) == {"b"}
+
+
+def test_a_folder_that_is_left_out_does_not_make_room_for_a_file_of_its_name(two: Two) -> None:
+    write(two.source / "x", b"file")
+    write(two.target / "x/precious")
+    report = two.run(delete=True, filter=[Rule(False, "x/")])
+    assert content(two.target) == {"x": None, "x/precious": b"x"}
+    assert (report.failed.count, report.removed) == (1, 0)
