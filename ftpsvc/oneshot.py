@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from ftpsvc import assembly, connecting, oneshotoptions, settings, views
 from ftpsvc.clienttls import Protection
@@ -27,7 +28,7 @@ from ftpsvc.commands.reading import Reading
 from ftpsvc.commands.remote_files import RemoteFiles
 from ftpsvc.commands.unfinished import UnfinishedWork
 from ftpsvc.console import Event
-from ftpsvc.model import BadArgument, TransferError, parent_and_name
+from ftpsvc.model import BadArgument, LocalFault, TransferError, parent_and_name
 from ftpsvc.outcomes import outcome
 from ftpsvc.progress import Progress
 from ftpsvc.storage import CHUNK, Storage
@@ -120,8 +121,11 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, UnfinishedWork):
 
 
 async def _input(run: Run) -> AsyncGenerator[bytes, None]:
-    while chunk := await done_with(run(os.read, 0, CHUNK)):
-        yield chunk
+    try:
+        while chunk := await done_with(run(os.read, 0, CHUNK)):
+            yield chunk
+    except OSError as error:
+        raise LocalFault(f"standard input can't be read: {error.strerror}.") from error
 
 
 # -- what each does ------------------------------------------------------------------------------------------
@@ -141,6 +145,7 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     _check_urls(urls)
     if given.r and local == STANDARD:
         raise BadArgument("standard output is no folder.")
+    local = local if local == STANDARD else _goal(local, len(urls))
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
@@ -167,7 +172,12 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
             shell.complain(f"put: {error}", error)
         return
     for file in files:
-        await shell.carry_out("put", *_tree_words(given), file, target.path or "/")
+        await shell.carry_out("put", *_tree_words(given), file, _goal(target.path or "/", len(files)))
+
+
+def _goal(path: str, count: int) -> str:
+    """Where so many things go. Several need a folder: as one name, each would take the place of the one before it."""
+    return path if count == 1 or path.endswith("/") else f"{path}/"
 
 
 def _tree_words(given: argparse.Namespace) -> list[str]:
@@ -296,6 +306,10 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
             misuse = error
         await shell.onecmd("quit")
 
+    def broken(failure: Failure) -> None:
+        OneShot.log.failure("the command broke down", failure)
+        shell.complain("Something in ftpsvc itself is wrong; please report what stands above.")
+
     def start() -> None:
         def end(number: int) -> None:
             nonlocal ended_by
@@ -305,7 +319,7 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
 
         running = Deferred.fromCoroutine(whole())
         running.addErrback(lambda failure: failure.trap(CancelledError))
-        running.addErrback(lambda failure: OneShot.log.failure("the command broke down", failure))
+        running.addErrback(broken)
         running.addBoth(lambda _: reactor.stop())
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda number, _: reactor.callFromThread(end, number))

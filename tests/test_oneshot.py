@@ -237,3 +237,28 @@ def test_a_part_of_another_client_is_gone_on_from(served: tuple[Path, str], run:
     ended = run("get", "--overwrite", "resume", f"{url}/whole")
     assert b"went on from 2.6 kB, digest checked" in ended.stdout
     assert (tmp_path / "here" / "whole").read_bytes() == bytes(range(256)) * 1000
+
+
+@pytest.mark.parametrize("words", [("put", "a", "b"), ("put", "-r", "t", "u")])
+def test_several_do_not_become_one_name(
+    served: tuple[Path, str], run: Run, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder, url = served
+    for name in ("a", "b", "t/f", "u/f"):
+        twotrees.write(tmp_path / "here" / name, name.encode())
+    assert run(*words, f"{url}/onename").returncode == 7
+    assert not (folder / "onename").exists()
+    for name in ("one", "two"):
+        (folder / name).write_bytes(name.encode())
+    assert run("get", f"{url}/one", f"{url}/two", "onename").returncode == 7
+    assert not (tmp_path / "here" / "onename").exists()
+
+
+def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served: tuple[Path, str], run: Run) -> None:
+    folder, url = served
+    script = "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 0); " + RUN
+    with support.python_path() as path:
+        command = (sys.executable, "-c", script, "put", "-", f"{url}/from-nowhere")
+        ended = subprocess.run(command, capture_output=True, env=path, timeout=DEADLINE)
+    assert (ended.returncode, ended.stderr) == (1, b"put: standard input can't be read: Bad file descriptor.\n")
+    assert not (folder / "from-nowhere").exists()
