@@ -49,7 +49,7 @@ class Memory(Protocol):
         """How the source was when an earlier attempt began."""
 
     def began(self, path: str, source: Known) -> None:
-        """A large file is being copied."""
+        """The first bytes of a large file are at the target."""
 
 
 async def _nobody(removals: int, present: int) -> bool:
@@ -224,8 +224,12 @@ class Mirror:
         moved = 0
         entry = step.entry
         known = self._memory.known(step.path) if self._memory else None
-        if self._memory:
-            self._memory.began(step.path, Known(entry.size, entry.modified))
+
+        def begun() -> None:
+            nonlocal known
+            known = Known(entry.size, entry.modified)
+            if self._memory:
+                self._memory.began(step.path, known)
 
         def progress(count: int) -> None:
             nonlocal moved
@@ -233,9 +237,7 @@ class Mirror:
             self._progress(count)
 
         async def work() -> Stored:
-            nonlocal known
             source, target = self._source, self._target
-            before, known = known, Known(entry.size, entry.modified)
             brought = await bring(
                 source.storage,
                 source.at(step.path),
@@ -243,8 +245,9 @@ class Mirror:
                 target.storage,
                 target.at(step.path),
                 progress,
-                before,
+                known,
                 via=source.via,
+                begun=begun,
             )
             self.report.resumed += brought.resumed
             self.report.unverified += brought.note == NOT_VERIFIED

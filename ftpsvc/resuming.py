@@ -62,11 +62,13 @@ async def bring(
     *,
     via: Storage | None = None,
     goes_on: bool = False,
+    begun: Callable[[], None] = lambda: None,
 ) -> Brought:
     """Copy the file `path`, which is as `entry` says, to `name`. Raises what `copy` raises; then a part may be kept.
 
     `via` is read in the source's place. `goes_on`: a file that is at `name` already is to be gone on from, as a part
-    would be.
+    would be. `begun` is called when the first bytes are at the target: before that, what is there is somebody else's,
+    and `known` of a later attempt must not make it ours.
     """
     if goes_on:
         begin = await _start_with_file(source, path, entry, target, name)
@@ -74,10 +76,10 @@ async def bring(
         begin = await _start(source, path, entry, target, name, known)
     if begin.offset:
         try:
-            return await _carry(via or source, path, entry, target, name, begin, progress)
+            return await _carry(via or source, path, entry, target, name, begin, progress, begun)
         except BadOffset as error:
             begin = _Start(0, f"started over: {error}")
-    return await _carry(via or source, path, entry, target, name, begin, progress)
+    return await _carry(via or source, path, entry, target, name, begin, progress, begun)
 
 
 async def _carry(
@@ -88,14 +90,19 @@ async def _carry(
     name: str,
     begin: _Start,
     progress: Callable[[int], None],
+    begun: Callable[[], None],
 ) -> Brought:
     reading = await source.open_read(path, begin.offset)
     try:
         writing = await target.open_write(name, begin.offset)
         try:
             progress(begin.offset)
+            is_begun = False
             while chunk := await reading.read(CHUNK):
                 await writing.write(chunk)
+                if not is_begun:
+                    is_begun = True
+                    begun()
                 progress(len(chunk))
             facts = reading.facts
             if begin.offset and facts.modified is not None and entry.modified not in (0, facts.modified):
@@ -127,7 +134,8 @@ async def _start(source: Storage, path: str, entry: Entry, target: Storage, name
         return _Start(0, f"started over: {display.size(kept)} were kept, and the source has {display.size(entry.size)}")
     good = await _agreeing(source, path, target, name, kept, is_part)
     if good is None:
-        is_the_same = known is not None and known == (entry.size, entry.modified)
+        # A source whose time nobody tells may have become another one of the same size.
+        is_the_same = known is not None and entry.modified != 0 and known == (entry.size, entry.modified)
         why = "started over: nobody can tell whether what was kept is right"
         good, note = (kept, NOT_VERIFIED) if is_the_same else (0, why)
     elif good < kept:

@@ -76,22 +76,20 @@ class Plan:
         return isinstance(self.target, Here)
 
 
-def remember(memory: Memory | None, plan: Plan) -> Known | None:
-    """Note that a file is begun; how its source was when that was noted the last time."""
-    if memory is None:
-        return None
-    known = memory.known("")
-    memory.began("", Known(plan.entry.size, plan.entry.modified))
-    return known
-
-
 async def carry(
-    plan: Plan, progress: Progress, shown: AbstractContextManager[None], known: Known | None = None
+    plan: Plan, progress: Progress, shown: AbstractContextManager[None], memory: Memory | None = None
 ) -> Brought:
     """Carry a file, and show the progress meanwhile. What an earlier attempt has left is gone on from, if it is right.
 
+    `memory` is told once the file is begun, and knows how its source was when that was noted the last time.
+
     Raises what `bring` raises, with how far it got and what is left of it in the text; `Stopped` if it was cancelled.
     """
+
+    def begun() -> None:
+        if memory is not None:
+            memory.began("", Known(plan.entry.size, plan.entry.modified))
+
     try:
         with shown:
             return await bring(
@@ -101,9 +99,10 @@ async def carry(
                 plan.target.storage,
                 plan.name,
                 progress.advance,
-                known,
+                memory.known("") if memory is not None else None,
                 via=plan.via,
                 goes_on=plan.goes_on,
+                begun=begun,
             )
     except CancelledError as error:
         raise Stopped(_stopped(plan, progress)) from error

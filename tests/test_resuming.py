@@ -11,10 +11,12 @@ import support
 from support import result_of
 
 from ftpsvc import model, resuming
+from ftpsvc.mirroring import Mirror
 from ftpsvc.model import ConnectionFailed, Entry
 from ftpsvc.parts import known_part
 from ftpsvc.remote import Remote
 from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring, is_same
+from ftpsvc.steps import Rules, Side
 
 DATA = os.urandom(300_000)
 
@@ -245,3 +247,51 @@ def test_a_part_that_is_being_written_is_nobody_elses(tmp_path: Path) -> None:
     with pytest.raises(model.BadOffset):
         result_of(disk.open_part("/f", 100_001))
     support.take_part(tmp_path)
+
+
+class _Remembering:
+    """A memory, as the journal is one."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, Known] = {}
+
+    def known(self, path: str) -> Known | None:
+        return self.begun.get(path)
+
+    def began(self, path: str, source: Known) -> None:
+        self.begun[path] = source
+
+
+def test_an_old_file_is_not_taken_for_ours_where_nothing_of_ours_has_come_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = Ends(tmp_path, "up")
+    for feature in ("HASH", "RANG", "SITE PART"):
+        ends.target_storage.features.pop(feature)
+    old = bytes(100_000)
+    (ends.target / "f").write_bytes(old)
+    memory = _Remembering()
+
+    async def broken(path: str, offset: int = 0) -> Any:
+        raise ConnectionFailed("gone before STOR was sent")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ends.target_storage, "open_write", broken)
+        mirror = Mirror(Side(ends.source_storage, "/"), Side(ends.target_storage, "/"), Rules(), memory=memory)
+        with pytest.raises(ConnectionFailed):
+            result_of(mirror.run(), ends.link)
+    assert (ends.target / "f").read_bytes() == old
+    mirror = Mirror(Side(ends.source_storage, "/"), Side(ends.target_storage, "/"), Rules(), memory=memory)
+    report = result_of(mirror.run(), ends.link)
+    assert (report.replaced, report.resumed) == (1, 0)
+    assert (ends.target / "f").read_bytes() == DATA
+    assert memory.begun["f"].size == len(DATA)
+
+
+def test_a_source_whose_time_nobody_tells_is_not_known_again(mute: Ends) -> None:
+    mute.part.write_bytes(bytes(100_000))
+    entry = Entry("f", model.Kind.FILE, len(DATA))
+    known = Known(len(DATA), 0)
+    brought = result_of(bring(mute.source_storage, "/f", entry, mute.target_storage, "/f", known=known), mute.link)
+    assert brought.resumed == 0
+    assert (mute.target / "f").read_bytes() == DATA

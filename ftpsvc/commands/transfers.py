@@ -160,7 +160,7 @@ class Transfers(Trees):
         """Carry a file, and say how that went."""
         progress = Progress(plan.size, self._reactor.seconds)
         shown = self._underway(job, progress, plan.label)
-        brought = await transfers.carry(self._paced(plan), progress, shown, transfers.remember(memory, plan))
+        brought = await transfers.carry(self._paced(plan), progress, shown, memory)
         self.note(transfers.report(plan, progress, brought), transfers.event(plan, progress, brought))
 
     def _paced(self, plan: Plan) -> Plan:
@@ -176,8 +176,7 @@ class Transfers(Trees):
             progress = Progress(plan.size, self._reactor.seconds, whole=total)
             try:
                 with self._remembered_file(plan) as memory:
-                    known = transfers.remember(memory, plan)
-                    brought = await transfers.carry(self._paced(plan), progress, contextlib.nullcontext(), known)
+                    brought = await transfers.carry(self._paced(plan), progress, contextlib.nullcontext(), memory)
             except (ConnectionFailed, ServiceClosing):
                 raise  # none of the others can be carried either
             except TransferError as error:
