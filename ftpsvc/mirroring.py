@@ -17,7 +17,7 @@ from ftpsvc.lines import Line, Unbreakable
 from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
 from ftpsvc.parallel import Room, each, for_each
 from ftpsvc.plans import Plan
-from ftpsvc.removing import CHANGES_AT_ONCE, remove
+from ftpsvc.removing import CHANGES_AT_ONCE, listed, remove
 from ftpsvc.reports import Report
 from ftpsvc.resuming import NOT_VERIFIED, Known, bring, demand_algorithm, is_same
 from ftpsvc.steps import Do, Rules, Side, Step
@@ -101,7 +101,8 @@ class Mirror:
         self.plan.removals.keep(self._comparison.staying)
         self._compared(self.plan)
         if await self._is_removal_wanted():
-            await remove(self.plan.removals, self._target, self._line, self.report)
+            is_extra = listed if self._source.times.are_exact else self._is_extra
+            await remove(self.plan.removals, self._target, self._line, self.report, is_extra)
             await self._carry_out(self._exchanged())
         await for_each(each(self._made), self._finish_folder, CHANGES_AT_ONCE)
         self.report.same += self._comparison.seen.same
@@ -290,6 +291,21 @@ class Mirror:
         self.report.failed.add("", f"{count} of {present} names were to be removed, which is too many. None was.")
         for step in self.plan.exchanges:
             self.report.failed.add(step.path, step.why)
+        return False
+
+    async def _is_extra(self, path: str) -> bool:
+        """Whether the source doesn't have it, asked of the source itself.
+
+        What LIST shows is no proof: there are names that it hides, and lines that nobody understands.
+        """
+        if any(step.path == path for step in self.plan.exchanges):
+            return True
+        try:
+            await self._through(lambda: self._source.storage.stat(self._source.at(path)))
+        except model.Unavailable:
+            return True
+        except (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter):
+            return False  # nobody can tell
         return False
 
     async def _exchanged(self) -> AsyncGenerator[Step, None]:

@@ -20,22 +20,31 @@ CHANGES_AT_ONCE = 200
 _NO_LINK = (model.Unavailable, model.BadArgument, model.BadParameter, model.NotImplementedHere, model.Busy)
 
 
-async def remove(removals: Removals, tree: Side, line: Line, report: Report) -> None:
+#: Says whether something is too much after all, just before it goes.
+IsExtra = Callable[[str], Awaitable[bool]]
+
+
+async def listed(path: str) -> bool:
+    """The `IsExtra` that believes the listings."""
+    return True
+
+
+async def remove(removals: Removals, tree: Side, line: Line, report: Report, is_extra: IsExtra = listed) -> None:
     """Remove these from a tree. What can't be removed is noted, and the rest goes on."""
-    await _unlink_folders(removals, tree, line, report)
+    await _unlink_folders(removals, tree, line, report, is_extra)
 
     async def remove_file(path: str) -> None:
-        await _removed(path, tree, line, report, tree.storage.remove)
+        await _removed(path, tree, line, report, tree.storage.remove, is_extra)
 
     async def remove_folder(path: str) -> None:
-        await _removed(path, tree, line, report, tree.storage.remove_dir)
+        await _removed(path, tree, line, report, tree.storage.remove_dir, is_extra)
 
     await for_each(each(removals.files()), remove_file, CHANGES_AT_ONCE)
     for level in removals.folders():
         await for_each(each(level), remove_folder, CHANGES_AT_ONCE)
 
 
-async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Report) -> None:
+async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Report, is_extra: IsExtra) -> None:
     """Remove the links among the folders, and leave out what seemed to be in them.
 
     Most servers show a link as the folder that it leads to, and through it one would remove what is somewhere else. To
@@ -45,6 +54,8 @@ async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Re
 
     async def unlink(path: str) -> None:
         with contextlib.suppress(*_NO_LINK):
+            if not await is_extra(path):
+                return  # which is said when its turn as a folder comes
             await line.through(lambda: tree.storage.remove(tree.at(path)))
             links.add(path)
             report.removed += 1
@@ -59,8 +70,20 @@ def _is_below(path: str, folders: set[str]) -> bool:
     return any(path.startswith(f"{folder}/") for folder in folders)
 
 
-async def _removed(path: str, tree: Side, line: Line, report: Report, remove: Callable[[str], Awaitable[None]]) -> None:
+async def _removed(
+    path: str,
+    tree: Side,
+    line: Line,
+    report: Report,
+    remove: Callable[[str], Awaitable[None]],
+    is_extra: IsExtra,
+) -> None:
     try:
+        if not await is_extra(path):
+            report.failed.add(
+                path, "not removed: no listing of the source shows it, and asked for it, the source has it."
+            )
+            return
         await line.through(lambda: remove(tree.at(path)))
     except (ConnectionFailed, ServiceClosing):
         raise

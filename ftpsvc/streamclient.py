@@ -8,6 +8,7 @@ order. So everything takes turns here, and nothing is pipelined.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -284,8 +285,16 @@ class StreamFiles:
 _NOBODY = Entry("", Kind.OTHER)
 
 
+#: What vsftpd says of a folder that it may not read, behind a listing without entries, and its like. Names in quotes,
+#: which others repeat there, don't count.
+_UNREAD = re.compile(
+    r"(failed|unable) to (open|read|list)|(can't|cannot|could not) (open|read|list)|permission denied", re.I
+)
+_QUOTED = re.compile(r'".*"')
+
+
 async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
-    """The lines of a listing, which is closed whatever happens."""
+    """The lines of a listing, which is closed whatever happens. Raises `Denied` if a 226 says that there was none."""
     incoming = Incoming()
     try:
         while chunk := await file.read(CHUNK):
@@ -294,6 +303,8 @@ async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
                 yield line
         if len(incoming):
             yield bytes(incoming.raw(len(incoming)))
+        if _UNREAD.search(_QUOTED.sub("", file.last_word)):
+            raise model.Denied(f"The server could not list the folder: {file.last_word}")
     finally:
         await file.close()
 

@@ -199,6 +199,11 @@ class Transfer:
         if isinstance(self._outcome, Failure):
             self._outcome.raiseException()
 
+    @property
+    def last_word(self) -> str:
+        """The text of the reply that ended it well; empty before."""
+        return self._outcome.text if isinstance(self._outcome, Reply) else ""
+
     def _expect_last_word(self) -> None:
         if self._command is not None and self._command.is_moving:
             self._command.is_moving = False
@@ -265,6 +270,11 @@ class StreamReadFile:
     @property
     def facts(self) -> Facts:
         return Facts(self._entry.modified or None, self._entry.mode or None)
+
+    @property
+    def last_word(self) -> str:
+        """What the server said behind the data."""
+        return self._transfer.last_word
 
     def fileno(self) -> int | None:
         return None

@@ -183,3 +183,33 @@ def test_what_is_excluded_is_never_touched(tmp_path_factory: pytest.TempPathFact
     two.run(delete=True, filter=[Rule(False, "c.o")])
     assert excluded(content(two.target)) == before
     support.close_all()
+
+
+@pytest.mark.parametrize("answer", [None, model.BadCommand("500 what?")], ids=["has it", "cannot tell"])
+def test_what_a_list_leaves_out_is_asked_for_before_it_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception | None
+) -> None:
+    two = Two(tmp_path, "down")
+    del two.source_storage.features["MLST"]  # then it is LIST that shows what there is
+    for name in ("a", "b", ".hidden", "sub/x"):
+        write(two.source / name)
+        write(two.target / name)
+    write(two.target / "extra")
+    whole, stat = two.source_storage.list, two.source_storage.stat
+
+    async def partly(path: str) -> Any:
+        async for entry in whole(path):
+            if entry.name not in (".hidden", "sub"):
+                yield entry
+
+    async def asked(path: str) -> Any:
+        if answer is not None and path != "/":
+            raise answer
+        return await stat(path)
+
+    monkeypatch.setattr(two.source_storage, "list", partly)
+    monkeypatch.setattr(two.source_storage, "stat", asked)
+    report = two.run(delete=True)
+    extra = {"extra": b"x"} if answer else {}
+    assert content(two.target) == {**dict.fromkeys(("a", "b", ".hidden", "sub/x"), b"x"), "sub": None, **extra}
+    assert report.failed.count == (4 if answer else 3)

@@ -255,7 +255,7 @@ def test_neither_port_is_reached(second: bytes) -> None:
     far.link.lose()
 
 
-def listed(far: Far, *answers: bytes | None) -> list[str]:
+def listed(far: Far, *answers: bytes | None, end: bytes = b"226 x") -> list[str]:
     """What a listing has, if the server gives these to its LISTs; None is a refusal."""
     work = start(collected(far.remote.list("/")))
     for answer in answers:
@@ -268,7 +268,7 @@ def listed(far: Far, *answers: bytes | None) -> list[str]:
             far.say(b"150 x\r\n")
             far.send(answer)
             far.end_data()
-            far.say(b"226 x\r\n")
+            far.say(end + b"\r\n")
         far.say(b"250 x\r\n")
     return [entry.name for entry in work.result()]
 
@@ -279,6 +279,13 @@ DOTS = b"drwxr-xr-x 1 0 0 9 Jan  1  2020 .\r\ndrwxr-xr-x 1 0 0 9 Jan  1  2020 ..
 
 def lists(far: Far) -> list[bytes]:
     return [line for line in far.heard().split(b"\r\n") if line.startswith(b"LIST")]
+
+
+def test_a_folder_that_could_not_be_opened_is_not_an_empty_one() -> None:
+    far = Far()
+    with pytest.raises(model.Denied, match="failed to open directory"):
+        listed(far, b"", b"", end=b"226 Transfer done (but failed to open directory).")
+    assert listed(far, LINES, end=b'226 Listed "/failed to open".') == [".hidden", "file"]
 
 
 def test_hidden_names_are_asked_for_and_found() -> None:
