@@ -100,14 +100,17 @@ class Roll:
     def take(self, name: str) -> Entry | None:
         """The entry of that name, which isn't among the `rest` any more."""
         entry = self._plain.pop(name, None)
-        if entry is not None or not self._packed:
+        if not self._packed:
             return entry
         key = encode_name(name) + b"\0"
         at = bisect_left(self._packed, key)
-        if at == len(self._packed) or self._taken[at] or not self._packed[at].startswith(key):
-            return None
-        self._taken[at] = True
-        return _unpacked(self._packed[at])
+        # A name may come twice, as one does that is replaced while the folder is read: then both are taken.
+        while at < len(self._packed) and self._packed[at].startswith(key):
+            if not self._taken[at]:
+                self._taken[at] = True
+                entry = entry or _unpacked(self._packed[at])
+            at += 1
+        return entry
 
     def rest(self) -> Iterator[Entry]:
         """Those that nobody took."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -140,16 +141,20 @@ class Comparison:
         before = f"{folder.path}/" if folder.path else ""
         wants_all = self._rules.wanted.is_open
         self.seen.at_target += len(listed.target)
+        may_remove = self._rules.delete and len(listed.target) > 0
+        new: list[str] = []
         for entry in listed.source.entries():
             path = before + entry.name
             there = listed.target.take(entry.name)
+            if may_remove and there is None:
+                new.append(entry.name)
             if not wants_all and not self._rules.wanted.admits(path, entry.is_directory):
                 continue
             if there is not None and _is_alike(entry, there) and not self._rules.by_digest:
                 self.seen.same += 1  # most often so, and soon said
             else:
                 yield from self._step(folder, path, entry, there, below)
-        yield from self._extra(folder, before, listed.target, below)
+        yield from self._extra(folder, before, listed.target, new, below)
 
     def _step(
         self, folder: _Folder, path: str, entry: Entry, there: Entry | None, below: list[_Folder]
@@ -225,12 +230,19 @@ class Comparison:
         unit = next((unit for unit in _UNITS[not self._exact] if not (source % unit and target % unit)), 1)
         return source // unit - target // unit
 
-    def _extra(self, folder: _Folder, before: str, target: Roll, below: list[_Folder]) -> Iterator[Step]:
-        """What only the target has."""
+    def _extra(
+        self, folder: _Folder, before: str, target: Roll, new: list[str], below: list[_Folder]
+    ) -> Iterator[Step]:
+        """What only the target has. `new` are the names that only the source has."""
         if not self._rules.delete or folder.through_link:
             return
+        twins = _twins(target, new)
         for entry in target.rest():
             path = before + entry.name
+            if entry.name in twins:
+                self._stay(folder.path)
+                yield Step(Do.SKIP, path, entry, _TWIN)
+                continue
             if not self._rules.wanted.admits(path, entry.is_directory) or entry.name.startswith(PART_PREFIX):
                 self._stay(folder.path)
             elif not entry.is_directory or entry.is_link:
@@ -261,6 +273,22 @@ _SECOND = 1_000_000_000
 _UNITS = ((_SECOND, 1_000_000, 1_000), (86400 * _SECOND, 60 * _SECOND))
 
 _WORDS = {Kind.FILE: "file", Kind.DIRECTORY: "folder", Kind.LINK: "link", Kind.OTHER: "special file"}
+
+
+_TWIN = "it may be what the target calls a name that differs in case or accents only; if not, the next time removes it"
+
+
+def _twins(target: Roll, new: list[str]) -> set[str]:
+    """Names at the target that may be new ones of the source, as a target has them that ignores case, or accents' form.
+
+    To remove such a one would remove what has just been copied. Where both are there, they are two.
+    """
+    folded = {_folded(name) for name in new}
+    return {entry.name for entry in target.rest() if _folded(entry.name) in folded} if folded else set()
+
+
+def _folded(name: str) -> str:
+    return name.lower() if name.isascii() else unicodedata.normalize("NFKC", name).casefold()
 
 
 async def _fill(entries: Pile | Roll, side: Side, path: str) -> None:

@@ -213,3 +213,15 @@ def test_what_a_list_leaves_out_is_asked_for_before_it_is_removed(
     extra = {"extra": b"x"} if answer else {}
     assert content(two.target) == {**dict.fromkeys(("a", "b", ".hidden", "sub/x"), b"x"), "sub": None, **extra}
     assert report.failed.count == (4 if answer else 3)
+
+
+@pytest.mark.parametrize(("new", "old"), [("Foo", "foo"), ("\u00e9", "e\u0301"), ("STRASSE", "stra\u00dfe")])
+def test_what_may_be_a_new_name_in_another_form_goes_only_when_both_are_there(two: Two, new: str, old: str) -> None:
+    write(two.source / new / "a")
+    write(two.target / old / "a")
+    write(two.target / "extra")
+    report = two.run(delete=True)
+    assert content(two.target) == {new: None, f"{new}/a": b"x", old: None, f"{old}/a": b"x"}
+    assert [path for path, _ in report.skipped.first] == [old]
+    two.run(delete=True)
+    assert content(two.target) == {new: None, f"{new}/a": b"x"}

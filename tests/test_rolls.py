@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +67,15 @@ def test_a_roll_gives_its_place_on_the_shelf_back() -> None:
     first.close()
     first.close()
     assert shelf.left == 2
+
+
+@pytest.mark.parametrize("plain", [0, 1, 9])
+def test_a_name_that_comes_twice_is_taken_as_one(plain: int) -> None:
+    roll = Roll(Shelf(plain))
+    for size in (1, 2):
+        roll.add(Entry("twice", Kind.FILE, size))
+    roll.add(Entry("twice more", Kind.FILE))
+    roll.seal()
+    assert roll.take("twice") is not None
+    assert [entry.name for entry in roll.rest()] == ["twice more"]
+    assert roll.take("twice") is None
