@@ -24,6 +24,15 @@ async def planned(source: Place, files: Sequence[str], target: Place, to: str) -
     return plans
 
 
+async def again(source: Place, path: str, target: Place, name: str) -> Plan:
+    """Look at both ends of what was planned before: `*` is a letter in these paths. Raises what stands in the way."""
+    entry, there = await source.entry(path), await _found(target, name)
+    for at, found in ((path, entry), (name, there)):
+        if found is not None and found.is_directory:
+            raise model.NotAFile(f"{quote(at)} is a folder by now, and was to be a file.")
+    return Plan(source, path, target, name, entry, there)
+
+
 def _is_left_out(entry: Entry, is_many: bool) -> bool:
     # A pattern means the files; a folder that was named alone is a mistake that is said.
     return entry.is_directory and is_many

@@ -78,7 +78,7 @@ def target_of(word: str, port: str = "") -> Target:
     if port and its_port and its_port != port:
         raise BadArgument(f"two ports, {its_port} and {port}. Use: connect {quote(host)} {port}")
     user = _decoded(before) if scheme else before
-    number = _number(port or its_port, host) if port or its_port else DEFAULT_PORT
+    number = _number(port or its_port, host, bool(port)) if port or its_port else DEFAULT_PORT
     return Target(host, number, user, protection, path=_decoded(slash + path))
 
 
@@ -97,10 +97,12 @@ def _host_and_port(where: str) -> tuple[str, str]:
     return match["bracketed"] or match["host"], match["port"] or ""
 
 
-def _number(port: str, host: str) -> int:
+def _number(port: str, host: str, is_word: bool) -> int:
     if port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536:
         return int(port)
-    raise BadArgument(f'"{port}" is no port; those are 1 to 65535. Use: connect {quote(host)} {DEFAULT_PORT}')
+    # Behind a name and a colon may stand a password, whose @ was forgotten or has a slash before it.
+    typed = f'"{port}"' if is_word or port.isdigit() else "what stands behind the colon"
+    raise BadArgument(f"{typed} is no port; those are 1 to 65535. Use: connect {quote(host)} {DEFAULT_PORT}")
 
 
 def _decoded(text: str) -> str:

@@ -71,6 +71,12 @@ def test_what_makes_no_sense(typed: str, why: str) -> None:
         target_of(typed.split())
 
 
+@pytest.mark.parametrize("typed", ["ftp://mia:s3cr3t", "mia:s3cr3t", "ftp://mia:s3cr3t/x@h/"])
+def test_what_may_be_a_password_is_not_repeated_as_a_port(typed: str) -> None:
+    with pytest.raises(BadArgument, match="what stands behind the colon is no port"):
+        target_of([typed])
+
+
 @pytest.mark.parametrize("typed", ["mia:{}@h", "ftp://mia:{}@h/", "--tls mia:{}@h 21", "mia:a@{}@h", "'mia:a {}@h'"])
 def test_a_password_among_the_words_is_refused_and_not_repeated_or_kept(
     stranger: Desk, tmp_path: Path, typed: str

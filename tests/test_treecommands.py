@@ -222,6 +222,25 @@ def test_a_file_that_was_stopped_is_resumed(desk: Desk, monkeypatch: pytest.Monk
     assert journal_of(desk) == []
 
 
+@pytest.mark.parametrize(
+    ("remote", "local", "why"),
+    [
+        ("/[1].iso", "got", 'no "[1].iso" in /'),
+        ("/1.iso", "folder", "folder is a folder by now, and was to be a file."),
+    ],
+)
+def test_what_is_resumed_is_the_file_itself_and_none_that_its_name_could_mean(
+    desk: Desk, remote: str, local: str, why: str
+) -> None:
+    write(desk.there / "1.iso", b"another")
+    (desk.here / "folder").mkdir()
+    memory = desk.journal.begin(Job.of(Target("h"), False, False, f"{desk.here}/{local}", remote))
+    assert memory is not None
+    memory.close()
+    assert why in desk.type("resume all")
+    assert content(desk.here) == {"folder": None}
+
+
 def test_what_was_refused_is_not_remembered(desk: Desk) -> None:
     write(desk.here / "big", DATA)
     assert "550" in desk.type("store big no/b") or desk.shell.failures == 1

@@ -108,8 +108,7 @@ class UnfinishedWork(Transfers):
         source: Place = self._here if work.is_upload else there
         target: Place = there if work.is_upload else self._here
         path, to = (work.local, work.remote) if work.is_upload else (work.remote, work.local)
-        for plan in await preflight.planned(source, [path], target, to):
-            await self._carry_plan(job, plan, memory)
+        await self._carry_plan(job, await preflight.again(source, path, target, to), memory)
 
 
 def _chosen(found: list[Unfinished], which: str) -> list[Unfinished]:
