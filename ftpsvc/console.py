@@ -10,17 +10,19 @@ A line that ends with `&` is carried out in the background, and so is what `to_b
 from __future__ import annotations
 
 import cmd
+import contextlib
 import difflib
 import inspect
-from collections.abc import Mapping
-from typing import IO, Any, ClassVar, NamedTuple, TextIO
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, ClassVar, NamedTuple, TextIO, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ftpsvc import display
 from ftpsvc.jobs import MAX_JOBS, Job, Jobs
-from ftpsvc.model import BadArgument, BadCommand, Busy, TransferError
+from ftpsvc.model import BadArgument, BadCommand, Busy, LocalFault, TransferError
 from ftpsvc.words import escape, last_word, quote, split
 
 #: What happened, for a program: see docs/scripts.md.
@@ -36,6 +38,17 @@ class Offer(NamedTuple):
 
 class Stopped(TransferError):
     """A command that was interrupted, and whose text says what that left behind."""
+
+
+@contextlib.contextmanager
+def writing_out() -> Iterator[None]:
+    """While entered, something is written to whoever started the program. Raises `LocalFault`, or `BrokenPipeError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LocalFault(f"what is to be said can't be written: {error.strerror}.") from error
 
 
 class Console(cmd.Cmd):
@@ -73,7 +86,7 @@ class Console(cmd.Cmd):
 
     def warn(self, text: str) -> None:
         """Say what goes wrong just now, and may get better by itself."""
-        self._write(self._stderr, escape(text))
+        self._write_aside(escape(text))
 
     def complain(self, text: str, error: Exception | None = None) -> None:
         """Say what failed, and count it."""
@@ -81,12 +94,17 @@ class Console(cmd.Cmd):
         self.first_failure = self.first_failure or error
         # Half of it may come from the other end, which must not get a say in what this terminal does.
         text = escape(text)
-        self._write(self._stderr, display.warning(text) if self._colour else text)
+        self._write_aside(display.warning(text) if self._colour else text)
+
+    def _write_aside(self, text: str) -> None:
+        with contextlib.suppress(OSError, LocalFault):  # nobody is there to hear it, which changes nothing else
+            self._write(self._stderr, text)
 
     @staticmethod
     def _write(stream: IO[str], text: str) -> None:
-        stream.write(text + "\n")
-        stream.flush()
+        with writing_out():
+            stream.write(text + "\n")
+            stream.flush()
 
     # -- running
 
@@ -102,6 +120,7 @@ class Console(cmd.Cmd):
             job = Job(job.line[:-2].rstrip(), wants_background=True)
         self._front = job
         job.work = Deferred.fromCoroutine(self._carried_out(job))
+        job.work.addErrback(self._unheard)
         job.work.addCallback(self._ended, job)
         if job.wants_background and not self._plans(job.line):
             self.to_background()
@@ -110,6 +129,14 @@ class Console(cmd.Cmd):
     def _plans(self, line: str) -> bool:
         name = line.partition(" ")[0]
         return self.aliases.get(name, name) in self.planning
+
+    def _unheard(self, failure: Failure) -> bool:
+        """A failure that could not be said either, because nobody takes what is written. It ends all the same."""
+        failure.trap(Exception)
+        self._is_stopped = True
+        self.failures += 1
+        self.first_failure = self.first_failure or cast(Exception, failure.value)
+        return True
 
     def _ended(self, is_last: bool, job: Job) -> bool:
         job.view.close()
@@ -130,7 +157,7 @@ class Console(cmd.Cmd):
             return
         if self.jobs.is_full:
             job.wants_background = False
-            self._write(self._stderr, f"{MAX_JOBS} jobs are in the background already. This one stays here.")
+            self._write_aside(f"{MAX_JOBS} jobs are in the background already. This one stays here.")
             return
         self.jobs.add(job)
         job.view.close()

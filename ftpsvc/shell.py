@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet import asyncioreactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from ftpsvc import __version__, assembly, connecting, piped, views
 from ftpsvc.commands.base import Surroundings
@@ -132,6 +133,10 @@ def _run(
     """
     ended_by = 0
 
+    def broken(failure: Failure) -> None:
+        Shell.log.failure("the shell broke down", failure)
+        shell.failures += 1
+
     def start() -> None:
         def end(number: int) -> None:
             nonlocal ended_by
@@ -141,7 +146,7 @@ def _run(
 
         running = Deferred.fromCoroutine(talk)
         running.addErrback(lambda failure: failure.trap(CancelledError))
-        running.addErrback(lambda failure: Shell.log.failure("the shell broke down", failure))
+        running.addErrback(broken)
         running.addBoth(lambda _: reactor.stop())
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, end, number)

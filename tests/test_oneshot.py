@@ -254,6 +254,25 @@ def test_several_do_not_become_one_name(
     assert not (tmp_path / "here" / "onename").exists()
 
 
+@pytest.mark.parametrize("words", [("ls",), ("ls", "--json"), ("cat",)])
+def test_where_nobody_takes_what_is_said_it_ends_all_the_same(served: tuple[Path, str], words: tuple[str, ...]) -> None:
+    _, url = served
+    with support.python_path() as path, open("/dev/full", "wb") as full:
+        command = (sys.executable, "-c", RUN, *words, f"{url}/nosuch")
+        ended = subprocess.run(command, stdout=full, stderr=full, env=path, timeout=DEADLINE)
+    assert ended.returncode == 7
+
+
+def test_an_output_without_room_is_a_failure(served: tuple[Path, str]) -> None:
+    folder, url = served
+    (folder / "room").write_bytes(b"x" * 5000)
+    with support.python_path() as path, open("/dev/full", "wb") as full:
+        command = (sys.executable, "-c", RUN, "get", f"{url}/room", "-")
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=path, timeout=DEADLINE)
+    said = b"cat: what is to be said can't be written: No space left on device.\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served: tuple[Path, str], run: Run) -> None:
     folder, url = served
     script = "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 0); " + RUN

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from ftpsvc import model
 from ftpsvc.commands.base import Commands
-from ftpsvc.console import Offer
+from ftpsvc.console import Offer, writing_out
 from ftpsvc.copying import copy
 from ftpsvc.model import BadArgument, decode_name
 from ftpsvc.places import There
@@ -182,13 +182,15 @@ class Reading(Commands):
         raw = getattr(self.stdout, "buffer", None)
         if self._around.columns is None and raw is not None:
             rest = memoryview(data)
-            while rest:
-                rest = rest[raw.write(rest) :]  # with PYTHONUNBUFFERED it may take a part of it
-            raw.flush()
+            with writing_out():
+                while rest:
+                    rest = rest[raw.write(rest) :]  # with PYTHONUNBUFFERED it may take a part of it
+                raw.flush()
             return
         text = decode_name(bytes(data))
-        self.stdout.write("".join(letter if letter in "\n\t" else escape(letter) for letter in text))
-        self.stdout.flush()
+        with writing_out():
+            self.stdout.write("".join(letter if letter in "\n\t" else escape(letter) for letter in text))
+            self.stdout.flush()
 
 
 def _shell_quoted(path: str | os.PathLike[str]) -> str:
