@@ -137,8 +137,8 @@ class LocalDisk:
     async def open_append(self, path: str) -> DiskAppendFile | DiskWriteFile:
         lent, name, mode = self._target(path)
         if mode is None:
-            # Nothing to add to: then it is an upload like any other, and nobody sees a part of it.
-            return self._begin(lent, name, mode)
+            # Nothing to add to: an upload then. Nobody sees a part of it, and it replaces nothing that came meanwhile.
+            return self._begin(lent, name, mode, may_replace=False)
         directory = os.dup(lent)
         try:
             return DiskAppendFile(directory, name, self._run, self._committer)

@@ -38,7 +38,7 @@ from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer
 from ftpsvc.verbs import VERBS
 from ftpsvc.watchdog import Watchdog
-from ftpsvc.wire import Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
+from ftpsvc.wire import FOREIGN_VERBS, Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
 
 if TYPE_CHECKING:
     from ftpsvc.factory import ServerFactory
@@ -60,10 +60,6 @@ TURN = 64
 #: How much one call to recv may bring of somebody who is not logged in. They have nothing to send but a few lines, and
 #: what they send waits in memory while a login is examined.
 STRANGERS_BUFFER = 8 * 1024
-
-#: First words of protocols that a browser can be made to speak to us. A session that begins so ends at once: no line of
-#: such a request may ever be taken for a command.
-FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
 
 
 @implementer(IHalfCloseableProtocol)
@@ -344,6 +340,9 @@ class ServerProtocol(LineThenRaw):
 
     async def attempt(self, name: str, examine: Examine) -> tuple[Account, Storage]:
         return await self._logins.attempt(name, examine)
+
+    async def settled(self) -> None:
+        await self._outbox.settled()
 
     def enter(self, account: Account) -> None:
         self._logins.enter(account)

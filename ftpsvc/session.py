@@ -95,6 +95,9 @@ class Control(Protocol):
         Raises what it raises, and `OverLimit`, which ends the session.
         """
 
+    async def settled(self) -> None:
+        """Wait until whatever is being committed for this session is in its place, and answered."""
+
     def enter(self, account: Account) -> None:
         """Somebody has logged in, in whatever way. Raises `OverLimit`, if they have too many sessions already."""
 
@@ -129,6 +132,7 @@ class Session:
     parameters: Parameters = field(default_factory=Parameters)
     security: Security = field(default_factory=Security)
     origin: Origin = SOMEBODY
+    committing: set[str] = field(default_factory=set)  #: the paths of uploads that have arrived, and wait for the disk
     noops_since: float | None = None  #: since when the client has sent NOOP and nothing else, if it has
 
     @property

@@ -51,6 +51,10 @@ def without_telnet(line: bytes) -> bytes:
     return line.replace(b"\r\0", b"\r")
 
 
+#: First words of protocols that a browser can be made to speak to us. A session that begins so ends at once: no line of
+#: such a request may ever be taken for a command.
+FOREIGN_VERBS = frozenset("GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH EHLO HELO".split())
+
 _OPTION = re.compile(rb"\xff(?:\xff|([\xfb\xfd])(.)|.)", re.DOTALL)
 _REFUSALS = {b"\xfb": b"\xfe", b"\xfd": b"\xfc"}
 

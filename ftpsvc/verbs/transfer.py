@@ -182,6 +182,8 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
     record = _Record(session, "STOR", path, declared)
     with record:
         _refuse_range(session)
+        if path in session.committing:
+            await session.control.settled()  # commits have no order among themselves, and the last command is to win
         replace = await _demand_write(session, path)
         await _demand_room(session, path, declared)
         file = await session.ready.storage.open_write(path, session.take_offset(), replace)
@@ -222,6 +224,8 @@ async def append(session: Session, argument: str) -> Awaitable[Reply]:
         raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
     record = _Record(session, "APPE", path, declared)
     with record:
+        # What it adds to has to be in its place, under whatever name it was stored.
+        await session.control.settled()
         if not Permission.WRITE & session.ready.account.may(path):
             await _demand_something_there(session, path)
         await _demand_room(session, path, declared)
@@ -279,8 +283,12 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
             raise
 
     async def commit() -> Reply:
-        with record:
-            stored = await file.commit(facts, received.digest)
+        session.committing.add(record.path)
+        try:
+            with record:
+                stored = await file.commit(facts, received.digest)
+        finally:
+            session.committing.discard(record.path)
         record.close(stored.digest)
         return Reply(226, f"Stored {stored.size} bytes, xxh3-128 {stored.digest}.")
 
