@@ -12,7 +12,7 @@ from support import result_of
 
 from ftpsvc import model, resuming
 from ftpsvc.mirroring import Mirror
-from ftpsvc.model import ConnectionFailed, Entry
+from ftpsvc.model import Account, ConnectionFailed, Entry, Permission
 from ftpsvc.parts import known_part
 from ftpsvc.remote import Remote
 from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring, is_same
@@ -231,6 +231,17 @@ def test_a_part_is_told_with_the_digest_of_a_range(tmp_path: Path) -> None:
     answer = str(talk.ask(b"RANG 0 0\r\nSITE PART a b\r\n")[-1])
     assert answer == f"213 6 XXH3-128 0-0 {support.digest_of(b'h')} a b"
     assert talk.codes(b"RANG 9 10\r\nSITE PART a b\r\n") == [350, 213]
+    part.unlink()
+
+
+@pytest.mark.parametrize(("name", "code"), [("anonymous", 550), ("ann", 213)])
+def test_a_guest_who_may_only_drop_does_not_learn_what_another_has_sent(tmp_path: Path, name: str, code: int) -> None:
+    account = Account(name, Permission.WRITE)
+    talk = support.Conversation(None, accounts=support.OneAccount(account, support.local_disk(tmp_path)))
+    talk.log_in(user=name)
+    part = tmp_path / os.fsdecode(known_part(b"letter", ""))
+    part.write_bytes(b"hello\n")
+    assert talk.codes(b"RANG 0 0\r\nSITE PART letter\r\n") == [350, code]
     part.unlink()
 
 
