@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ftpsvc
 from ftpsvc.accountfile import BadAccounts, Record, parse, read, size
 from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
 from ftpsvc.passwords import hashed
@@ -174,7 +173,7 @@ def test_no_text_does_more_harm_than_an_error(text: str) -> None:
 
 
 def test_the_example_in_the_documentation_is_a_good_file() -> None:
-    text = (Path(ftpsvc.__file__).parents[1] / "docs" / "accounts.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "accounts.md").read_text()
     example = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0]
     assert len(parse(example.replace("$argon2id$...", HASH), FILE)) >= 3
 
