@@ -122,7 +122,7 @@ class Committer:
 
     def create_now(self, file: WholeFile) -> bool:
         """The same for a small file whose name is new; False if it isn't. Raises `OSError`."""
-        if not unnamed.create(*file[:-1], sync=self._sync):
+        if not unnamed.create(file.directory, file.name, file.data, file.mode, file.modified, self._sync):
             return False
         if self._sync:
             fsync_directory(file.directory)

@@ -35,6 +35,8 @@ BUFFER = 1024 * 1024
 class LineThenRaw(Protocol):
     """A connection with an `Incoming` on one side and back-pressure on both."""
 
+    buffer = BUFFER
+
     def __init__(self, clock: Any, max_line: int = MAX_LINE, max_waiting: int = MAX_WAITING) -> None:
         """`max_waiting`: how many bytes may wait to be taken before reading stops."""
         self._clock = clock
@@ -171,7 +173,7 @@ class LineThenRaw(Protocol):
             self.transport.setTcpNoDelay(True)
             # Clients send ABOR as urgent data. Without this its last byte would not arrive, and the line never end.
             beneath(self.transport).getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-        beneath(self.transport).bufferSize = BUFFER
+        beneath(self.transport).bufferSize = self.buffer
         if ISSLTransport.providedBy(self.transport):
             self._expect_handshake()
         self.watch_outgoing()
