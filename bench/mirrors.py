@@ -8,17 +8,17 @@ login on.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from stage import free_port, ftpsvc, head, row, rsyncd, running, scratch, timed
+from peers import vsftpd
+from stage import ftpsvc, head, row, rsyncd, scratch, timed
 
 RUNS = 5
 FILES = 10_000
@@ -26,22 +26,6 @@ SIZE = 4096
 
 #: lftp takes long, and the same each time.
 LFTP_RUNS = 2
-
-_VSFTPD = """listen=YES
-listen_port={port}
-listen_address=127.0.0.1
-background=NO
-anonymous_enable=YES
-anon_root={root}
-anon_upload_enable=YES
-anon_other_write_enable=YES
-anon_mkdir_write_enable=YES
-write_enable=YES
-anon_world_readable_only=NO
-seccomp_sandbox=NO
-secure_chroot_dir={home}
-anon_umask=022
-"""
 
 PROGRAM = "import sys; from ftpsvc.shell import main; sys.exit(main())"
 
@@ -60,9 +44,11 @@ def main() -> None:
             for _ in range(RUNS):
                 _rsync_round(times, root, here, rsync)
                 _our_round(times, root, here, port)
-        with _vsftpd(root, folder) as port:
+        with vsftpd(root, None) as peer:
+            if peer is None:
+                raise SystemExit("vsftpd is not installed, or can't be started by this user")
             for _ in range(LFTP_RUNS):
-                _lftp_round(times, root, here, port)
+                _lftp_round(times, root, here, peer.port)
     head(f"{FILES} files of {SIZE} bytes")
     for label in sorted(times, key=lambda label: (label.split(", ")[-1], label)):
         row(label, times[label], "s")
@@ -118,23 +104,12 @@ def _lftp_round(times: dict[str, list[float]], root: Path, here: Path, port: int
     _note(times, "lftp mirror and vsftpd, up", lambda: _run(["lftp", "-c", script]))
 
 
-@contextlib.contextmanager
-def _vsftpd(root: Path, folder: Path) -> Iterator[int]:
-    port = free_port()
-    home = folder / "empty"
-    home.mkdir()
-    settings = folder / "vsftpd.conf"
-    settings.write_text(_VSFTPD.format(port=port, root=root, home=home))
-    with running(port, shutil.which("vsftpd") or "/usr/sbin/vsftpd", settings):
-        yield port
-
-
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _note(times: dict[str, list[float]], label: str, work: object) -> None:
-    times.setdefault(label, []).append(timed(work))  # type: ignore[arg-type]
+def _note(times: dict[str, list[float]], label: str, work: Callable[[], object]) -> None:
+    times.setdefault(label, []).append(timed(work))
 
 
 def _names(folder: Path) -> set[tuple[str, int]]:

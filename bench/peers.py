@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from stage import free_port, ftpsvc, running
+from stage import found, free_port, ftpsvc, running
 
 #: As whom Pure-FTPd lets one in: its anonymous user would see the home of `ftp`, wherever that is.
 NAME = "bench"
@@ -72,6 +71,7 @@ anonymous_enable=YES
 anon_root={root}
 anon_upload_enable=YES
 anon_other_write_enable=YES
+anon_mkdir_write_enable=YES
 write_enable=YES
 anon_world_readable_only=NO
 anon_umask=022
@@ -92,7 +92,7 @@ require_ssl_reuse=NO
 
 @contextlib.contextmanager
 def vsftpd(root: Path, pem: Path | None) -> Iterator[Peer | None]:
-    program = _found("vsftpd")
+    program = found("vsftpd")
     if program is None or os.getuid() != 0:
         yield None
         return
@@ -107,7 +107,7 @@ def vsftpd(root: Path, pem: Path | None) -> Iterator[Peer | None]:
 
 @contextlib.contextmanager
 def pureftpd(root: Path, pem: Path | None) -> Iterator[Peer | None]:
-    program, passwords = _found("pure-ftpd"), _found("pure-pw")
+    program, passwords = found("pure-ftpd"), found("pure-pw")
     if program is None or passwords is None or os.getuid() != 0:
         yield None
         return
@@ -147,7 +147,3 @@ def pyftpdlib(root: Path, pem: Path | None) -> Iterator[Peer | None]:
     port = free_port()
     with running(port, sys.executable, "-W", "ignore", "-c", _PYFTPDLIB, root, str(port), str(pem or "")) as process:
         yield Peer("pyftpdlib", port, process.pid)
-
-
-def _found(program: str) -> str | None:
-    return shutil.which(program) or shutil.which(program, path="/usr/sbin")

@@ -102,11 +102,16 @@ def rsyncd(root: Path) -> Iterator[int]:
         yield port
 
 
+def found(program: str) -> str | None:
+    """Where a program is, servers' folder included; None if it isn't installed."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin")
+
+
 def _installed(program: str) -> str:
-    found = shutil.which(program) or shutil.which(program, path="/usr/sbin")
-    if found is None:
+    path = found(program)
+    if path is None:
         raise SystemExit(f"{program} is not installed, and this benchmark measures against it")
-    return found
+    return path
 
 
 def on_the_reactor(work: Coroutine[Any, Any, None]) -> None:
