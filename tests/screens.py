@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import support
+import serverprocess
 
 #: Whatever takes this many seconds has failed.
 DEADLINE = 8.0
@@ -38,7 +38,7 @@ class Server:
     """A server process that serves a folder."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        command = (sys.executable, support.__file__, str(folder))
+        command = (sys.executable, serverprocess.__file__, str(folder))
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
@@ -117,7 +117,7 @@ class Screen:
 def environment(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
-    with support.python_path() as path:
+    with serverprocess.python_path() as path:
         return {
             **path,
             "XDG_STATE_HOME": str(tmp_path / "state"),

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import support
+import serverprocess
 
 #: How long, in seconds, anything may take before the test fails. Only failures take this long.
 DEADLINE = 20.0
@@ -37,7 +37,7 @@ class Server:
     def __init__(self, folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        with support.python_path() as environment:
+        with serverprocess.python_path() as environment:
             self.process = subprocess.Popen(
                 [*TWISTD, "--root", str(folder), "--port", endpoint, *options],
                 stdout=subprocess.PIPE,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import secured
-import support
+import serverprocess
 
 #: How long, in seconds, anything may take before the test fails. Only failures take this long.
 DEADLINE = 20.0
@@ -46,9 +46,9 @@ class Server:
     def __init__(self, folder: Path, host: str = "127.0.0.1", **options: object) -> None:
         self.host = host
         given = [f"{name}={value}" for name, value in {"interface": host, **options}.items()]
-        with support.python_path() as environment:
+        with serverprocess.python_path() as environment:
             self.process = subprocess.Popen(
-                [sys.executable, support.__file__, str(folder), *given], stdout=subprocess.PIPE, env=environment
+                [sys.executable, serverprocess.__file__, str(folder), *given], stdout=subprocess.PIPE, env=environment
             )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())

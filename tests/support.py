@@ -1,4 +1,4 @@
-"""What the tests share: connections in memory, clocks, work without threads, and a server in a process of its own.
+"""What the tests share: connections in memory, clocks, and work without threads.
 
 Two ways of testing, and no third. Nearly everything runs without a reactor: protocols are joined by a `Link` in memory,
 time is a `Clock`, threads are replaced by `at_once` or `ByHand`, and a coroutine is driven by `result_of` or `start`.
@@ -10,10 +10,8 @@ What is made here is remembered in `LEFT_OPEN`, and the fixture in conftest.py c
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +22,6 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from ftpsvc import certificates
 from ftpsvc.accounts import WRONG, AnonymousOnly
 from ftpsvc.addresses import Origin
 from ftpsvc.client import ClientProtocol
@@ -33,10 +30,8 @@ from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import PART_PREFIX, Account, NotLoggedIn
-from ftpsvc.passive import PassiveOptions
 from ftpsvc.remote import Remote
 from ftpsvc.session import Visitor
-from ftpsvc.tls import ServerTLS
 
 
 class Pumped(Protocol):
@@ -358,44 +353,3 @@ def close_all() -> None:
             for clock in CLOCKS:
                 clock.advance(60)
     LEFT_OPEN.clear()
-
-
-# -- a server process ----------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def python_path() -> Iterator[dict[str, str]]:
-    """An environment in which a child finds the package that this process tests."""
-    here = str(Path(sys.modules["ftpsvc"].__file__ or "").parent.parent)
-    yield {**os.environ, "PYTHONPATH": here}
-
-
-def serve_folder(
-    folder: str, interface: str = "127.0.0.1", ports: str = "0-0", sync: str = "on", **limits: str
-) -> None:
-    """Serve a folder on a free port, print the port, and go on until killed.
-
-    `ports`: the range for data connections. `limits`: any of `Limits`.
-    """
-    from twisted.internet import reactor
-
-    from ftpsvc.threads import pool_of
-
-    run = pool_of(reactor)
-    low, high = map(int, ports.split("-"))
-    tls = ServerTLS(*certificates.ensure(Path(os.environ["XDG_STATE_HOME"])))
-    factory = ServerFactory(
-        AnonymousOnly(LocalDisk(folder, run, sync=sync == "on")),
-        reactor,
-        run,
-        Limits(**{name: float(limit) if "." in limit else int(limit) for name, limit in limits.items()}),
-        PassiveOptions(range(low, high + 1) if low else range(0)),
-        tls,
-    )
-    port = reactor.listenTCP(0, factory, interface=interface)  # type: ignore[attr-defined]
-    print(port.getHost().port, flush=True)
-    reactor.run()  # type: ignore[attr-defined]
-
-
-if __name__ == "__main__":
-    serve_folder(sys.argv[1], **dict(option.split("=") for option in sys.argv[2:]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import argon2
 import pytest
+import serverprocess
 import support
 from links import MemoryTransport
 from secured import DEADLINE, Server, Talk, serving, trusting
@@ -132,7 +133,7 @@ def test_a_start_without_accounts_serves_this_machine_only(
     (tmp_path / "root").mkdir()
     twistd = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "ftpsvc")
     command = [*twistd, "--port", "tcp:0", "--root", "root", "--state", "state", *options]
-    with support.python_path() as environment:
+    with serverprocess.python_path() as environment:
         ended = subprocess.run(
             ["unshare", "--net", "--map-root-user", "bash", "-c", ELSEWHERE, "bash", *command],
             cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE,
@@ -153,7 +154,7 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
     file = accounts(tmp_path)
     command = [sys.executable, "-c", "from ftpsvc.program import main; raise SystemExit(main())", "user"]
     with (
-        support.python_path() as environment,
+        serverprocess.python_path() as environment,
         serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server,
         ftplib.FTP() as client,
     ):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import support
+import serverprocess
 
 HOUSE = Path(__file__).parent.parent
 
@@ -26,8 +26,8 @@ def examples(document: str) -> list[str]:
 def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "served" / "pub").mkdir(parents=True)
     (tmp_path / "here").mkdir()
-    with support.python_path() as path:
-        command = (sys.executable, support.__file__, str(tmp_path / "served"))
+    with serverprocess.python_path() as path:
+        command = (sys.executable, serverprocess.__file__, str(tmp_path / "served"))
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=path) as process:
             assert process.stdout is not None
             yield int(process.stdout.readline())
@@ -36,7 +36,7 @@ def port(tmp_path: Path) -> Iterator[int]:
 
 def run(example: str, port: int, folder: Path) -> str:
     assert "5000" in example
-    with support.python_path() as path:
+    with serverprocess.python_path() as path:
         command = (sys.executable, "-W", "error", "-c", example.replace("5000", str(port)))
         ended = subprocess.run(command, capture_output=True, text=True, env=path, cwd=folder, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import support
+import serverprocess
 from secured import TWISTD, Server, Talk
 from test_usercommand import QUICK
 
@@ -175,7 +175,7 @@ class Started(Server):
     """A twistd process with a configuration, in another folder than that."""
 
     def __init__(self, config: Path) -> None:
-        with support.python_path() as environment:
+        with serverprocess.python_path() as environment:
             self.process = subprocess.Popen(
                 [*TWISTD, "--config", os.path.relpath(config, "/"), "--port", "tcp:0:interface=127.0.0.1"],
                 stdout=subprocess.PIPE,

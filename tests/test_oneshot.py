@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import support
+import serverprocess
 import twotrees
 
 from ftpsvc import model
@@ -37,8 +37,8 @@ Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
     """A folder, and the URL of the server that serves it."""
     folder = tmp_path_factory.mktemp("served")
-    with support.python_path() as path:
-        command = (sys.executable, support.__file__, str(folder))
+    with serverprocess.python_path() as path:
+        command = (sys.executable, serverprocess.__file__, str(folder))
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=path) as process:
             assert process.stdout is not None
             yield folder, f"ftp://127.0.0.1:{int(process.stdout.readline())}"
@@ -51,7 +51,7 @@ def run(tmp_path: Path) -> Run:
     here.mkdir()
 
     def run(*words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        with support.python_path() as path:
+        with serverprocess.python_path() as path:
             environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "c")}
             command = (sys.executable, "-c", RUN, *words)
             return subprocess.run(
@@ -175,7 +175,7 @@ def test_what_a_signal_ends_leaves_a_part_that_another_command_goes_on_from(
     data = random.Random(1).randbytes(8_000_000)
     (folder / "large").write_bytes(data)
     here = tmp_path / "here"
-    with support.python_path() as path:
+    with serverprocess.python_path() as path:
         command = (sys.executable, "-c", RUN, "get", "--json", "--limit-rate", "1M", f"{url}/large")
         environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state")}
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=here) as process:
@@ -257,7 +257,7 @@ def test_several_do_not_become_one_name(
 @pytest.mark.parametrize("words", [("ls",), ("ls", "--json"), ("cat",)])
 def test_where_nobody_takes_what_is_said_it_ends_all_the_same(served: tuple[Path, str], words: tuple[str, ...]) -> None:
     _, url = served
-    with support.python_path() as path, open("/dev/full", "wb") as full:
+    with serverprocess.python_path() as path, open("/dev/full", "wb") as full:
         command = (sys.executable, "-c", RUN, *words, f"{url}/nosuch")
         ended = subprocess.run(command, stdout=full, stderr=full, env=path, timeout=DEADLINE)
     assert ended.returncode == 7
@@ -266,7 +266,7 @@ def test_where_nobody_takes_what_is_said_it_ends_all_the_same(served: tuple[Path
 def test_an_output_without_room_is_a_failure(served: tuple[Path, str]) -> None:
     folder, url = served
     (folder / "room").write_bytes(b"x" * 5000)
-    with support.python_path() as path, open("/dev/full", "wb") as full:
+    with serverprocess.python_path() as path, open("/dev/full", "wb") as full:
         command = (sys.executable, "-c", RUN, "get", f"{url}/room", "-")
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=path, timeout=DEADLINE)
     said = b"cat: what is to be said can't be written: No space left on device.\n"
@@ -276,7 +276,7 @@ def test_an_output_without_room_is_a_failure(served: tuple[Path, str]) -> None:
 def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served: tuple[Path, str], run: Run) -> None:
     folder, url = served
     script = "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 0); " + RUN
-    with support.python_path() as path:
+    with serverprocess.python_path() as path:
         command = (sys.executable, "-c", script, "put", "-", f"{url}/from-nowhere")
         ended = subprocess.run(command, capture_output=True, env=path, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (1, b"put: standard input can't be read: Bad file descriptor.\n")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import serverprocess
 import support
 from OpenSSL import SSL
 from secured import DEADLINE, TWISTD, Server, Talk, serving, trusting, upload
@@ -265,7 +266,7 @@ def test_sighup_reads_the_certificate_again_and_drops_nobody(tmp_path: Path) -> 
 
 
 def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_path: Path) -> None:
-    with support.python_path() as environment:
+    with serverprocess.python_path() as environment:
         command = [*TWISTD, "--root", str(tmp_path), "--certificate", str(tmp_path / "missing")]
         ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE)
     assert ended.returncode == 1

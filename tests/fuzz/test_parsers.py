@@ -11,7 +11,7 @@ from pathlib import Path
 
 import parsers
 import pytest
-import support
+import serverprocess
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,7 @@ def test_any_bytes_are_understood_or_refused(target: Callable[[bytes], None], da
 def test_no_input_that_reaches_new_code_breaks_anything(tmp_path: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is not made for this Python or this system")
-    with support.python_path() as environment:
+    with serverprocess.python_path() as environment:
         run = [sys.executable, str(RUN), "-runs=30000", "-seed=1", "-max_len=400", f"-artifact_prefix={tmp_path}/"]
         ended = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr[-3000:]
