@@ -43,7 +43,7 @@ class Trace:
             thread, _, call = line.partition(" ")
             call = call.strip()
             if call.endswith("<unfinished ...>") and not call.startswith("sendto"):
-                begun[thread] = call.removesuffix("<unfinished ...>")
+                begun[thread] = call.removesuffix("<unfinished ...>").rstrip()
                 continue
             if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", call):
                 call = begun.pop(thread, "") + resumed[1]
