@@ -265,7 +265,7 @@ class ClientProtocol(LineThenRaw):
         for exchange in exchanges:
             exchange.failed(error)
         if self.lost is not None:
-            self.fail_waiters()
+            self.fail_waiters(self.lost)
         self._fire_due()
 
     @property

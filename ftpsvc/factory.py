@@ -79,16 +79,22 @@ class ServerFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)
         source = source_of(addr, self.limits)
-        try:
-            self.bans.demand_none(source)
-            self.connections.demand_room(source)
-        except OverLimit as why:
-            return self._refusals.turn_away(origin.name, why)
+        if (refusal := self.refusal(origin.name, source)) is not None:
+            return refusal
         protocol = ServerProtocol(self, origin, source)
         protocol.factory = self
         self.connections.came(protocol, source)
         self._sessions.add(protocol)
         return protocol
+
+    def refusal(self, peer: str, source: str) -> Protocol | None:
+        """Whom a new connection gets to speak to, if there is no room for it."""
+        try:
+            self.bans.demand_none(source)
+            self.connections.demand_room(source)
+        except OverLimit as why:
+            return self._refusals.turn_away(peer, why)
+        return None
 
     @contextlib.contextmanager
     def digesting(self) -> Iterator[None]:

@@ -12,7 +12,16 @@ from ftpsvc.channel import Received, Sent
 from ftpsvc.digests import KnownDigests
 from ftpsvc.frames import Digest, Done, Fail, SequenceReader, data_line, digest_of, done_line, fail_line, read_facts
 from ftpsvc.linethenraw import LineThenRaw, is_plain
-from ftpsvc.model import Aborted, ConnectionFailed, Facts, LocalFault, ProtocolViolation, TransferError, Whole
+from ftpsvc.model import (
+    Aborted,
+    ConnectionFailed,
+    Facts,
+    LocalFault,
+    ProtocolViolation,
+    ServiceClosing,
+    TransferError,
+    Whole,
+)
 from ftpsvc.rates import Pace, Paces
 from ftpsvc.storage import CHUNK, Buffer, ReadFile, WriteFile
 from ftpsvc.threads import Run
@@ -22,8 +31,8 @@ class Connection(Protocol):
     """What the channel needs of the control connection beside the bytes."""
 
     @property
-    def abort_requested(self) -> bool:
-        """Whether an ABOR waits behind the transfer that is under way."""
+    def interruption(self) -> TransferError | None:
+        """Why the transfer that is under way should stop: an ABOR that waits behind it, a limit that it has met."""
 
 
 class Inline:
@@ -71,7 +80,7 @@ class Inline:
         status = os.fstat(descriptor)
         known = None if offset else self._digests.look_up(status)
         sender = pump.RangePump(
-            protocol.transport, self._run, descriptor, offset, left, self._may_go_on, self._paces.down, known
+            protocol.transport, self._run, descriptor, offset, left, self._interruption, self._paces.down, known
         )
         try:
             digest = await sender.send()
@@ -83,10 +92,10 @@ class Inline:
             if protocol.lost is None:
                 protocol.watch_outgoing()
 
-    def _may_go_on(self) -> bool:
+    def _interruption(self) -> TransferError | None:
         """Asked between the frames, and so a sign that they move."""
         self._protocol.progressed()
-        return not self._connection.abort_requested
+        return self._connection.interruption
 
     async def send_whole(self, whole: Whole) -> Sent:
         digest = digest_of(whole.data)
@@ -115,7 +124,7 @@ class Inline:
         """Let any error end the sequence with FAIL: a reply in the middle of one would be taken for a broken frame."""
         try:
             yield
-        except (Aborted, ConnectionFailed, LocalFault) as error:
+        except (Aborted, ConnectionFailed, LocalFault, ServiceClosing) as error:
             self._protocol.write(fail_line(str(error)))
             raise
         except TransferError as error:
@@ -136,8 +145,8 @@ class Inline:
     async def _between_frames(self) -> None:
         if self._protocol.is_clogged:
             await self._protocol.drained()
-        if not self._may_go_on():
-            raise Aborted(pump.ABORTED)
+        if (why := self._interruption()) is not None:
+            raise why
 
     # -- receiving
 

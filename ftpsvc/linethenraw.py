@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from ftpsvc.frames import MAX_LINE, Incoming
 from ftpsvc.limits import HANDSHAKE_LIMIT, MAX_WAITING
-from ftpsvc.model import ConnectionFailed
+from ftpsvc.model import ConnectionFailed, TransferError
 
 #: How much is gathered before it goes to the transport.
 MAX_GATHERED = 64 * 1024
@@ -201,6 +201,24 @@ class LineThenRaw(Protocol):
         self._is_clogged = False
         self.transport.registerProducer(_Watch(self), True)
 
+    def close_sending(self) -> None:
+        """Send what was written, and then nothing more. What the other end still sends arrives, where that is possible:
+        to close with bytes unread would reset the connection, and what was written last might be lost with it."""
+        self.flush()
+        if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
+            self.transport.loseWriteConnection()
+        else:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close once everything is sent."""
+        self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
+        self.transport.loseConnection()
+
+    def drop(self) -> None:
+        """Cut the connection, with whatever is still to be sent."""
+        self.transport.abortConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._gathered and self._flushing.active():
             self._flushing.cancel()
@@ -208,12 +226,12 @@ class LineThenRaw(Protocol):
         self._gathered = []
         self.lost = ConnectionFailed(f"The connection was lost: {reason.getErrorMessage()}")
 
-    def fail_waiters(self) -> bool:
-        """Tell whoever waits in `arrival` or `drained` that the connection is lost; whether anybody did."""
+    def fail_waiters(self, why: TransferError | None) -> bool:
+        """Tell whoever waits in `arrival` or `drained` that it is in vain; whether anybody did."""
         waiters = [waiter for waiter in (self._arrival, self._drain) if waiter is not None]
         self._arrival = self._drain = None
         for waiter in waiters:
-            waiter.errback(self.lost)
+            waiter.errback(why)
         return bool(waiters)
 
     def _give_up_waiting(self, waiter: Deferred[None]) -> None:

@@ -7,6 +7,7 @@ that first, so here a session begins when the header has arrived.
 from __future__ import annotations
 
 from typing import Any
+from typing import Protocol as Interface
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamServerEndpoint
@@ -16,6 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.addresses import SOMEBODY, Origin, host_of
+from ftpsvc.connections import Connections
+from ftpsvc.model import OverLimit
 
 #: For the proxy's header, in seconds. It comes with the connection.
 HEADER_LIMIT = 10.0
@@ -34,6 +37,17 @@ def origin_of(peer: IAddress | None) -> Origin:
     return Origin(f"{host}:{peer.port}", address, address.is_loopback)
 
 
+class Lobby(Interface):
+    """Where connections are counted."""
+
+    @property
+    def connections(self) -> Connections:
+        """All that there are."""
+
+    def refusal(self, peer: str, source: str) -> Protocol | None:
+        """Whom a new connection gets to speak to, if there is no room for it."""
+
+
 class Proxied(HAProxyProtocolWrapper):
     """A connection from a proxy. What it carries is made and connected once the header has said from where it comes."""
 
@@ -42,6 +56,7 @@ class Proxied(HAProxyProtocolWrapper):
         self._proxied_factory = factory
         self._deadline: IDelayedCall | None = None
         self._has_begun = False
+        self.stranger_since: float = factory.clock.seconds()
 
     def connectionMade(self) -> None:
         self._deadline = self._proxied_factory.clock.callLater(HEADER_LIMIT, self._give_up)
@@ -59,6 +74,10 @@ class Proxied(HAProxyProtocolWrapper):
         if self._proxyInfo is not None:
             self._begin(rest.data)
 
+    def give_way(self, why: OverLimit) -> None:
+        """Its place is needed, and nobody is there yet to be told so."""
+        self._give_up()
+
     def loseConnection(self) -> None:
         """Nobody is there yet to be told anything: end it at once."""
         if self._has_begun:
@@ -69,6 +88,7 @@ class Proxied(HAProxyProtocolWrapper):
     def _begin(self, rest: bytes) -> None:
         self._has_begun = True
         self._stop_deadline()
+        self._proxied_factory.lobby.connections.gone(self)  # from here on it is counted with its own address
         protocol: Any = self._proxied_factory.wrappedFactory.buildProtocol(self.peer())
         if protocol is None:
             self._give_up()
@@ -95,6 +115,7 @@ class Proxied(HAProxyProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_deadline()
+        self._proxied_factory.lobby.connections.gone(self)
         super().connectionLost(reason)
 
     def _stop_deadline(self) -> None:
@@ -116,13 +137,18 @@ class ProxiedFactory(HAProxyWrappingFactory):
 
     noisy = False
 
-    def __init__(self, wrapped: Any, clock: Any) -> None:
+    def __init__(self, wrapped: Any, clock: Any, lobby: Lobby) -> None:
         super().__init__(wrapped)
         self.clock = clock
+        self.lobby = lobby
 
-    def buildProtocol(self, addr: IAddress | None) -> Proxied:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        # The address is the proxy's, and stands for all its clients: it has no limit of its own.
+        if (refusal := self.lobby.refusal(origin_of(addr).name, "")) is not None:
+            return refusal
         protocol = Proxied(self)
         protocol.factory = self
+        self.lobby.connections.came(protocol, "")
         return protocol
 
 
@@ -130,9 +156,10 @@ class ProxiedFactory(HAProxyWrappingFactory):
 class ProxiedEndpoint:
     """Any endpoint, with a proxy before it."""
 
-    def __init__(self, endpoint: IStreamServerEndpoint, clock: Any) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, clock: Any, lobby: Lobby) -> None:
         self._endpoint = endpoint
         self._clock = clock
+        self._lobby = lobby
 
     def listen(self, protocolFactory: Any) -> Any:
-        return self._endpoint.listen(ProxiedFactory(protocolFactory, self._clock))
+        return self._endpoint.listen(ProxiedFactory(protocolFactory, self._clock, self._lobby))

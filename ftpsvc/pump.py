@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from ftpsvc.commits import is_in_memory
 from ftpsvc.frames import Digest, data_line
-from ftpsvc.model import Aborted, ConnectionFailed, LocalFault, TransferError
+from ftpsvc.model import ConnectionFailed, LocalFault, TransferError
 from ftpsvc.rates import Pace
 from ftpsvc.threads import Run, done_with
 
@@ -110,12 +110,12 @@ class RangePump:
         descriptor: int,
         offset: int,
         size: int,
-        may_go_on: Callable[[], bool],
+        interruption: Callable[[], TransferError | None],
         pace: Pace,
         known: str | None = None,
         framed: bool = True,
     ) -> None:
-        """`may_go_on` is asked between steps, each of which then waits until it is its turn by the pace.
+        """`interruption` is asked between steps for a reason to stop. Each step waits until it is its turn by the pace.
 
         `known`: the digest, if these bytes need not be digested once more. `framed`: each step is a frame with its
         header, and is sent to its end whatever happens, so that both ends stay in step.
@@ -124,7 +124,7 @@ class RangePump:
         self._socket: socket.socket = transport.getHandle()
         self._run = run
         self._descriptor = descriptor
-        self._may_go_on = may_go_on
+        self._interruption = interruption
         self._known = known
         self._framed = framed
         self._pace = pace
@@ -254,8 +254,7 @@ class RangePump:
         if self._at == self._end:
             self._finish(self._digest.hexdigest() if self._known is None else self._known)
             return False
-        if not self._may_go_on():
-            self._fault = self._fault or Aborted(ABORTED)
+        self._fault = self._fault or self._interruption()
         if self._fault is not None:
             self._finish(self._fault)
             return False

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from ftpsvc import certificates
 from ftpsvc.certificates import BadCertificate
-from ftpsvc.proxied import ProxiedEndpoint
+from ftpsvc.proxied import Lobby, ProxiedEndpoint
 from ftpsvc.records import printable
 from ftpsvc.tls import ServerTLS
 
@@ -70,16 +70,16 @@ def with_type(port: str) -> str:
     return f"tcp:{port}" if port[:1].isdigit() and port.isascii() else port
 
 
-def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None) -> IStreamServerEndpoint:
+def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby) -> IStreamServerEndpoint:
     """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint.
-    Nor its `haproxy:`, which greets before it is known who is there."""
+    Nor its `haproxy:`, which greets before it is known who is there: they wait in the `lobby`."""
     if tls is not None and text.startswith(_IMPLICIT):
         secured: IStreamServerEndpoint = wrapServerTLS(
-            tls, endpoint_for(reactor, text.removeprefix(_IMPLICIT), tls), reactor
+            tls, endpoint_for(reactor, text.removeprefix(_IMPLICIT), tls, lobby), reactor
         )
         return secured
     if text.startswith(_PROXIED):
-        return ProxiedEndpoint(endpoint_for(reactor, text.removeprefix(_PROXIED), tls), reactor)
+        return ProxiedEndpoint(endpoint_for(reactor, text.removeprefix(_PROXIED), tls, lobby), reactor, lobby)
     if _WITH_BACKLOG.match(text):
         text += f":backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, text)

@@ -83,6 +83,7 @@ class ServerProtocol(LineThenRaw):
         self._watchdog = Watchdog(factory.clock, limits, self)
         self._paces = factory.rates.free
         self._logins = Logins(factory.door, self, source, self.peer)
+        self._overdue: OverLimit | None = None
         self.stranger_since: float = self._clock.seconds()
 
     # -- the connection
@@ -116,8 +117,11 @@ class ServerProtocol(LineThenRaw):
         for _ in range(self._look_ahead.finds_status()):
             # 213 and a number are what clients take for progress.
             self.reply(Reply(213, f"Status: {channel.moved} bytes transferred"))
-        if self.abort_requested:
+        if self._look_ahead.finds_abort(False):
             channel.fail(model.Aborted(ABORTED))
+        elif len(self.incoming) >= self._server.limits.waiting:
+            # Nothing more is read, so not even an ABOR would be heard.
+            channel.fail(OverLimit(f"{len(self.incoming)} bytes of commands wait for a transfer's end.", "max-waiting"))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
@@ -127,7 +131,7 @@ class ServerProtocol(LineThenRaw):
         """
         self.has_heard_all = True
         if isinstance(self._session.state, Closed):
-            self._hang_up()
+            self.hang_up()
         elif isinstance(self._channel, Stream):
             self._channel.fail(ConnectionFailed("The client closed the control connection in the middle of it."))
         else:
@@ -144,7 +148,7 @@ class ServerProtocol(LineThenRaw):
         self._server.connections.gone(self)
         self.data.forget()
         # Whoever waits for the client hears of it; whoever waits for something else is cancelled.
-        if not self.fail_waiters() and self._serving is not None:
+        if not self.fail_waiters(self.lost) and self._serving is not None:
             self._serving.cancel()
         self._log.debug("{peer}: {why}", peer=self.peer, why=self.lost)
 
@@ -179,16 +183,8 @@ class ServerProtocol(LineThenRaw):
         self._watchdog.wait_for_the_end()
         self.incoming.clear()
         self.data.forget()
-        self.flush()
-        if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
-            self.transport.loseWriteConnection()
-        else:
-            self._hang_up()
+        self.close_sending()
         self.resume_reading()
-
-    def _hang_up(self) -> None:
-        self.transport.unregisterProducer()  # TLS says goodbye only when nobody is left who may write
-        self.transport.loseConnection()
 
     def give_way(self, why: OverLimit) -> None:
         """End at once. Nothing is waited for: there are others for that place."""
@@ -197,15 +193,18 @@ class ServerProtocol(LineThenRaw):
         self._log.info("{peer}: ended by {limit}: {why}", peer=self.peer, limit=why.limit, why=why)
         self.write(format_reply(reply_for(why)))
         self.flush()
-        self.transport.unregisterProducer()
         if self.is_secure:
             self.drop()
         else:
-            self.transport.loseConnection()
+            self.hang_up()
 
-    def drop(self) -> None:
-        """Cut the connection, with whatever is still to be sent."""
-        self.transport.abortConnection()
+    def stalled(self, why: OverLimit) -> None:
+        if self._arrival is not None:
+            self.fail_waiters(why)
+        else:
+            # Here a reply would be taken for a part of the frame under way. It follows if that is taken to its end.
+            self._overdue = why
+            self._watchdog.wait_for_the_end()
 
     # -- what the watchdog asks
 
@@ -244,10 +243,11 @@ class ServerProtocol(LineThenRaw):
                 raise
             await self._outbox.settled()
             self._close()
-        except ProtocolViolation as violation:
-            self._log.info("{peer}: {why}", peer=self.peer, why=violation)
+        except (OverLimit, ProtocolViolation) as error:
+            limit = f"ended by {error.limit}: " if isinstance(error, OverLimit) else ""
+            self._log.info("{peer}: {limit}{why}", peer=self.peer, limit=limit, why=error)
             await self._outbox.settled()
-            self.end(reply_for(violation))
+            self.end(reply_for(error))
 
     async def _carry_out_all(self) -> None:
         turn = TURN
@@ -308,16 +308,13 @@ class ServerProtocol(LineThenRaw):
         """The error boundary: whatever goes wrong in a command becomes its reply here, and nowhere else."""
         try:
             return await work
-        except (ProtocolViolation, CancelledError):
+        except (OverLimit, ProtocolViolation, CancelledError):
             raise
         except TransferError as error:
             if self.lost is not None:
                 raise
             if command.verb in FOREIGN_VERBS and not isinstance(self._session.state, Ready):
                 raise ProtocolViolation("This is an FTP server.") from error
-            if isinstance(error, OverLimit):
-                self._log.info("{peer}: ended by {limit}: {why}", peer=self.peer, limit=error.limit, why=error)
-                self._session.state = Closed()
             return reply_for(error)
         except Exception:
             self._log.failure("{peer}: {command} failed by a fault of ours", peer=self.peer, command=command)
@@ -382,8 +379,10 @@ class ServerProtocol(LineThenRaw):
         return len(self.incoming) > 0
 
     @property
-    def abort_requested(self) -> bool:
-        return self._look_ahead.finds_abort(self._session.is_inline)
+    def interruption(self) -> TransferError | None:
+        if self._overdue is None and self._look_ahead.finds_abort(True):
+            return model.Aborted(ABORTED)
+        return self._overdue
 
     def record(self, transfer: Transfer) -> None:
         self._server.transfers.add(transfer)

@@ -99,7 +99,7 @@ _REASONS: dict[type, str] = {
 
 def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPort:
     outcome: list[IListeningPort | Failure] = []
-    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls).listen(factory)).addBoth(outcome.append)
+    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(factory)).addBoth(outcome.append)
     if not outcome:
         refuse(f"can't listen on {endpoint}: it takes its time, and whether it works has to be known at the start.")
     if not isinstance(outcome[0], Failure):

@@ -96,9 +96,8 @@ class Stream:
         return Sent(self.moved, "")
 
     async def _send_by_kernel(self, connection: DataConnection, descriptor: int, offset: int, left: int) -> None:
-        def may_go_on() -> bool:
-            connection.moved()
-            return True
+        def moved() -> None:
+            connection.moved()  # what else stops it closes its connection
 
         self._pump = pump.RangePump(
             connection.transport,
@@ -106,7 +105,7 @@ class Stream:
             descriptor,
             offset,
             left,
-            may_go_on,
+            moved,
             self._paces.down,
             known="",
             framed=False,

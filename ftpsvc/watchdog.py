@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from ftpsvc.limits import Limits
-from ftpsvc.model import TimedOut
+from ftpsvc.model import OverLimit, TimedOut
 from ftpsvc.stream import Stream
 from ftpsvc.wire import Reply
 
@@ -41,6 +41,9 @@ class Watched(Protocol):
     @property
     def is_at_work(self) -> bool:
         """Whether it is the server, and not the client, that is waited for."""
+
+    def stalled(self, why: OverLimit) -> None:
+        """End a transfer on the control connection in which nothing has moved."""
 
     def end(self, last: Reply) -> None:
         """Send the last reply and close."""
@@ -90,8 +93,7 @@ class Watchdog:
         if left > 0:
             self._look_in(left)
         elif watched.is_transferring:
-            self._log.info("{peer}: ended by idle-time: no byte moved for {time:g} s", peer=watched.peer, time=limit)
-            watched.drop()  # a reply would be taken for a part of the transfer
+            watched.stalled(OverLimit(f"No byte of the transfer moved for {limit:g} seconds; closing.", "idle-time"))
         else:
             why = "Nothing was heard" if watched.is_known else "Nobody has logged in"
             name = "idle-time" if watched.is_known else "login-time"

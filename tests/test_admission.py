@@ -23,9 +23,12 @@ from twisted.python.usage import UsageError
 from ftpsvc import certificates
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.addresses import Origin
+from ftpsvc.connections import GRACE
 from ftpsvc.factory import ServerFactory
+from ftpsvc.limits import Limits
 from ftpsvc.model import EVERYTHING
 from ftpsvc.proxied import HEADER_LIMIT, ProxiedFactory
+from ftpsvc.refusals import GATHER
 from ftpsvc.service import Options, makeService
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(b"secret")
@@ -277,14 +280,18 @@ LOCAL = b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 5000\r\n"
 UNKNOWN = b"PROXY UNKNOWN " + b" ".join([b"ffff" + b":ffff" * 7] * 2) + b" 65535 65535\r\n"
 
 
+def a_server(folder: Path, limits: Limits | None = None) -> ServerFactory:
+    guests = AnonymousOnly(support.local_disk(folder), EVERYTHING, only_from_here=True)
+    return ServerFactory(guests, support.make_clock(), support.at_once, limits)
+
+
 class FromProxy:
     """A connection of a proxy to a server in memory."""
 
-    def __init__(self, folder: Path, proxy: str = "127.0.0.1") -> None:
-        self.clock = support.make_clock()
-        guests = AnonymousOnly(support.local_disk(folder), EVERYTHING, only_from_here=True)
-        factory = ServerFactory(guests, self.clock, support.at_once)
-        self.protocol: Any = ProxiedFactory(factory, self.clock).buildProtocol(None)
+    def __init__(self, folder: Path, proxy: str = "127.0.0.1", server: ServerFactory | None = None) -> None:
+        factory = server or a_server(folder)
+        self.clock = factory.clock
+        self.protocol: Any = ProxiedFactory(factory, self.clock, factory).buildProtocol(None)
         self.transport = MemoryTransport()
         address = IPv4Address("TCP", proxy, 999)
         self.transport.getPeer = lambda: address  # type: ignore[method-assign, assignment, return-value]
@@ -349,6 +356,29 @@ def test_a_proxy_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
     one = FromProxy(tmp_path)
     one.clock.advance(HEADER_LIMIT)
     assert one.transport.lost is not None
+
+
+def test_who_has_not_said_for_whom_it_calls_counts_as_a_connection(tmp_path: Path) -> None:
+    server = a_server(tmp_path, Limits(connections=2))
+    first, second, third = (FromProxy(tmp_path, server=server) for _ in range(3))
+    support.LEFT_OPEN.extend([first, second, third])
+    assert third.said().startswith("421 There are 2 connections already")
+    assert first.said(LOCAL).startswith("220"), "a header takes no second place"
+    assert len(server.connections) == 2
+    first.close()
+    second.close()
+    assert len(server.connections) == 0
+    server.clock.advance(GATHER)
+
+
+def test_who_waits_for_the_header_gives_way_as_any_stranger(tmp_path: Path) -> None:
+    server = a_server(tmp_path, Limits(connections=1))
+    first = FromProxy(tmp_path, server=server)
+    server.clock.advance(GRACE)
+    second = FromProxy(tmp_path, server=server)
+    support.LEFT_OPEN.extend([first, second])
+    assert first.transport.lost is not None
+    assert second.said(LOCAL).startswith("220")
 
 
 @pytest.mark.parametrize("endpoint", ["haproxy:tcp:0:interface=127.0.0.1", "tls:haproxy:tcp:0:interface=127.0.0.1"])

@@ -378,7 +378,41 @@ def test_an_upload_that_stalls_is_cut_off_and_its_part_kept(tmp_path: Path) -> N
     talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=10)).log_in()
     assert talk.codes(b"STOR file\r\nDATA 9\r\nhalf") == [150]
     talk.clock.advance(11)
-    assert talk.codes() == []
+    assert talk.ask() == ["421 No byte of the transfer moved for 10 seconds; closing."]
     assert talk.is_closed
     assert support.take_part(tmp_path) == b"half"
     assert not (tmp_path / "file").exists()
+
+
+def test_an_upload_that_was_refused_and_stalls_ends_the_session_too(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=10)).log_in()
+    assert talk.codes(b"STOR no/file\r\nDATA 9\r\nhalf") == [550]
+    talk.clock.advance(11)
+    assert talk.codes() == [421]
+    assert talk.is_closed
+
+
+def test_a_download_that_stalls_is_ended_in_order_if_the_client_takes_what_there_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(2_000_000))
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=10, closing=5)).log_in()
+    talk.server.dataReceived(b"RETR file\r\n")
+    held = len(talk.link.server_end.outgoing)
+    assert 0 < held < 2_000_000
+    talk.clock.advance(11)
+    assert len(talk.link.server_end.outgoing) == held
+    _, sequence, reply = talk.ask()
+    assert isinstance(sequence, support.Sequence)
+    assert sequence.end == "FAIL No byte of the transfer moved for 10 seconds; closing."
+    assert reply == "421 No byte of the transfer moved for 10 seconds; closing."
+    assert talk.is_closed
+
+
+def test_a_download_that_stalls_for_good_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(2_000_000))
+    talk = Conversation(support.local_disk(tmp_path), limits=Limits(idle=10, closing=5)).log_in()
+    talk.server.dataReceived(b"RETR file\r\n")
+    talk.clock.advance(11)
+    assert not talk.is_closed
+    talk.clock.advance(5)
+    talk.link.pump()
+    assert talk.is_closed

@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import at_once
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
 import ftpsvc
+from ftpsvc.factory import ServerFactory
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import BACKLOG, endpoint_for
@@ -347,10 +350,13 @@ class TestDataConnections:
             parsed(argument)
 
 
+NOBODY: Any = None  #: is asked for nothing before somebody comes
+
+
 @pytest.mark.parametrize(
     ("port", "backlog"), [("tcp:5000", BACKLOG), ("tcp6:5000:interface=\\:\\:1", BACKLOG), ("tcp:5000:backlog=7", 7)]
 )
 def test_many_may_wait_to_be_let_in(port: str, backlog: int) -> None:
     memory = MemoryReactorClock()
-    endpoint_for(memory, port, None).listen(Factory())
+    endpoint_for(memory, port, None, ServerFactory(NOBODY, memory, at_once)).listen(Factory())
     assert memory.tcpServers[0][2] == backlog

@@ -17,6 +17,8 @@ import secured
 import support
 from streams import WAYS, Client, Server, eventually, reset
 
+from ftpsvc.limits import MAX_WAITING
+
 OLD = b"old" * 50_000
 NEW = os.urandom(300_000)
 
@@ -363,3 +365,17 @@ def test_a_full_disk_keeps_the_old_file_and_gives_the_space_back(small_disk: Pat
     assert os.statvfs(small_disk).f_bfree == before
     client.close()
     server.kill()
+
+
+@pytest.mark.parametrize("command", ["RETR huge", "STOR file"])
+def test_who_sends_more_behind_a_transfer_than_may_wait_is_told_so(server: Server, folder: Path, command: str) -> None:
+    (folder / "file").write_bytes(OLD)
+    with open(folder / "huge", "wb") as file:
+        file.truncate(1 << 32)
+    client = Client(server)
+    data = client.begin("EPSV", command)
+    client.send(b"NOOP\r\n" * (MAX_WAITING // 6 + 1))
+    assert client.reply().startswith("421 ")
+    data.close()
+    client.close()
+    assert (folder / "file").read_bytes() == OLD

@@ -277,8 +277,9 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
                 record.check_size()
             facts = session.allowed_facts(received.facts, record.path)
         except BaseException as error:
-            # Where nobody decided against the upload (a lost connection, a cancelled session), what came is kept.
-            decided = isinstance(error, model.TransferError) and not isinstance(error, model.ConnectionFailed)
+            # Where nobody decided against the upload (a lost connection, a session that ends), what came is kept.
+            nobody = model.ConnectionFailed | model.ServiceClosing
+            decided = isinstance(error, model.TransferError) and not isinstance(error, nobody)
             await file.abort(keep=not decided)
             raise
 
