@@ -128,7 +128,7 @@ class DataConnection(Protocol):
             return
         if not self._is_watched and is_plain(self.transport):
             # All has left: nothing would be waited for but the reactor's next turn.
-            self.transport.connectionLost(Failure(ConnectionDone()))
+            self.transport.connectionLost(connectionDone)
         else:
             self._unwatch()
             self.transport.loseConnection()
@@ -206,7 +206,7 @@ class DataConnection(Protocol):
     def _lost_for(self, reason: Failure) -> TransferError | None:
         """What the end of the connection means; None if it is the end of the data."""
         if self._tunnel is None:
-            lost = not reason.check(ConnectionDone)
+            lost = not isinstance(reason.value, ConnectionDone)
             return ConnectionFailed(f"The data connection was lost: {reason.getErrorMessage()}") if lost else None
         if not self._tunnel.has_greeted:
             why = why_no_tls(reason if self._tunnel.failure is None else Failure(self._tunnel.failure))

@@ -44,7 +44,8 @@ class LineThenRaw(Protocol):
         self._heard: float = clock.seconds()
         self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
-        self._flushing: Any = None
+        self._flushing: IDelayedCall | None = None
+        self._is_receiving = False
         self.incoming = Incoming(max_line)
         self.transport: Any = None
         self.lost: ConnectionFailed | None = None
@@ -65,7 +66,12 @@ class LineThenRaw(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.progressed()
         self.incoming.feed(data)
-        self.bytes_arrived()
+        self._is_receiving = True
+        try:
+            self.bytes_arrived()
+        finally:
+            self._is_receiving = False
+        self.flush()
         if self._is_reading and len(self.incoming) >= self._max_waiting:
             self._is_reading = False
             self.transport.pauseProducing()
@@ -107,7 +113,7 @@ class LineThenRaw(Protocol):
 
         What pipelined commands write is gathered first: one call to the transport for hundreds of small replies.
         """
-        if not self._gathered:
+        if self._flushing is None and not self._is_receiving:  # else it ends with a flush
             self._flushing = self._clock.callLater(0, self.flush)
         self._gathered.extend(pieces)
         for piece in pieces:
@@ -117,9 +123,11 @@ class LineThenRaw(Protocol):
 
     def flush(self) -> None:
         """Give what was gathered to the transport."""
-        if self._gathered:
+        if self._flushing is not None:
             if self._flushing.active():
                 self._flushing.cancel()
+            self._flushing = None
+        if self._gathered:
             gathered, self._gathered, self._gathered_size = self._gathered, [], 0
             data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
             if rest := data[send_now(self.transport, data) :]:
@@ -220,7 +228,7 @@ class LineThenRaw(Protocol):
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._gathered and self._flushing.active():
+        if self._flushing is not None and self._flushing.active():
             self._flushing.cancel()
         self._expect_no_handshake()
         self._gathered = []
