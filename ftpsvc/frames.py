@@ -255,8 +255,8 @@ def _second(seconds: int) -> str:
 
 def format_time(nanoseconds: int) -> str:
     """A UTC time as RFC 3659, section 2.3 writes it, with as many digits of fraction as it has."""
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    text = _second(seconds)
+    text = _second(nanoseconds // 1_000_000_000)
+    fraction = nanoseconds % 1_000_000_000
     return f"{text}.{fraction:09d}".rstrip("0") if fraction else text
 
 

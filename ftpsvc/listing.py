@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_time, parse_facts, parse_time
@@ -20,14 +21,33 @@ FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "X.link")
 
 def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> bytes:
     """One entry with these of its facts, for an account that may do this much. Without a line's end."""
+    return machine_lines(permissions, facts)(entry)
+
+
+@lru_cache(maxsize=256)
+def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Callable[[Entry], bytes]:
+    """The same for many entries: a listing is this ten thousand times, and what is alike in all is made once."""
     if facts != FACTS:
-        return _chosen_facts(entry, permissions, facts) + b" " + encode_name(entry.name)
-    name, kind, size, modified, mode, _, unique, is_link = entry
-    # By names and not by a table: a listing is this line ten thousand times, and an Enum's hash is made in Python.
-    start = f"type=file;size={size};" if kind is Kind.FILE else f"type={_TYPES[kind]};"
-    perm = _perm(kind is Kind.FILE, kind is Kind.DIRECTORY, permissions.value)
-    text = f"{start}modify={format_time(modified)};perm={perm};unique={unique};UNIX.mode={mode:04o};"
-    return f"{text}{'X.link=1;' * is_link} {name}".encode("utf-8", NAME_ERRORS)
+        return lambda entry: _chosen_facts(entry, permissions, facts) + b" " + encode_name(entry.name)
+    of_a_file = f";perm={_perm(True, False, permissions.value)};unique="
+
+    def line(entry: Entry) -> bytes:
+        name, kind, size, modified, mode, _, unique, is_link = entry
+        start = f"type=file;size={size}" if kind is Kind.FILE else f"type={_TYPES[kind]}"
+        perm = of_a_file if kind is Kind.FILE else _perm_of_another(kind, permissions)
+        end = f"{_mode_fact(mode)}X.link=1; {name}" if is_link else f"{_mode_fact(mode)} {name}"
+        return f"{start};modify={format_time(modified)}{perm}{unique}{end}".encode("utf-8", NAME_ERRORS)
+
+    return line
+
+
+def _perm_of_another(kind: Kind, permissions: Permission) -> str:
+    return f";perm={_perm(False, kind is Kind.DIRECTORY, permissions.value)};unique="
+
+
+@lru_cache(maxsize=512)
+def _mode_fact(mode: int) -> str:
+    return f";UNIX.mode={mode:04o};"
 
 
 def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> bytes:
@@ -169,6 +189,14 @@ def _list_time(modified: int, minute: int) -> bytes:
     if -_RECENT < minute * 60 - modified < _RECENT:
         return f"{day} {moment.tm_hour:02d}:{moment.tm_min:02d}".encode()
     return f"{day}  {moment.tm_year:04d}".encode()
+
+
+def joined(lines: list[bytes]) -> bytes:
+    """These lines with their ends. An entry whose name has CR or LF in it is left out: it would forge another."""
+    block = b"\r\n".join([*lines, b""])
+    if block.count(b"\n") == block.count(b"\r") == len(lines):
+        return block
+    return b"".join(line + b"\r\n" for line in lines if b"\n" not in line and b"\r" not in line)
 
 
 def is_listable(name: str) -> bool:

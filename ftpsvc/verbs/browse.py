@@ -18,8 +18,8 @@ from ftpsvc.states import Authenticating, Ready
 from ftpsvc.verbs.change import set_by_mdtm
 from ftpsvc.wire import Reply, quoted
 
-#: Lines of a listing are sent together once they come to this many bytes.
-BLOCK = 64 * 1024
+#: So many lines of a listing are sent together: 60 KB of them, and 200 KB where all names are as long as can be.
+BLOCK = 512
 
 #: The most entries in the reply to STAT of a folder: a reply has to sit in memory whole. LIST and MLSD have no limit.
 MAX_STAT_ENTRIES = 1000
@@ -83,8 +83,7 @@ async def machine_list(session: Session, argument: str) -> Reply:
         raise model.BadArgument(f"{path} is not a folder: MLST tells of a single entry.")
     account, facts = session.ready.account, session.parameters.facts
     if not account.rules:
-        permissions = account.permissions
-        return await _send(session, _Shown(path), lambda entry: listing.machine_line(entry, permissions, facts))
+        return await _send(session, _Shown(path), listing.machine_lines(account.permissions, facts))
     folder = path.rstrip("/")
     return await _send(
         session,
@@ -190,16 +189,13 @@ async def _matching(entries: AsyncGenerator[Entry, None], pattern: Pattern) -> A
 
 async def _blocks(entries: AsyncGenerator[Entry, None], line: Line) -> AsyncGenerator[bytes, None]:
     lines: list[bytes] = []
-    gathered = 0
     async for entry in entries:
-        if listing.is_listable(entry.name):
-            lines.append(line(entry))
-            gathered += len(lines[-1]) + 2
-            if gathered >= BLOCK:
-                yield b"\r\n".join([*lines, b""])
-                lines, gathered = [], 0
+        lines.append(line(entry))
+        if len(lines) == BLOCK:
+            yield listing.joined(lines)
+            lines = []
     if lines:
-        yield b"\r\n".join([*lines, b""])
+        yield listing.joined(lines)
 
 
 async def status(session: Session, argument: str) -> Reply:
