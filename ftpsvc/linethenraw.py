@@ -30,6 +30,10 @@ MAX_GATHERED = 64 * 1024
 #: each recv costs the same, and 1 MiB instead of Twisted's 64 KiB more than doubles an upload's speed.
 BUFFER = 1024 * 1024
 
+#: How much one call to recv may bring of somebody who is not logged in. They have nothing to send but a few lines, and
+#: what they send waits in memory while a login is examined.
+STRANGERS_BUFFER = 8 * 1024
+
 
 @implementer(IHandshakeListener)
 class LineThenRaw(Protocol):

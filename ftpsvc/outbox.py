@@ -10,6 +10,9 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc.wire import Reply, format_reply
 
+#: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
+MAX_COMMITS = 64
+
 
 @dataclass(slots=True)
 class _Place:

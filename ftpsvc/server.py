@@ -23,11 +23,11 @@ from ftpsvc.channel import Channel
 from ftpsvc.datasetup import DataSetup
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
-from ftpsvc.linethenraw import BUFFER, LineThenRaw, beneath
+from ftpsvc.linethenraw import BUFFER, STRANGERS_BUFFER, LineThenRaw, beneath
 from ftpsvc.logins import Examine, Logins
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, TransferError
-from ftpsvc.outbox import Outbox
+from ftpsvc.outbox import MAX_COMMITS, Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
 from ftpsvc.session import Outcome, Session, admit
@@ -36,7 +36,7 @@ from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer
-from ftpsvc.verbs import VERBS
+from ftpsvc.verbs import MOVING, UPLOADS, VERBS
 from ftpsvc.watchdog import Watchdog
 from ftpsvc.wire import FOREIGN_VERBS, Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
 
@@ -45,21 +45,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The verbs behind which a sequence follows in MODE I, whatever becomes of the command.
-UPLOADS = frozenset(verb.name for verb in VERBS.values() if verb.uploads)
-
-#: The verbs that take the data connection that was prepared.
-MOVING = frozenset(verb.name for verb in VERBS.values() if verb.moves_data)
-
-#: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
-MAX_COMMITS = 64
-
 #: How many commands in a row one session may have carried out before the others have their turn.
 TURN = 64
-
-#: How much one call to recv may bring of somebody who is not logged in. They have nothing to send but a few lines, and
-#: what they send waits in memory while a login is examined.
-STRANGERS_BUFFER = 8 * 1024
 
 
 @implementer(IHalfCloseableProtocol)

@@ -16,8 +16,7 @@ from streams import Client, Server
 from test_logins import Doorman
 
 from ftpsvc.limits import Limits
-from ftpsvc.linethenraw import beneath
-from ftpsvc.server import STRANGERS_BUFFER
+from ftpsvc.linethenraw import STRANGERS_BUFFER, beneath
 
 
 @pytest.fixture

@@ -8,3 +8,9 @@ from ftpsvc.verbs import access, browse, change, data, digest, parameters, secur
 _MODULES = (access, secure, parameters, browse, change, digest, data, transfer)
 
 VERBS: dict[str, Verb] = {verb.name: verb for module in _MODULES for verb in module.VERBS}
+
+#: The verbs behind which a sequence follows in MODE I, whatever becomes of the command.
+UPLOADS = frozenset(verb.name for verb in VERBS.values() if verb.uploads)
+
+#: The verbs that take the data connection that was prepared.
+MOVING = frozenset(verb.name for verb in VERBS.values() if verb.moves_data)
