@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc import model
 from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
-from ftpsvc.frames import Digest, digest_of
+from ftpsvc.frames import Digest, digest_of, verified
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
 from ftpsvc.parts import apply_facts, copy_start, known_part, open_part, size_of_part, write_all
@@ -133,13 +133,7 @@ class _Writing:
     async def finish(self, digest: str | None) -> str:
         """Wait until all is written, and give its digest. Raises `Damaged` if it should have been another."""
         await self.settle()
-        return _checked(self._digest.hexdigest(), digest)
-
-
-def _checked(found: str, wanted: str | None) -> str:
-    if wanted is not None and wanted != found:
-        raise model.Damaged(f"The data was damaged on its way: it has the digest {found}. Nothing was stored.")
-    return found
+        return verified(self._digest.hexdigest(), digest)
 
 
 class DiskWriteFile:
@@ -246,7 +240,7 @@ class DiskWriteFile:
             if self._writing is None and self._offset:
                 await self._begin()
             if self._writing is None:
-                found = _checked(digest_of(self._held), digest)
+                found = verified(digest_of(self._held), digest)
                 finished = WholeFile(self._directory, self._name, self._held, mode, facts.modified, self._may_replace)
             else:
                 found = await self._writing.finish(digest)

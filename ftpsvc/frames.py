@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from ftpsvc.model import NO_FACTS, BadArgument, Facts, ProtocolViolation, decode_name, encode_name
+from ftpsvc.model import NO_FACTS, BadArgument, Damaged, Facts, ProtocolViolation, decode_name, encode_name
 
 #: The longest line in either direction, its end included. Enough for a path of 4,096 bytes with every byte
 #: doubled by Telnet, and small enough that an endless line costs nothing.
@@ -241,6 +241,13 @@ Digest = xxhash.xxh3_128
 
 def digest_of(data: bytes | memoryview) -> str:
     return xxhash.xxh3_128_hexdigest(data)
+
+
+def verified(found: str, said: str | None) -> str:
+    """The digest of an upload, if it is the one that the client has sent, or that has sent none. Raises `Damaged`."""
+    if said is not None and said != found:
+        raise Damaged(f"The data was damaged on its way: it has the digest {found}. Nothing was stored.")
+    return found
 
 
 #: The first and the last second that have a year of four digits. A disk can hold others: those become the nearest.

@@ -150,14 +150,16 @@ class Inline:
 
     # -- receiving
 
+    def receive_whole(self) -> tuple[bytes, Received] | None:
+        """All of a small upload, if it is here already, and isn't held to a rate."""
+        if self._paces.up.most is not None or (found := self._protocol.incoming.small_sequence()) is None:
+            return None
+        data, digest, facts = found
+        self._has_ended = True
+        self.moved = len(data)
+        return data, Received(digest, facts)
+
     async def receive_file(self, file: WriteFile) -> Received:
-        if (found := self._protocol.incoming.small_sequence()) is not None:
-            data, digest, facts = found
-            self._has_ended = True
-            await self._turn(self._paces.up, data)
-            self.moved = len(data)
-            await file.write(data)
-            return Received(digest, facts)
         while isinstance(item := await self._next(), memoryview):
             for piece in self._paces.up.cut(item):
                 await self._turn(self._paces.up, piece)

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from ftpsvc import model
 from ftpsvc.addresses import Origin
-from ftpsvc.channel import Channel
+from ftpsvc.channel import Channel, Received
 from ftpsvc.datasetup import DataSetup
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
@@ -342,6 +342,9 @@ class ServerProtocol(LineThenRaw):
         tls = server.tls if session.parameters.is_protected else None
         self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, self._paces, tls)
         return self._channel
+
+    def receive_whole(self) -> tuple[bytes, Received] | None:
+        return self._inline().receive_whole() if self._session.is_inline else None
 
     def _inline(self) -> Inline:
         if not isinstance(self._channel, Inline):

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from ftpsvc import model
 from ftpsvc.addresses import IP, SOMEBODY, Address, Origin
-from ftpsvc.channel import Channel
+from ftpsvc.channel import Channel, Received
 from ftpsvc.model import Account, Facts, Permission
 from ftpsvc.records import Transfer
 from ftpsvc.states import Greeted, Marker, Mode, Parameters, Range, Ready, Renaming, Required, Restart, Security, State
@@ -103,6 +103,9 @@ class Control(Protocol):
 
     def channel(self) -> Channel:
         """The current way of the data."""
+
+    def receive_whole(self) -> tuple[bytes, Received] | None:
+        """All of a small upload on the current way, if it is here already."""
 
     def record(self, transfer: Transfer) -> None:
         """A transfer has ended, in one way or another."""

@@ -98,11 +98,15 @@ def format_command(command: Command) -> bytes:
 
 
 class Reply(NamedTuple):
-    """One reply: a code, the text of its last line, and for a long one the lines before that."""
+    """One reply: a code, the text of its last line, and for a long one the lines before that.
+
+    `opening`: the text of the 150 that goes before it, where that wasn't sent when the transfer began.
+    """
 
     code: int
     text: str
     inner: tuple[str, ...] = ()
+    opening: str = ""
 
     @property
     def is_preliminary(self) -> bool:
@@ -116,6 +120,8 @@ class Reply(NamedTuple):
 def format_reply(reply: Reply) -> bytes:
     """A reply's bytes. Inner lines are indented, so that none can be taken for the last (RFC 959, section 4.2)."""
     text = _one_line(reply.text)
+    if reply.opening:
+        return b"150 %s\r\n%d %s\r\n" % (_one_line(reply.opening), reply.code, text)
     if not reply.inner:
         return b"%d %s\r\n" % (reply.code, text)
     first, *rest = reply.inner

@@ -8,8 +8,9 @@ from dataclasses import replace
 from secrets import token_hex
 
 from ftpsvc import model
-from ftpsvc.channel import Channel, Sent
-from ftpsvc.model import Permission
+from ftpsvc.channel import Channel, Received, Sent
+from ftpsvc.frames import digest_of, verified
+from ftpsvc.model import Permission, Stored, Whole
 from ftpsvc.records import Ending, Transfer
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Mode, Range, Restart
@@ -67,6 +68,13 @@ class _Record:
         self._session.control.reply(Reply(150, text))
         self._channel = channel
         return channel
+
+    def receive_whole(self) -> tuple[bytes, Received] | None:
+        """All of a small upload, if it is here already. Then it has begun, and the last reply bears the 150 too."""
+        whole = self._session.control.receive_whole()
+        if whole is not None:
+            self._channel = self._session.control.channel()
+        return whole
 
     def __enter__(self) -> None:
         """For the steps of the transfer: an error that leaves them ends it, and is recorded."""
@@ -186,7 +194,10 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
             await session.control.settled()  # commits have no order among themselves, and the last command is to win
         replace = await _demand_write(session, path)
         await _demand_room(session, path, declared)
-        file = await session.ready.storage.open_write(path, session.take_offset(), replace)
+        offset = session.take_offset()
+        if replace and not offset and (whole := record.receive_whole()) is not None:
+            return _put(session, record, *whole)
+        file = await session.ready.storage.open_write(path, offset, replace)
     return await _receive(session, record, file, f"Ready for {path}.")
 
 
@@ -283,17 +294,26 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
             await file.abort(keep=not decided)
             raise
 
-    async def commit() -> Reply:
-        session.committing.add(record.path)
-        try:
-            with record:
-                stored = await file.commit(facts, received.digest)
-        finally:
-            session.committing.discard(record.path)
-        record.close(stored.digest)
-        return Reply(226, f"Stored {stored.size} bytes, xxh3-128 {stored.digest}.")
+    return _commit(session, record, file.commit(facts, received.digest))
 
-    return commit()
+
+async def _commit(session: Session, record: _Record, commit: Awaitable[Stored], opening: str = "") -> Reply:
+    session.committing.add(record.path)
+    try:
+        with record:
+            stored = await commit
+    finally:
+        session.committing.discard(record.path)
+    record.close(stored.digest)
+    return Reply(226, f"Stored {stored.size} bytes, xxh3-128 {stored.digest}.", opening=opening)
+
+
+def _put(session: Session, record: _Record, data: bytes, received: Received) -> Awaitable[Reply]:
+    """Store a small upload in one go."""
+    verified(digest_of(data), received.digest)
+    record.check_size()
+    whole = Whole(data, session.allowed_facts(received.facts, record.path))
+    return _commit(session, record, session.ready.storage.put(record.path, whole), f"Ready for {record.path}.")
 
 
 async def abort(session: Session, _: str) -> Reply:
