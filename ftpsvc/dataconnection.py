@@ -104,7 +104,23 @@ class DataConnection(Protocol):
         else:
             for at in range(0, len(data), PIECE):
                 self._tunnel.protect(data[at : at + PIECE])
-                self.transport.write(self._tunnel.outgoing())
+                self._write_at_once(self._tunnel.outgoing())
+                await self._unclogged()
+        await self._unclogged()
+
+    def _write_at_once(self, data: bytes) -> None:
+        """Give this to the system, and to the transport no more than what the system doesn't take: it would copy it."""
+        if rest := data[send_now(self.transport, data) :]:
+            self._write_last(rest)
+
+    def _write_last(self, data: bytes) -> None:
+        """Be clogged until the system has taken the last byte."""
+        # With a buffer of nothing the transport pauses for any, and resumes behind it.
+        self.transport.bufferSize = 0
+        self.transport.write(data)
+        self.transport.bufferSize = BUFFER
+
+    async def _unclogged(self) -> None:
         while self._is_clogged:
             await self._wait()
             self._demand()
@@ -190,17 +206,12 @@ class DataConnection(Protocol):
         The other end's own is not waited for: some close without one, and by then it says nothing about the data.
         """
         self._watch()
-        # With a buffer of nothing the transport pauses for the last byte, and resumes behind it.
-        self.transport.bufferSize = 0
         tunnel.end()
-        self.transport.write(tunnel.outgoing())
-        while self._is_clogged:
-            await self._wait()
-            self._demand()
+        self._write_last(tunnel.outgoing())
+        await self._unclogged()
         self._unwatch()
         # Read on, or the system would answer what still comes with a reset, and take back data under way.
         self._farewell = self._clock.callLater(FAREWELL_LIMIT, self.transport.loseConnection)
-        self.transport.bufferSize = BUFFER
         self.transport.resumeProducing()
 
     def _lost_for(self, reason: Failure) -> TransferError | None:
