@@ -63,6 +63,10 @@ class Passive(Way):
         self._reactor.addReader(self)
         self._ports.opened(self)
 
+    def look(self) -> None:
+        # Whoever connects and sends the command behind that often finds both looked at in the same turn, this one last.
+        self.doRead()
+
     def doRead(self) -> None:
         for _ in range(MAX_ACCEPTS):
             if self._socket is None:

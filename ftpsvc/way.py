@@ -30,12 +30,16 @@ class Way:
         self._failed: TransferError | None = None  #: why there won't be a connection, for who asks for it later
         self.connection: DataConnection | None = None
 
+    def look(self) -> None:
+        """Take the connection, if it is here already and the reactor just hasn't come to it."""
+
     def begin(self) -> None:
         """Do what has to be done before the connection can be had. Called when somebody waits for it."""
 
     def connected(self, limit: float) -> Deferred[DataConnection]:
         """The connection, within so many seconds. Raises `NoDataConnection`."""
         waiter: Deferred[DataConnection] = Deferred(lambda _: setattr(self, "_waiter", None))
+        self.look()
         if self.connection is not None:
             self.connection.moved()  # that it came long before the command is no stall
             waiter.callback(self.connection)
