@@ -23,7 +23,7 @@ The map, in reading order:
 `connections` who is connected, and how many may be; `refusals`, who is turned away
 `logins`      how often and how fast one may fail; `bans`, the addresses that have failed too often
 `rates`       how fast data may move; `passiveports`, how many ports may wait
-`watchdog`    how long a session may keep the server waiting
+`watchdog`    how long a session may keep the server waiting; `draining`, how all of them end when it stops
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `proxied`     where a connection comes from, also behind a proxy
@@ -33,6 +33,7 @@ The map, in reading order:
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
 `allocator`   how the service deals with memory
+`reloading`   what a running service takes over; `signals`, `notify`, how it is told, and tells, how it is
 `configuration` the options in a file
 `usercommand` `ftpsvc user`; `initcommand`, `ftpsvc init`
 `client`      the client's protocol, with `exchanges`, what is said in it

@@ -90,14 +90,16 @@ class KeptFile:
         self._file = file
         self._seen = self._look()
         self._records = accountfile.read(file)
+        self.fault: BadAccounts | None = None  #: why what it says now doesn't hold
 
     def records(self) -> dict[str, Record]:
         """The accounts, by name."""
         if (seen := self._look()) != self._seen:
             self._seen = seen
             try:
-                self._records = accountfile.read(self._file)
+                self._records, self.fault = accountfile.read(self._file), None
             except BadAccounts as error:
+                self.fault = error
                 for problem in error.problems:
                     self._log.error("The accounts stay as they were: {problem}", problem=printable(problem))
             else:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from ftpsvc.accountfile import BadAccounts
 from ftpsvc.accounts import GUESTS, Anonymous, AnonymousOnly, Doors, KeptFile, Members
+from ftpsvc.addresses import Origin
 from ftpsvc.checkers import Checkers
 from ftpsvc.homes import Homes
-from ftpsvc.model import ANONYMOUS
+from ftpsvc.model import ANONYMOUS, Account
 from ftpsvc.securing import refuse
-from ftpsvc.session import Accounts
+from ftpsvc.session import Accounts, Visitor
 from ftpsvc.storage import Storage
 from ftpsvc.threads import Run
 
@@ -26,6 +27,24 @@ class Admission(NamedTuple):
     wants_certificates: Callable[[], bool]
     announcements: list[str]
     has_guests: bool  #: whether anybody needs no name
+    homes: Callable[[], list[str]]  #: where files are, whether they were ever used or not
+    file: KeptFile | None = None
+
+
+class Entrance:
+    """Where all sessions ask who may log in, so that a reload may have another say for those that are there too."""
+
+    def __init__(self, now: Admission) -> None:
+        self.now = now
+
+    def refusal(self, origin: Origin) -> str:
+        return self.now.accounts.refusal(origin)
+
+    async def recognise(self, user: str, visitor: Visitor) -> tuple[Account, Storage] | None:
+        return await self.now.accounts.recognise(user, visitor)
+
+    async def login(self, user: str, password: str, visitor: Visitor) -> tuple[Account, Storage]:
+        return await self.now.accounts.login(user, password, visitor)
 
 
 def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
@@ -33,12 +52,10 @@ def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
     root: str = options["root"]
     file, checkers = _accounts_file(options["accounts"]), _checkers(options.get("credCheckers", ()))
     if file is None and checkers is None and not options["anonymous"]:
-        homes.known = lambda: [root]
         guests = AnonymousOnly(_guests_storage(homes, root), only_from_here=True)
-        return Admission(guests, lambda: False, [_PROTECTED], True)
+        return Admission(guests, lambda: False, [_PROTECTED], True, lambda: [root])
     mode = Anonymous(options["anonymous"] or "none")
     members = Members(file, checkers, homes, root, run, lambda: datetime.datetime.now(datetime.UTC))
-    homes.known = lambda: [root, *members.homes()]
     if file is not None:
         _keep_out_of_reach(options["accounts"], root)
     guests_or_none = None
@@ -47,7 +64,14 @@ def admitted(options: Mapping[str, Any], homes: Homes, run: Run) -> Admission:
     told = [_told(file, checkers), *_TOLD[mode]]
     doors = Doors(guests_or_none, members)
     announcements = [line for line in told if line]
-    return Admission(doors, lambda: members.wants_certificates, announcements, guests_or_none is not None)
+    return Admission(
+        doors,
+        lambda: members.wants_certificates,
+        announcements,
+        guests_or_none is not None,
+        lambda: [root, *members.homes()],
+        file,
+    )
 
 
 def _guests_storage(homes: Homes, root: str) -> Storage:

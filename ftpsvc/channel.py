@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
-from ftpsvc.model import Facts, Whole
+from ftpsvc.model import Facts, TransferError, Whole
 from ftpsvc.storage import ReadFile, WriteFile
 
 
@@ -41,3 +41,6 @@ class Channel(Protocol):
 
     async def receive_file(self, file: WriteFile) -> Received:
         """Receive a file up to its positive end. It is not committed here."""
+
+    def fail(self, why: TransferError) -> None:
+        """Break the transfer off, as soon as both ends stay in step with each other. It raises this."""

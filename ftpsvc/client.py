@@ -199,6 +199,10 @@ class ClientProtocol(LineThenRaw):
             if reply is not None and reply.code == 421:
                 self._farewell = error_for(reply)
 
+    def said_goodbye(self, error: TransferError) -> None:
+        """The server has answered that the session ends: who waits for anything hears that, and no other cause."""
+        self._farewell = error
+
     def is_only_download(self, download: Download) -> bool:
         """Whether no other is under way. ABOR stops the one that the server is sending, whoever asked for that."""
         others = (exchange for exchange in (*self._waiting, *self._queue) if exchange is not download)

@@ -105,7 +105,8 @@ _HEADER = """\
 #
 # All options of the command line are here, under the same names. Those with a # in front have the value that they have
 # anyway. What stands on the command line as well counts there. Relative paths begin at this file's folder.
-# A change takes effect at the next start. Who may log in is in the accounts' file, where a change needs no start.
+# A change takes effect at the next start; most do at a reload too (SIGHUP), and the log says which. Who may log in is
+# in the accounts' file, where a change needs neither.
 """
 
 #: The width of the file, in columns.

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 #: How much of a download may wait for its reader before the connection is no longer read.
 MAX_UNREAD = 1024 * 1024
 
+#: Behind a FAIL: the server ends the session, which is no fault of the transfer's. It may be tried again.
+STOPPING = 421
+
 DAMAGED = "The data was damaged on its way: its digest is not the one that the server sent."
 NO_DIGEST = "The server sent the file without a digest, so nobody knows whether it arrived as it is."
 TOO_LARGE = f"The file has more than {SMALL} bytes by now."
@@ -104,7 +107,10 @@ class Ask(Exchange):
         self._protocol = protocol
 
     def ended(self, reply: Reply) -> None:
-        self._protocol.fire(self.finished, error_for(reply) if reply.is_refusal else reply)
+        result = error_for(reply) if reply.is_refusal else reply
+        if reply.code == STOPPING:
+            self._protocol.said_goodbye(error_for(reply))
+        self._protocol.fire(self.finished, result)
 
     def failed(self, error: TransferError) -> None:
         if not self.is_over:
@@ -186,7 +192,7 @@ class Download(Exchange):
             self._is_whole = True
 
     def ended(self, reply: Reply) -> None:
-        if self._outcome is None and reply.is_refusal:
+        if reply.is_refusal and (self._outcome is None or reply.code == STOPPING):
             self._outcome = error_for(reply)
         elif self._outcome is None and not self._is_whole:
             self._outcome = ProtocolViolation(NOTHING_SENT)
@@ -314,7 +320,7 @@ class Fetch(Exchange):
             raise ProtocolViolation(f"The server sent facts that can't be read: {error}") from error
 
     def ended(self, reply: Reply) -> None:
-        if reply.code >= 400 and not isinstance(self._outcome, TransferError):
+        if reply.code >= 400 and (reply.code == STOPPING or not isinstance(self._outcome, TransferError)):
             self._outcome = error_for(reply)
         self._protocol.fire(self.whole, self._outcome or ProtocolViolation(NOTHING_SENT))
 

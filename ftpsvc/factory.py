@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
-from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from ftpsvc.bans import Bans
 from ftpsvc.connections import Connections, source_of
 from ftpsvc.digests import KnownDigests
+from ftpsvc.draining import Draining
 from ftpsvc.limits import Limits
 from ftpsvc.logins import Door
 from ftpsvc.model import Busy, OverLimit
@@ -61,19 +61,19 @@ class ServerFactory(Factory):
         self.run = run
         self.aside = few_at_once(run, MAX_ASIDE)
         self.limits = limits or Limits()
-        self.passive = passive
         self.tls = tls
         self.required = required
         self.digests = KnownDigests(time.time)
         self.connections = Connections(self.limits, reactor)
         self.bans = Bans(self.limits, reactor)
         self.door = Door(self.limits, reactor, self.connections, self.bans)
-        ports = min((most for most in (self.limits.passive, len(passive.ports)) if most), default=0)
-        self.passive_ports = PassivePorts(ports, reactor)
+        self.passive_ports = PassivePorts(0, reactor)
+        self.take_data_connections(passive)
         self.rates = Rates(self.limits, reactor)
         self._refusals = Refusals(reactor)
         self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
+        self.draining = Draining(self._sessions, reactor, self.limits)
         self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
@@ -90,11 +90,17 @@ class ServerFactory(Factory):
     def refusal(self, peer: str, source: str) -> Protocol | None:
         """Whom a new connection gets to speak to, if there is no room for it."""
         try:
+            self.draining.demand_not_begun()
             self.bans.demand_none(source)
             self.connections.demand_room(source)
         except OverLimit as why:
             return self._refusals.turn_away(peer, why)
         return None
+
+    def take_data_connections(self, passive: PassiveOptions) -> None:
+        """In this way from now on, and no more at once than the limit allows; for sessions that are to come."""
+        self.passive = passive
+        self.passive_ports.most = min((most for most in (self.limits.passive, len(passive.ports)) if most), default=0)
 
     @contextlib.contextmanager
     def digesting(self) -> Iterator[None]:
@@ -107,11 +113,13 @@ class ServerFactory(Factory):
         finally:
             self._digests_under_way -= 1
 
+    @property
+    def transfers_under_way(self) -> int:
+        """How many transfers there are at the moment."""
+        return sum(session.is_transferring for session in self._sessions)
+
     async def stop(self) -> None:
-        """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""
-        endings = [Deferred.fromCoroutine(session.stop()) for session in self._sessions]
-        for ending in endings:
-            ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
-        await DeferredList(endings)
+        """See all sessions out. Nobody else may be let in by then."""
+        await self.draining.run()
         self.transfers.flush()
         self._refusals.flush()

@@ -48,7 +48,12 @@ class Inline:
         self._paces = paces
         self._reader = SequenceReader()
         self._has_ended = False
+        self._reason: TransferError | None = None
         self.moved = 0
+
+    def fail(self, why: TransferError) -> None:
+        self._reason = why
+        self._protocol.bytes_arrived()  # none; but whoever waits for some looks again
 
     # -- sending
 
@@ -95,7 +100,7 @@ class Inline:
     def _interruption(self) -> TransferError | None:
         """Asked between the frames, and so a sign that they move."""
         self._protocol.progressed()
-        return self._connection.interruption
+        return self._reason or self._connection.interruption
 
     async def send_whole(self, whole: Whole) -> Sent:
         digest = digest_of(whole.data)
@@ -183,10 +188,12 @@ class Inline:
             self._protocol.progressed()  # the client was not idle
 
     async def _next(self) -> memoryview | Done | Fail:
-        while (item := self._read()) is None:
+        while self._reason is None:
+            if (item := self._read()) is not None:
+                self._has_ended = not isinstance(item, memoryview)
+                return item
             await self._protocol.arrival()
-        self._has_ended = not isinstance(item, memoryview)
-        return item
+        raise self._reason
 
     def _read(self) -> memoryview | Done | Fail | None:
         try:

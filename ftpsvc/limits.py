@@ -6,7 +6,7 @@ beside its default. docs/limits.md tells what happens at each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -34,9 +34,12 @@ def _limit(default: float, option: str, text: str, least: float = 0) -> Any:
     return field(default=default, metadata={"option": option, "text": text, "least": least})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Limits:
-    """What a server may be told to make larger or smaller. Times are in seconds, sizes in bytes, rates in both."""
+    """What a server may be told to make larger or smaller. Times are in seconds, sizes in bytes, rates in both.
+
+    A server has one of these, and who needs a limit looks it up there each time. So a reload changes it in one place.
+    """
 
     # A session at rest takes less than 20 KiB, so these are 200 MB.
     connections: int = _limit(10_000, "max-connections", "Connections at once, of all clients.")
@@ -64,6 +67,9 @@ class Limits:
     # A few retransmissions of its first packet, and firewalls that drop it are noticed before the person gives up.
     connecting: float = _limit(30, "data-time", "Seconds for a data connection to come about.", least=1)
 
+    # Most transfers are over by then; and who wants to upgrade a server doesn't want to wait for an hour.
+    drain: float = _limit(60, "drain-time", "Seconds for transfers to finish when the server stops.")
+
     line: int = _limit(MAX_LINE, "max-line", "The longest command line, in bytes.", least=512)
     waiting: int = _limit(
         MAX_WAITING, "max-waiting", "Bytes of commands that may wait, before reading stops.", least=512
@@ -83,3 +89,8 @@ class Limits:
     def __post_init__(self) -> None:
         if self.line > self.waiting:
             raise ValueError("no line could be longer than what may wait (--max-line, --max-waiting)")
+
+    def take_over(self, others: Limits) -> None:
+        """Be the same as the others from now on, for everybody who holds to these."""
+        for limit in fields(self):
+            setattr(self, limit.name, getattr(others, limit.name))

@@ -174,6 +174,13 @@ class ConnectionFailed(TransferError):
     """No connection, or no more: the cause is in the text."""
 
 
+class Stopping(ConnectionFailed):
+    """The server stops, and this session with it. What has come of an upload is kept, as behind a lost connection."""
+
+    def __init__(self, text: str = "The server is stopping. Connect again in a moment.") -> None:
+        super().__init__(text)
+
+
 class NoSuchHost(ConnectionFailed):
     """The name of a host that there is none of."""
 

@@ -81,9 +81,13 @@ class Options(usage.Options, AuthOptionMixin):
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "") -> None:
+        """`folder`: where relative paths begin, if not in the current folder."""
         super().__init__()
+        self._folder = folder
+        self._words: list[str] = []
         self["ports"] = []
+        self["auth"] = []
         self["passive-local"] = ()
         self["exempt"] = THIS_MACHINE
 
@@ -112,6 +116,7 @@ class Options(usage.Options, AuthOptionMixin):
     def opt_auth(self, checker: str) -> None:
         """A checker of Twisted's for names and passwords, as file:/etc/passwords; --help-auth lists them. May be given
         more than once."""
+        self["auth"].append(checker)
         try:
             super().opt_auth(checker)
         except usage.UsageError as error:
@@ -123,7 +128,8 @@ class Options(usage.Options, AuthOptionMixin):
         raise SystemExit(0)
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        given = list(sys.argv[1:] if options is None else options)
+        given = self._words = list(sys.argv[1:] if options is None else options)
+        self._folder = self._folder or os.getcwd()
         file, names = None, set[str]()
         try:
             names = self._given(given)
@@ -135,6 +141,22 @@ class Options(usage.Options, AuthOptionMixin):
             # Not left to twistd, which would print forty lines of its own help.
             why = str(error) if file is None else file.located(str(error), names)
             refuse(f"{why.rstrip('.')}. See: twistd ftpsvc --help")
+
+    def again(self) -> Options:
+        """The same words, with what the configuration file says by now. Raises `SystemExit`, as the start does.
+
+        Paths on the command line are what they were, though a daemon is in another folder by now.
+        """
+        fresh = Options(self._folder)
+        fresh.parseOptions(self._words)
+        return fresh
+
+    def chosen(self) -> dict[str, object]:
+        """What each option says that a file may have."""
+        return {name: self[KEYS.get(name, name)] for name in self.settings()}
+
+    def _absolute(self, path: str) -> str:
+        return os.path.normpath(os.path.join(self._folder, path))
 
     def _given(self, words: Sequence[str]) -> set[str]:
         """The options that are there, by their whole names."""
@@ -149,9 +171,9 @@ class Options(usage.Options, AuthOptionMixin):
     def _configuration(self, words: Sequence[str]) -> Configuration:
         file = [value for option, value in self._split(words) if option == "--config"][-1]
         try:
-            return configuration.read(Path(file), self.settings())
+            return configuration.read(Path(self._absolute(file)), self.settings())
         except Unreadable as error:
-            advice = "" if os.path.exists(file) else ". ftpsvc init DIR makes one"
+            advice = "" if os.path.exists(self._absolute(file)) else ". ftpsvc init DIR makes one"
             refuse(f"can't use the configuration: {error}{advice}")
 
     def settings(self) -> dict[str, Setting]:
@@ -167,7 +189,7 @@ class Options(usage.Options, AuthOptionMixin):
         return {name: found[name] for name in order if name not in _NOT_IN_FILES}
 
     def postOptions(self) -> None:
-        self["root"] = os.path.abspath(self["root"])  # now: twistd goes to another folder later
+        self["root"] = self._absolute(self["root"])  # now: twistd goes to another folder later
         self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
         if self["sync"] not in ("on", "off"):
             raise usage.UsageError("--sync is on or off")
@@ -178,7 +200,7 @@ class Options(usage.Options, AuthOptionMixin):
         if self["key"] and not self["certificate"]:
             raise usage.UsageError("--key goes with --certificate")
         for name in ("accounts", "certificate", "key", "state"):
-            self[name] = self[name] and os.path.abspath(self[name])
+            self[name] = self[name] and self._absolute(self[name])
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )
@@ -193,6 +215,9 @@ _FIRST = (
     "port root accounts anonymous auth require-tls certificate key state passive-ports passive-address passive-local"
     " sync exempt"
 ).split()
+
+#: Where an option's value is kept, if not under its name.
+KEYS = {"port": "ports"}
 
 _NOT_IN_FILES = ("config", "help-auth-type")
 

@@ -1,12 +1,9 @@
-"""TLS at the start: where the certificate comes from, endpoints with TLS in front, and SIGHUP."""
+"""TLS at the start: where the certificate comes from, and endpoints with TLS in front."""
 
 from __future__ import annotations
 
 import os
 import re
-import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -84,27 +81,3 @@ def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby) -
         text += f":backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
     return endpoint
-
-
-class OnHangup:
-    """Has something done when SIGHUP comes, which says: read your files again. What was there before is put back."""
-
-    def __init__(self, reactor: Any, action: Callable[[], None]) -> None:
-        self._reactor = reactor
-        self._action = action
-        self._before: Any = None
-        self._is_listening = False
-
-    def listen(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # only there Python lets one
-            self._before = signal.signal(signal.SIGHUP, self._hung_up)
-            self._is_listening = True
-
-    def forget(self) -> None:
-        if self._is_listening:
-            signal.signal(signal.SIGHUP, self._before)
-            self._is_listening = False
-
-    def _hung_up(self, *_: object) -> None:
-        # In a turn of the reactor's own: a signal may come in the middle of anything.
-        self._reactor.callFromThread(self._action)

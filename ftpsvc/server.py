@@ -21,12 +21,13 @@ from ftpsvc import model
 from ftpsvc.addresses import Origin
 from ftpsvc.channel import Channel, Received
 from ftpsvc.datasetup import DataSetup
+from ftpsvc.draining import LAST_VERBS
 from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
 from ftpsvc.linethenraw import BUFFER, STRANGERS_BUFFER, LineThenRaw, beneath
 from ftpsvc.logins import Examine, Logins
 from ftpsvc.lookahead import LookAhead
-from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, TransferError
+from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, Stopping, TransferError
 from ftpsvc.outbox import MAX_COMMITS, Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.records import Transfer
@@ -139,13 +140,22 @@ class ServerProtocol(LineThenRaw):
             self._serving.cancel()
         self._log.debug("{peer}: {why}", peer=self.peer, why=self.lost)
 
-    async def stop(self) -> None:
-        """The server ends: tell a client that waits, cut off a transfer. Back when nothing of the session goes on."""
-        if not isinstance(self._session.state, Closed):
-            if self._arrival is not None and self._channel is None and not self._outbox.pending:
-                self.end(Reply(421, "The server is stopping. Connect again later."))
-            else:
-                self.transport.abortConnection()  # a reply would be taken for a part of the transfer
+    # -- the server stops (`draining`)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is under way and no reply is owed: what is said now can't be taken for anything else."""
+        is_idle = self._arrival is not None and self._channel is None and not self._outbox.pending
+        return is_idle and not isinstance(self._session.state, Closed)
+
+    def take_no_more(self) -> None:
+        self._session.verbs = LAST_VERBS
+
+    def break_off(self) -> None:
+        if self._channel is not None:
+            self._channel.fail(Stopping())
+
+    async def over(self) -> None:
         if self._serving is not None:
             await done_with(self._serving)
         await self._outbox.settled()
@@ -225,16 +235,16 @@ class ServerProtocol(LineThenRaw):
             await self._carry_out_all()
             await self._outbox.settled()
             self._close()
+        except (OverLimit, ProtocolViolation, Stopping) as error:
+            limit = f"ended by {error.limit}: " if isinstance(error, OverLimit) else ""
+            self._log.info("{peer}: {limit}{why}", peer=self.peer, limit=limit, why=error)
+            await self._outbox.settled()
+            self.end(reply_for(error))
         except ConnectionFailed:
             if not self.has_heard_all or self.lost is not None:
                 raise
             await self._outbox.settled()
             self._close()
-        except (OverLimit, ProtocolViolation) as error:
-            limit = f"ended by {error.limit}: " if isinstance(error, OverLimit) else ""
-            self._log.info("{peer}: {limit}{why}", peer=self.peer, limit=limit, why=error)
-            await self._outbox.settled()
-            self.end(reply_for(error))
 
     async def _carry_out_all(self) -> None:
         turn = TURN
@@ -295,7 +305,7 @@ class ServerProtocol(LineThenRaw):
         """The error boundary: whatever goes wrong in a command becomes its reply here, and nowhere else."""
         try:
             return await work
-        except (OverLimit, ProtocolViolation, CancelledError):
+        except (OverLimit, ProtocolViolation, Stopping, CancelledError):
             raise
         except TransferError as error:
             if self.lost is not None:

@@ -10,8 +10,9 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,18 +25,21 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ftpsvc.admission import admitted
+from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.notify import Manager
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
 from ftpsvc.records import printable
-from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
+from ftpsvc.reloading import Reloaded, Reloading
+from ftpsvc.securing import endpoint_for, refuse, secured
+from ftpsvc.signals import OnSignal
 from ftpsvc.states import Required
-from ftpsvc.threads import pool_of
+from ftpsvc.threads import done_with, pool_of
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -48,19 +52,21 @@ def makeService(options: Options) -> FileService:
     sync = options["sync"] == "on"
     homes = Homes(lambda home, owner: LocalDisk(home, run, owner=owner, sync=sync), run, since_the_start)
     _check_root(options["root"])
-    admission = admitted(options, homes, run)
+    entrance = Entrance(admitted(options, homes, run))
+    homes.known = lambda: entrance.now.homes()
     tls = secured(options["certificate"], options["key"], options["state"])
-    tls.wants_certificates = admission.wants_certificates
+    tls.wants_certificates = lambda: entrance.now.wants_certificates()
     required = Required(options["require-tls"])
     limits = _affordable(options["limits"])
-    factory = ServerFactory(admission.accounts, reactor, run, limits, options["passive"], tls, required)
+    factory = ServerFactory(entrance, reactor, run, limits, options["passive"], tls, required)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
-    announcements = [_announcement(options["root"], port.getHost(), admission.has_guests) for port in ports]
-    announcements.extend(admission.announcements)
+    announcements = [_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports]
+    announcements.extend(entrance.now.announcements)
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
-    return FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
+    reloading = Reloading(options, factory, entrance, homes, _affordable)
+    return FileService(homes, factory, ports, announcements, reloading.reload)
 
 
 #: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
@@ -155,15 +161,20 @@ class FileService(Service):
         factory: ServerFactory,
         ports: Sequence[IListeningPort],
         announcements: Sequence[str],
-        hangup: OnHangup,
+        reload: Callable[[], Reloaded],
     ) -> None:
+        """`reload` reads the configuration again, and takes it over if it can be used."""
         self._storage = storage
         self._factory = factory
         self._ports = ports
         self._announcements = announcements
         self._sweeping = LoopingCall(self._sweep)
         self._sweep_under_way: Deferred[int] | None = None
-        self._hangup = hangup
+        self._reload = reload
+        self._drained: Deferred[None] | None = None
+        self._hangup = OnSignal(factory.clock, self.reload, signal.SIGHUP)
+        self._hurry = OnSignal(factory.clock, factory.draining.hurry, signal.SIGTERM, signal.SIGINT)
+        self._manager = Manager(os.environ, factory.clock, self.status)
 
     def startService(self) -> None:
         super().startService()
@@ -175,6 +186,22 @@ class FileService(Service):
         self._hangup.listen()
         for line in self._announcements:
             self._log.info("{line}", line=line)
+        self._manager.ready()
+
+    def status(self) -> str:
+        """What goes on, in a few words."""
+        return f"{len(self._factory.connections)} sessions, {self._factory.transfers_under_way} transfers"
+
+    def reload(self) -> Reloaded:
+        """Read the configuration, the accounts and the certificate again: what was done, or why nothing was."""
+        if self._drained is not None:
+            return Reloaded(False, ["nothing was changed: the server is stopping"])
+        self._manager.reloading()
+        outcome = self._reload()
+        for line in outcome.lines:
+            (self._log.info if outcome.is_done else self._log.error)("Reload: {line}", line=printable(line))
+        self._manager.ready()
+        return outcome
 
     def _sweep(self) -> Deferred[None]:
         """Remove what broken uploads have left and nobody came back for."""
@@ -194,17 +221,32 @@ class FileService(Service):
         if self._sweeping.running:
             self._sweeping.stop()
         self._hangup.forget()
+        self._hurry.listen()
         return Deferred.fromCoroutine(self._stop())
 
-    async def _stop(self) -> None:
-        """Let nobody in any more, then see everybody out."""
+    def drain(self) -> Deferred[None]:
+        """Let nobody in any more, then see everybody out, which may take `--drain-time`.
+
+        Who calls it again waits for the same. The process is left alone: SIGTERM, which does this too, ends it.
+        """
+        if self._drained is None:
+            self._manager.stopping(self._factory.limits.drain)
+            self._drained = Deferred.fromCoroutine(self._drain())
+        return done_with(self._drained)
+
+    async def _drain(self) -> None:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        await self._factory.stop()
+
+    async def _stop(self) -> None:
+        await self.drain()
         if self._sweep_under_way is not None:
             self._sweep_under_way.cancel()
             await self._sweep_under_way
-        await self._factory.stop()
         self._storage.close()
+        self._manager.gone()
+        self._hurry.forget()
 
 
 def _allow_many_files() -> None:

@@ -59,10 +59,10 @@ class ServerTLS:
         seen = self._look()
         if seen != self._seen:
             self._seen = seen
-            self.reload()
+            self._read_again()
 
-    def reload(self) -> None:
-        """Read the certificate again. One that can't be used is logged, and the old one stays."""
+    def _read_again(self) -> None:
+        """One that can't be used is logged, and the old one stays."""
         try:
             pair = certificates.read(*self._files)
             self._context = _context_for(pair)
@@ -73,6 +73,11 @@ class ServerTLS:
         self._log.info(
             "The certificate was read again; SHA-256 fingerprint {fingerprint}", fingerprint=pair.fingerprint
         )
+
+    def take_over(self, other: ServerTLS) -> None:
+        """Use the other's certificate from now on, and its files."""
+        self._files, self._seen, self._context = other._files, other._seen, other._context
+        self.fingerprint = other.fingerprint
 
     def _look(self) -> tuple[object, ...]:
         """What changes when somebody puts other files in their place."""

@@ -208,6 +208,7 @@ CODES: tuple[tuple[type[TransferError], int], ...] = (
     (model.BadSequence, 503),
     (model.BadParameter, 504),
     (model.NotLoggedIn, 530),
+    (model.Stopping, 421),
     (model.ServiceClosing, 421),
     (model.Unprotected, 521),
     (model.HandshakeFailed, 522),

@@ -252,19 +252,31 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_end_leaves_nothing_half_done(serve: Callable[..., Server], tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,) * 2]
+)
+def test_the_end_leaves_nothing_half_done(
+    serve: Callable[..., Server], tmp_path: Path, first: signal.Signals, second: signal.Signals
+) -> None:
     (tmp_path / "old").write_bytes(b"as it was")
     server = serve()
-    with server.session() as idle, server.session() as storing:
+    with server.session() as idle, server.session() as storing, server.session() as finishing:
         storing.say("STOR old", "DATA 1000000", "only the beginning")
+        finishing.say("STOR new", "DATA 10", "begun")
         storing.expect("150")
-        server.process.send_signal(number)
+        finishing.expect("150")
+        server.process.send_signal(first)
         idle.expect("421")
         idle.expect_end()
+        finishing.say("donDONE")  # the frame has ten bytes, of which two are the end of the line before
+        finishing.expect("226", "421")
+        finishing.expect_end()
+        server.process.send_signal(second)
+        storing.expect("421")
         storing.expect_end()
-    log = server.ended(number)
-    assert "STOR /old aborted" in log
+    log = server.ended(first)
+    assert "STOR /new complete, 10 bytes" in log and "STOR /old aborted" in log
+    assert "a second signal came; transfers that are broken off: 1" in log
     assert "Traceback" not in log and "#error" not in log and "#critical" not in log
     assert (tmp_path / "old").read_bytes() == b"as it was"
     part = next(tmp_path.glob(f"{PART_PREFIX}*"))  # kept, because the client may come back and go on

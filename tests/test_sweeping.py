@@ -19,7 +19,7 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Facts
 from ftpsvc.parts import apply_facts, open_part
-from ftpsvc.securing import OnHangup
+from ftpsvc.reloading import Reloaded
 from ftpsvc.service import KEEP_PARTS, SWEEP_EVERY, FileService
 
 NOW = 1_700_000_000.0
@@ -185,8 +185,8 @@ def test_facts_are_set_through_a_descriptor_that_may_do_nothing_else(tmp_path: P
 def serving(folder: Path, run: Any = support.at_once) -> tuple[FileService, Clock]:
     disk = LocalDisk(str(folder), run)
     clock = support.make_clock()
-    hangup = OnHangup(clock, lambda: None)
-    return FileService(disk, ServerFactory(AnonymousOnly(disk), clock, run), [], [], hangup), clock
+    factory = ServerFactory(AnonymousOnly(disk), clock, run)
+    return FileService(disk, factory, [], [], lambda: Reloaded(True, [])), clock
 
 
 def test_the_service_sweeps_at_its_start_and_every_day(tmp_path: Path) -> None:
