@@ -103,5 +103,5 @@ class Reloading:
 def _change(name: str, before: object, after: object) -> str:
     """What may be said of a change: numbers, and nothing that could be a secret."""
     if isinstance(before, int | float) and isinstance(after, int | float):
-        return f"{name} is {after:g}; it was {before:g}"
+        return f"{name} is {after:,.15g}; it was {before:,.15g}"
     return f"{name} is another"

@@ -197,10 +197,12 @@ class FileService(Service):
         if self._drained is not None:
             return Reloaded(False, ["nothing was changed: the server is stopping"])
         self._manager.reloading()
-        outcome = self._reload()
+        try:
+            outcome = self._reload()
+        finally:
+            self._manager.ready()
         for line in outcome.lines:
             (self._log.info if outcome.is_done else self._log.error)("Reload: {line}", line=printable(line))
-        self._manager.ready()
         return outcome
 
     def _sweep(self) -> Deferred[None]:

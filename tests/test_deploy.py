@@ -67,6 +67,11 @@ def test_the_sandbox_is_rated_as_well_as_we_say(installed: Path) -> None:
     assert float(exposure[1]) <= EXPOSURE
 
 
+def test_the_sandbox_lets_openssl_make_its_callbacks() -> None:
+    """pyOpenSSL's are made at run time, in memory that can be written and executed. Without it there is no start."""
+    assert "MemoryDenyWriteExecute" not in directives("ftpsvc.service")
+
+
 @pytest.fixture
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     shared = Shared(tmp_path_factory.mktemp("logs"))

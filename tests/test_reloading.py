@@ -73,7 +73,7 @@ def test_limits_hold_from_now_on_for_those_that_are_there_too(running: Running) 
     outcome = running.reload("idle-time = 500\nmax-connections = 1\n")
     assert outcome.is_done
     assert "idle-time is 500; it was 300" in outcome.lines
-    assert "max-connections is 1; it was 10000" in outcome.lines
+    assert "max-connections is 1; it was 10,000" in outcome.lines
     running.clock.advance(499)
     assert idle.codes() == []
     assert running.visit().codes() == [421]
