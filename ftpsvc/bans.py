@@ -49,6 +49,11 @@ class Bans:
         count, last = self._failures.get(source, (0, 0.0))
         return count if self._clock.seconds() < last + self._limits.ban else 0
 
+    def __len__(self) -> int:
+        """How many addresses are banned."""
+        most = self._limits.ban_after
+        return sum(self.count(source) >= most for source in self._failures) if most else 0
+
     def demand_none(self, source: str) -> None:
         """Raises `OverLimit` while the address is banned."""
         if self._failures and self._limits.ban_after and self.count(source) >= self._limits.ban_after:

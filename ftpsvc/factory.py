@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from ftpsvc.bans import Bans
 from ftpsvc.connections import Connections, source_of
+from ftpsvc.counts import Counts
 from ftpsvc.digests import KnownDigests
 from ftpsvc.limits import Limits
 from ftpsvc.logins import Door
@@ -23,13 +24,15 @@ from ftpsvc.passive import PassiveOptions
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.proxied import origin_of
 from ftpsvc.rates import Rates
-from ftpsvc.records import TransferLog
+from ftpsvc.recording import Recorder
+from ftpsvc.records import Transfer
 from ftpsvc.refusals import Refusals
 from ftpsvc.server import ServerProtocol
 from ftpsvc.session import Accounts
 from ftpsvc.states import Required
 from ftpsvc.threads import Run, few_at_once
 from ftpsvc.tls import ServerTLS
+from ftpsvc.verbs import VERBS
 
 #: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
 MAX_ASIDE = 2
@@ -74,7 +77,8 @@ class ServerFactory(Factory):
         self._refusals = Refusals(reactor)
         self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
-        self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
+        self.counts = Counts(VERBS)
+        self.records = Recorder(reactor, self.counts.recorded, self._log_records)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)
@@ -107,11 +111,20 @@ class ServerFactory(Factory):
         finally:
             self._digests_under_way -= 1
 
+    def _log_records(self, records: Sequence[Transfer]) -> None:
+        """A line each. Those of the same moment share one event."""
+        self._log.info("{records}", records="\n".join(map(str, records)))
+
+    @property
+    def sessions(self) -> Iterable[ServerProtocol]:
+        """All that are connected, and some that have just gone."""
+        return self._sessions
+
     async def stop(self) -> None:
         """End all sessions. Back when each has cleaned up behind itself, and every commit has come to its end."""
         endings = [Deferred.fromCoroutine(session.stop()) for session in self._sessions]
         for ending in endings:
             ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
         await DeferredList(endings)
-        self.transfers.flush()
+        self.records.flush()
         self._refusals.flush()

@@ -77,6 +77,7 @@ class Options(usage.Options, AuthOptionMixin):
         ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
         ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
         ("require-tls", None, "none", "Where TLS is needed: none; login; data: for both, login and data connections."),
+        ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
@@ -179,6 +180,8 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError("--key goes with --certificate")
         for name in ("accounts", "certificate", "key", "state"):
             self[name] = self[name] and os.path.abspath(self[name])
+        if self["monitor"].isdecimal():
+            self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )

@@ -27,9 +27,12 @@ class PassivePorts:
 
     def __init__(self, most: int, clock: Any) -> None:
         """`most`: how many may wait; 0 for any number."""
-        self._most = most
+        self.most = most
         self._clock = clock
         self._since: dict[Port, float] = {}  #: in the order in which they were opened
+
+    def __len__(self) -> int:
+        return len(self._since)
 
     def demand_room(self) -> None:
         """See to it that there is room for one more. Raises `NoDataConnection`.
@@ -37,10 +40,10 @@ class PassivePorts:
         The port that has waited longest for a connection is given up for it: who asks for ports and does not use them
         is not to keep others from theirs.
         """
-        if not self._most or len(self._since) < self._most:
+        if not self.most or len(self._since) < self.most:
             return
         oldest, since = next(iter(self._since.items()))
-        limit = f"All {self._most} ports that may wait for data connections are in use."
+        limit = f"All {self.most} ports that may wait for data connections are in use."
         if self._clock.seconds() - since < GRACE:
             self._log.info("{limit} One more was refused (max-passive)", limit=limit)
             raise NoDataConnection(f"{limit} Try again in a moment.")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Ending(enum.Enum):
@@ -38,37 +37,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-#: How long, in seconds, a record may wait for others before it is logged. An event for each of ten thousand small files
-#: would cost the server more than sending them.
-GATHER = 0.1
-
-#: How many records are logged together at the most, so that a burst neither fills the memory nor makes a giant event.
-MAX_GATHERED = 500
-
-
-class TransferLog:
-    """Logs records, a line each. Those of the same moment share one event."""
-
-    def __init__(self, emit: Callable[[str], None], clock: Any) -> None:
-        self._emit = emit
-        self._clock = clock
-        self._lines: list[str] = []
-        self._call: Any = None
-
-    def add(self, transfer: Transfer) -> None:
-        self._lines.append(str(transfer))
-        if len(self._lines) >= MAX_GATHERED:
-            self.flush()
-        elif self._call is None:
-            self._call = self._clock.callLater(GATHER, self.flush)
-
-    def flush(self) -> None:
-        """Log what has been gathered. To be called once more at the end."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._emit("\n".join(lines))

@@ -66,7 +66,7 @@ class ServerProtocol(LineThenRaw):
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
-        self._outbox = Outbox(self.write)
+        self._outbox = Outbox(self.write, factory.counts.replied)
         self._watchdog = Watchdog(factory.clock, limits, self)
         self._paces = factory.rates.free
         self._logins = Logins(factory.door, self, source, self.peer)
@@ -261,12 +261,12 @@ class ServerProtocol(LineThenRaw):
         marker = None
         if isinstance(session.state, Ready):
             marker, self.stranger_since = session.state.marker, self._clock.seconds()
-        verb = ""
+        verb = self._outbox.verb = ""
         if refusals := telnet_refusals(line) if b"\xff" in line else b"":
             self._outbox.post_bytes(refusals)
         try:
             command = parse_command(line)
-            verb = command.verb
+            verb = self._outbox.verb = command.verb
             session.begin(verb)
             # The next upload may begin while those before it are committed; anything else waits for them.
             await self._outbox.settled(MAX_COMMITS if verb in UPLOADS else 0)
@@ -375,7 +375,7 @@ class ServerProtocol(LineThenRaw):
         return self._overdue
 
     def record(self, transfer: Transfer) -> None:
-        self._server.transfers.add(transfer)
+        self._server.records.add(transfer)
 
     def digesting(self) -> AbstractContextManager[None]:
         return self._server.digesting()

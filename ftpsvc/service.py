@@ -13,13 +13,13 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,10 +32,14 @@ from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
+from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
 from ftpsvc.states import Required
 from ftpsvc.threads import pool_of
+
+if TYPE_CHECKING:
+    from ftpsvc.monitor import Monitor
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -60,7 +64,19 @@ def makeService(options: Options) -> FileService:
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
-    return FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
+    service = FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
+    if options["monitor"]:
+        service.monitor = _monitor(reactor, options, factory, service)
+    return service
+
+
+def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Monitor:
+    from ftpsvc.monitor import Monitor  # not before: it brings a web server with it, which most do without
+
+    root: str = options["root"]
+    monitor = Monitor(factory, Probe(lambda: free_in(root), factory.run, reactor), service.trouble)
+    monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
+    return monitor
 
 
 #: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
@@ -85,10 +101,10 @@ def _check_root(root: str) -> None:
 
 
 _ADVICE: dict[int | None, str] = {
-    errno.EADDRINUSE: "Stop the program that listens there, or choose another port: --port NUMBER",
-    errno.EACCES: "Ports below 1024 are root's; choose a higher one: --port NUMBER",
+    errno.EADDRINUSE: "Stop the program that listens there, or choose another port: {option} NUMBER",
+    errno.EACCES: "Ports below 1024 are root's; choose a higher one: {option} NUMBER",
 }
-_OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.0.0.1: --port ENDPOINT"
+_OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.0.0.1: {option} ENDPOINT"
 
 #: What Twisted's endpoints mean by errors that don't say it.
 _REASONS: dict[type, str] = {
@@ -97,9 +113,18 @@ _REASONS: dict[type, str] = {
 }
 
 
-def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPort:
+def _listen(
+    reactor: Any,
+    endpoint: str,
+    factory: ServerFactory,
+    other: IProtocolFactory | None = None,
+    option: str = "--port",
+) -> IListeningPort:
+    """Listen for those whom the server serves, or for what something `other` does."""
     outcome: list[IListeningPort | Failure] = []
-    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(factory)).addBoth(outcome.append)
+    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(other or factory)).addBoth(
+        outcome.append
+    )
     if not outcome:
         refuse(f"can't listen on {endpoint}: it takes its time, and whether it works has to be known at the start.")
     if not isinstance(outcome[0], Failure):
@@ -109,7 +134,8 @@ def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPo
     if isinstance(error, CannotListenError):
         error = error.socketError
     reason = getattr(error, "strerror", None) or _REASONS.get(type(error)) or str(error).rstrip(".")
-    refuse(f"can't listen on {endpoint}: {reason}. {_ADVICE.get(getattr(error, 'errno', None), _OTHER_ADVICE)}")
+    advice = _ADVICE.get(getattr(error, "errno", None), _OTHER_ADVICE).format(option=option)
+    refuse(f"can't listen on {endpoint}: {reason}. {advice}")
 
 
 #: What to type on this machine to reach a port that listens on all of its addresses.
@@ -164,6 +190,11 @@ class FileService(Service):
         self._sweeping = LoopingCall(self._sweep)
         self._sweep_under_way: Deferred[int] | None = None
         self._hangup = hangup
+        self.monitor: Monitor | None = None
+
+    def trouble(self) -> str:
+        """Why nobody is served; empty if they are."""
+        return "" if self.running else "the server is stopping, or has not started yet"
 
     def startService(self) -> None:
         super().startService()
@@ -173,6 +204,8 @@ class FileService(Service):
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()
+        if self.monitor is not None:
+            self.monitor.start()
         for line in self._announcements:
             self._log.info("{line}", line=line)
 
@@ -204,6 +237,8 @@ class FileService(Service):
             self._sweep_under_way.cancel()
             await self._sweep_under_way
         await self._factory.stop()
+        if self.monitor is not None:
+            await self.monitor.stop()
         self._storage.close()
 
 
