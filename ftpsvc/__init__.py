@@ -8,7 +8,7 @@ The map, in reading order:
 `wire`        commands and replies, and the one table of errors and reply codes
 `listing`     entries as listing lines
 `storage`     what a storage is; `channel`, what a way of the data is
-`records`     what became of a transfer, and the log lines made of that
+`records`     what becomes of sessions and transfers: a record for each
 `recording`   records on their way to the log; `counts`, what was done, in plain numbers
 `session`     one client's session, verbs as data, and `admit`, the gate; `states`, what it can be in
 `verbs`       what each command does
@@ -26,6 +26,7 @@ The map, in reading order:
 `rates`       how fast data may move; `passiveports`, how many ports may wait
 `watchdog`    how long a session may keep the server waiting
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
+`logfiles`    where the log goes; `jsonlog`, it as JSON lines; `xferlog`, the one of old
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `proxied`     where a connection comes from, also behind a proxy

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from ftpsvc.records import Ending, Transfer
+from ftpsvc.records import Ending, Happening, Record, SessionEvent, Transfer
 
 #: Where the histogram of durations is divided, in seconds: from a small file to a night's backup.
 SECONDS = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0)
@@ -16,6 +16,10 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_0
 
 #: What stands for every command that there is none of: who invents verbs must not fill the memory with counters.
 OTHER = "other"
+
+
+#: An enumeration's member costs more to look up than all else that is done for a small file here.
+_COMPLETE = Ending.COMPLETE
 
 
 class Histogram:
@@ -46,18 +50,18 @@ class Moved:
         self.sizes = Histogram(SIZES)
 
     def add(self, record: Transfer) -> None:
-        self.bytes += record.bytes
-        if record.ending is Ending.COMPLETE:
+        size, ending = record.bytes, record.ending
+        self.bytes += size
+        if ending is _COMPLETE:
             self.complete += 1
             self.seconds.add(record.seconds)
-            self.sizes.add(record.bytes)
+            self.sizes.add(size)
         else:
-            ending = record.ending.value
-            self.failed[ending] = self.failed.get(ending, 0) + 1
+            self.failed[ending.value] = self.failed.get(ending.value, 0) + 1
 
     @property
     def endings(self) -> dict[str, int]:
-        return {Ending.COMPLETE.value: self.complete, **self.failed}
+        return {_COMPLETE.value: self.complete, **self.failed}
 
 
 class Counts:
@@ -68,6 +72,8 @@ class Counts:
         self._verbs = verbs
         self.replies: dict[tuple[str, int], int] = {}  #: by verb and code; those to no command have no verb
         self.transfers: defaultdict[str, Moved] = defaultdict(Moved)  #: by verb
+        self.events: dict[str, int] = {happening.value: 0 for happening in Happening}
+        self.refusals: dict[str, int] = {}  #: connections that were turned away, by the limit that did it
 
     def replied(self, verb: str, code: int) -> None:
         """A reply is sent. This is in the way of every command."""
@@ -77,6 +83,13 @@ class Counts:
             key = (verb if not verb or verb in self._verbs else OTHER), code
             self.replies[key] = self.replies.get(key, 0) + 1
 
-    def recorded(self, records: Iterable[Transfer]) -> None:
+    def refused(self, limit: str) -> None:
+        """A connection is turned away; not each of them has a record."""
+        self.refusals[limit] = self.refusals.get(limit, 0) + 1
+
+    def recorded(self, records: Iterable[Record]) -> None:
         for record in records:
-            self.transfers[record.verb].add(record)
+            if isinstance(record, Transfer):
+                self.transfers[record.verb].add(record)
+            elif isinstance(record, SessionEvent):
+                self.events[record.happening.value] += 1

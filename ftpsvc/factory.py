@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -11,12 +12,13 @@ from weakref import WeakSet
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from ftpsvc.bans import Bans
 from ftpsvc.connections import Connections, source_of
 from ftpsvc.counts import Counts
 from ftpsvc.digests import KnownDigests
+from ftpsvc.jsonlog import RECORDS
 from ftpsvc.limits import Limits
 from ftpsvc.logins import Door
 from ftpsvc.model import Busy, OverLimit
@@ -25,7 +27,7 @@ from ftpsvc.passiveports import PassivePorts
 from ftpsvc.proxied import origin_of
 from ftpsvc.rates import Rates
 from ftpsvc.recording import Recorder
-from ftpsvc.records import Transfer
+from ftpsvc.records import Record
 from ftpsvc.refusals import Refusals
 from ftpsvc.server import ServerProtocol
 from ftpsvc.session import Accounts
@@ -74,11 +76,12 @@ class ServerFactory(Factory):
         ports = min((most for most in (self.limits.passive, len(passive.ports)) if most), default=0)
         self.passive_ports = PassivePorts(ports, reactor)
         self.rates = Rates(self.limits, reactor)
-        self._refusals = Refusals(reactor)
-        self._digests_under_way = 0
-        self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.counts = Counts(VERBS)
         self.records = Recorder(reactor, self.counts.recorded, self._log_records)
+        self.next_number = itertools.count(1).__next__
+        self._refusals = Refusals(reactor, self.records, self.counts)
+        self._digests_under_way = 0
+        self._sessions: WeakSet[ServerProtocol] = WeakSet()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)
@@ -111,9 +114,10 @@ class ServerFactory(Factory):
         finally:
             self._digests_under_way -= 1
 
-    def _log_records(self, records: Sequence[Transfer]) -> None:
-        """A line each. Those of the same moment share one event."""
-        self._log.info("{records}", records="\n".join(map(str, records)))
+    def _log_records(self, records: Sequence[Record]) -> None:
+        """A line each. Those of the same moment share an event, for that is what a log costs."""
+        level = LogLevel.debug if all(record.is_quiet for record in records) else LogLevel.info
+        self._log.emit(level, "{lines}", lines="\n".join(map(str, records)), **{RECORDS: records})
 
     @property
     def sessions(self) -> Iterable[ServerProtocol]:
@@ -126,5 +130,5 @@ class ServerFactory(Factory):
         for ending in endings:
             ending.addErrback(lambda failure: self._log.failure("A session did not end in order", failure))
         await DeferredList(endings)
-        self.records.flush()
         self._refusals.flush()
+        self.records.flush()

@@ -67,6 +67,18 @@ def _counted(counts: Counts) -> Iterable[Metric]:
     for (verb, code), count in sorted(counts.replies.items()):
         replies.add_metric([verb, str(code)], count)
     yield replies
+    events = CounterMetricFamily(
+        "ftpsvc_session_events", "What has happened to sessions; refusals by a limit not among it.", labels=["event"]
+    )
+    for event, count in counts.events.items():
+        events.add_metric([event.replace(" ", "_")], count)
+    yield events
+    refused = CounterMetricFamily(
+        "ftpsvc_refused", "Connections turned away, by the limit behind it.", labels=["limit"]
+    )
+    for limit, count in sorted(counts.refusals.items()):
+        refused.add_metric([limit], count)
+    yield refused
     transfers = CounterMetricFamily(
         "ftpsvc_transfers", "Transfers, by command and by how they ended.", labels=["verb", "ending"]
     )

@@ -77,6 +77,9 @@ class Options(usage.Options, AuthOptionMixin):
         ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
         ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
         ("require-tls", None, "none", "Where TLS is needed: none; login; data: for both, login and data connections."),
+        ("log", None, "", "The file for the log, reopened on SIGUSR1. [default: where twistd puts it]"),
+        ("log-format", None, "text", "text: lines for people; json: an object on each line, for programs."),
+        ("xferlog", None, "", "A file for one line about each transfer, in wu-ftpd's format; reopened on SIGUSR1."),
         ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
@@ -176,9 +179,11 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError("--require-tls is none, login or data")
         if self["anonymous"] not in ["", *(mode.value for mode in Anonymous)]:
             raise usage.UsageError("--anonymous is none, read, drop or write")
+        if self["log-format"] not in ("text", "json"):
+            raise usage.UsageError("--log-format is text or json")
         if self["key"] and not self["certificate"]:
             raise usage.UsageError("--key goes with --certificate")
-        for name in ("accounts", "certificate", "key", "state"):
+        for name in ("accounts", "certificate", "key", "state", "log", "xferlog"):
             self[name] = self[name] and os.path.abspath(self[name])
         if self["monitor"].isdecimal():
             self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
@@ -199,7 +204,7 @@ _FIRST = (
 
 _NOT_IN_FILES = ("config", "help-auth-type")
 
-_PATHS = ("root", "accounts", "certificate", "key", "state")
+_PATHS = ("root", "accounts", "certificate", "key", "state", "log", "xferlog")
 
 _DEFAULTS = {"port": (str(DEFAULT_PORT),)}
 

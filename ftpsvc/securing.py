@@ -87,22 +87,26 @@ def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby) -
 
 
 class OnHangup:
-    """Has something done when SIGHUP comes, which says: read your files again. What was there before is put back."""
+    """Has something done when SIGHUP comes, which says: read your files again. What was there before is put back.
 
-    def __init__(self, reactor: Any, action: Callable[[], None]) -> None:
+    Or when another signal does: SIGUSR1 says that the log files were moved away.
+    """
+
+    def __init__(self, reactor: Any, action: Callable[[], None], number: int = signal.SIGHUP) -> None:
         self._reactor = reactor
         self._action = action
+        self._number = number
         self._before: Any = None
         self._is_listening = False
 
     def listen(self) -> None:
         if threading.current_thread() is threading.main_thread():  # only there Python lets one
-            self._before = signal.signal(signal.SIGHUP, self._hung_up)
+            self._before = signal.signal(self._number, self._hung_up)
             self._is_listening = True
 
     def forget(self) -> None:
         if self._is_listening:
-            signal.signal(signal.SIGHUP, self._before)
+            signal.signal(self._number, self._before)
             self._is_listening = False
 
     def _hung_up(self, *_: object) -> None:

@@ -21,7 +21,8 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from ftpsvc.admission import admitted
@@ -30,6 +31,7 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.logfiles import Logging, log_of, opened
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
 from ftpsvc.probing import Probe, free_in
@@ -37,6 +39,7 @@ from ftpsvc.records import printable
 from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
 from ftpsvc.states import Required
 from ftpsvc.threads import pool_of
+from ftpsvc.xferlog import Xferlog
 
 if TYPE_CHECKING:
     from ftpsvc.monitor import Monitor
@@ -65,9 +68,19 @@ def makeService(options: Options) -> FileService:
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     service = FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
+    service.logging = _logging(reactor, options, factory)
     if options["monitor"]:
         service.monitor = _monitor(reactor, options, factory, service)
     return service
+
+
+def _logging(reactor: Any, options: Options, factory: ServerFactory) -> Logging:
+    log = log_of(options, options.parent)
+    files = [log.file] if log is not None and log.file is not None else []
+    if options["xferlog"]:
+        files.append(opened(options["xferlog"], "--xferlog"))
+        factory.records.listeners.append(Xferlog(files[-1]))
+    return Logging(None if log is None else log.observer, files, reactor)
 
 
 def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Monitor:
@@ -191,10 +204,17 @@ class FileService(Service):
         self._sweep_under_way: Deferred[int] | None = None
         self._hangup = hangup
         self.monitor: Monitor | None = None
+        self.logging: Logging | None = None
 
     def trouble(self) -> str:
         """Why nobody is served; empty if they are."""
         return "" if self.running else "the server is stopping, or has not started yet"
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Tells twistd, whose application that is, where to log. It asks for this before it logs anything."""
+        if self.logging is not None and self.logging.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.logging.observer)
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         super().startService()
@@ -204,6 +224,8 @@ class FileService(Service):
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()
+        if self.logging is not None:
+            self.logging.start()
         if self.monitor is not None:
             self.monitor.start()
         for line in self._announcements:
@@ -239,6 +261,8 @@ class FileService(Service):
         await self._factory.stop()
         if self.monitor is not None:
             await self.monitor.stop()
+        if self.logging is not None:
+            self.logging.stop()
         self._storage.close()
 
 

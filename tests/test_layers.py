@@ -23,7 +23,7 @@ SERVER = set(
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()
-    + "counts recording lateness probing metrics monitor".split()
+    + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())
