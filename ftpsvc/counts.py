@@ -72,6 +72,8 @@ class Counts:
         self._verbs = verbs
         self.replies: dict[tuple[str, int], int] = {}  #: by verb and code; those to no command have no verb
         self.transfers: defaultdict[str, Moved] = defaultdict(Moved)  #: by verb
+        self.hooks: dict[tuple[str, str], int] = {}  #: by hook and ending: done, failed, late, dropped
+        self.hooks_waiting = 0  #: now
         self.events: dict[str, int] = {happening.value: 0 for happening in Happening}
         self.refusals: dict[str, int] = {}  #: connections that were turned away, by the limit that did it
 
@@ -82,6 +84,10 @@ class Counts:
         except KeyError:
             key = (verb if not verb or verb in self._verbs else OTHER), code
             self.replies[key] = self.replies.get(key, 0) + 1
+
+    def hooked(self, hook: str, ending: str) -> None:
+        """A hook was run, or should have been."""
+        self.hooks[hook, ending] = self.hooks.get((hook, ending), 0) + 1
 
     def refused(self, limit: str) -> None:
         """A connection is turned away; not each of them has a record."""

@@ -79,7 +79,7 @@ class Logging:
             else:
                 self._log.info("{path} was reopened", path=file.path)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         self._signal.forget()
 
 

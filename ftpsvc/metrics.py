@@ -79,6 +79,13 @@ def _counted(counts: Counts) -> Iterable[Metric]:
     for limit, count in sorted(counts.refusals.items()):
         refused.add_metric([limit], count)
     yield refused
+    hooks = CounterMetricFamily(
+        "ftpsvc_hooks", "Hooks, by what they are for and how they ended.", labels=["hook", "ending"]
+    )
+    for (hook, ending), count in sorted(counts.hooks.items()):
+        hooks.add_metric([hook, ending], count)
+    yield hooks
+    yield _gauge("hooks_waiting", "Records that wait for their hook.", counts.hooks_waiting)
     transfers = CounterMetricFamily(
         "ftpsvc_transfers", "Transfers, by command and by how they ended.", labels=["verb", "ending"]
     )

@@ -13,7 +13,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -27,11 +27,11 @@ from twisted.python.failure import Failure
 
 from ftpsvc.admission import admitted
 from ftpsvc.allocator import keep_freed_memory
+from ftpsvc.companions import Companion, hooks_for, logging_for
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.logfiles import Logging, log_of, opened
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
 from ftpsvc.probing import Probe, free_in
@@ -39,10 +39,6 @@ from ftpsvc.records import printable
 from ftpsvc.securing import OnHangup, endpoint_for, refuse, secured
 from ftpsvc.states import Required
 from ftpsvc.threads import pool_of
-from ftpsvc.xferlog import Xferlog
-
-if TYPE_CHECKING:
-    from ftpsvc.monitor import Monitor
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -68,22 +64,15 @@ def makeService(options: Options) -> FileService:
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     service = FileService(homes, factory, ports, announcements, OnHangup(reactor, tls.reload))
-    service.logging = _logging(reactor, options, factory)
+    logging = logging_for(options, options.parent, factory)
+    service.observer = logging.observer
+    service.companions += [logging, *hooks_for(options, factory, homes.locate)]
     if options["monitor"]:
-        service.monitor = _monitor(reactor, options, factory, service)
+        service.companions.append(_monitor(reactor, options, factory, service))
     return service
 
 
-def _logging(reactor: Any, options: Options, factory: ServerFactory) -> Logging:
-    log = log_of(options, options.parent)
-    files = [log.file] if log is not None and log.file is not None else []
-    if options["xferlog"]:
-        files.append(opened(options["xferlog"], "--xferlog"))
-        factory.records.listeners.append(Xferlog(files[-1]))
-    return Logging(None if log is None else log.observer, files, reactor)
-
-
-def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Monitor:
+def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Companion:
     from ftpsvc.monitor import Monitor  # not before: it brings a web server with it, which most do without
 
     root: str = options["root"]
@@ -203,8 +192,8 @@ class FileService(Service):
         self._sweeping = LoopingCall(self._sweep)
         self._sweep_under_way: Deferred[int] | None = None
         self._hangup = hangup
-        self.monitor: Monitor | None = None
-        self.logging: Logging | None = None
+        self.companions: list[Companion] = []
+        self.observer: Any = None  #: an `ILogObserver` for twistd to use; None for its own
 
     def trouble(self) -> str:
         """Why nobody is served; empty if they are."""
@@ -212,8 +201,8 @@ class FileService(Service):
 
     def setServiceParent(self, parent: Any) -> None:
         """Tells twistd, whose application that is, where to log. It asks for this before it logs anything."""
-        if self.logging is not None and self.logging.observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self.logging.observer)
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -224,10 +213,8 @@ class FileService(Service):
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()
-        if self.logging is not None:
-            self.logging.start()
-        if self.monitor is not None:
-            self.monitor.start()
+        for companion in self.companions:
+            companion.start()
         for line in self._announcements:
             self._log.info("{line}", line=line)
 
@@ -259,10 +246,8 @@ class FileService(Service):
             self._sweep_under_way.cancel()
             await self._sweep_under_way
         await self._factory.stop()
-        if self.monitor is not None:
-            await self.monitor.stop()
-        if self.logging is not None:
-            self.logging.stop()
+        for companion in reversed(self.companions):
+            await companion.stop()
         self._storage.close()
 
 

@@ -30,6 +30,7 @@ class Visitor:
     origin: Origin
     is_secure: bool = False
     certificate: str = ""  #: its SHA-256, if the client has shown one and has its key
+    session: int = 0  #: the session's number
 
 
 class Accounts(Protocol):
@@ -145,7 +146,7 @@ class Session:
     @property
     def visitor(self) -> Visitor:
         """Who is at the other end, for `Accounts`."""
-        return Visitor(self.origin, self.security.is_on, self.control.certificate)
+        return Visitor(self.origin, self.security.is_on, self.control.certificate, self.number)
 
     def begin(self, verb: str) -> None:
         """A command is about to be carried out."""

@@ -24,6 +24,7 @@ SERVER = set(
     + "factory options configuration allocator service usercommand initcommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
+    + "programs hooks gate companions".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())
