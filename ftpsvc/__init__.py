@@ -27,7 +27,7 @@ The map, in reading order:
 `watchdog`    how long a session may keep the server waiting
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `logfiles`    where the log goes; `jsonlog`, it as JSON lines; `xferlog`, the one of old
-`hooks`       commands that are run for records; `gate`, the one that uploads have to pass; `programs`, both as processes
+`hooks`       commands that are run for records; `gate`, one that uploads have to pass; `programs`, what runs them
 `companions`  what goes along with the service
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`

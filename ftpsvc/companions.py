@@ -34,14 +34,17 @@ def logging_for(options: Mapping[str, Any], twistd: Mapping[str, Any] | None, fa
 def hooks_for(options: Mapping[str, Any], factory: ServerFactory, locate: Callable[[str, str], str]) -> list[Companion]:
     """The hooks and the gate, if there are any; without them nothing is in anybody's way."""
     found: list[Companion] = []
-    limits, clock = factory.limits, factory.clock
+    clock = factory.clock
+
+    def programs() -> Programs:
+        return Programs(clock, lambda: factory.limits)
+
     if options["hooks"]:
-        programs = Programs(clock, limits.hooks, limits.hook_time)
-        hooks = Hooks(options["hooks"], programs, clock, factory.counts, locate)
+        hooks = Hooks(options["hooks"], programs(), clock, factory.counts, locate)
         factory.records.listeners.append(hooks)
         found.append(hooks)
     if options["check"]:
-        gate = Gate(options["check"], Programs(clock, limits.hooks, limits.hook_time))
+        gate = Gate(options["check"], programs())
         factory.accounts = CheckedAccounts(factory.accounts, gate)
         found.append(gate)
     return found

@@ -10,13 +10,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from ftpsvc.limits import Limits
 from ftpsvc.records import printable
 
 #: How many bytes of what a program says are kept: enough for a reason, and for a reply's line.
@@ -121,19 +122,28 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class Programs:
     """Runs programs: so many at once, each for so many seconds."""
 
-    def __init__(self, reactor: Any, most: int, seconds: float) -> None:
+    def __init__(self, reactor: Any, limits: Callable[[], Limits]) -> None:
+        """`limits`: those that hold at the moment."""
         self._reactor = reactor
-        self._pool = ThreadPool(0, most, "programs")
+        self._limits = limits
+        self._pool = ThreadPool(0, self.most, "programs")
         self._running: set[Any] = set()
         self._is_stopped = False
-        self.most = most
-        self.seconds = seconds
+
+    @property
+    def most(self) -> int:
+        return self._limits().hooks
+
+    @property
+    def seconds(self) -> float:
+        return self._limits().hook_time
 
     def start(self) -> None:
         self._pool.start()
 
     def run(self, command: Sequence[str], given: int, more: Mapping[str, str]) -> Deferred[Outcome]:
         """Run one, in its turn, with this descriptor as its standard input, which is closed. Fails with `OSError`."""
+        self._pool.adjustPoolsize(0, self.most)
         outcome: Deferred[Outcome] = deferToThreadPool(self._reactor, self._pool, self._run, command, given, more)
         return outcome
 
