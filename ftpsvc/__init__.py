@@ -8,7 +8,8 @@ The map, in reading order:
 `wire`        commands and replies, and the one table of errors and reply codes
 `listing`     entries as listing lines
 `storage`     what a storage is; `channel`, what a way of the data is
-`records`     what became of a transfer, and the log lines made of that
+`records`     what becomes of sessions and transfers: a record for each
+`recording`   records on their way to the log; `counts`, what was done, in plain numbers
 `session`     one client's session, verbs as data, and `admit`, the gate; `states`, what it can be in
 `verbs`       what each command does
 `threads`     work that may wait for a disk
@@ -25,6 +26,10 @@ The map, in reading order:
 `rates`       how fast data may move; `passiveports`, how many ports may wait
 `watchdog`    how long a session may keep the server waiting; `draining`, how all of them end when it stops
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
+`logfiles`    where the log goes; `jsonlog`, it as JSON lines; `xferlog`, the one of old
+`hooks`       commands that are run for records; `gate`, one that uploads have to pass; `programs`, what runs them
+`companions`  what goes along with the service
+`monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key

@@ -20,6 +20,8 @@ from ftpsvc.way import Way
 class Active(Way):
     """Connects to where the client listens, once there is something to move."""
 
+    mode = "active"
+
     def __init__(self, reactor: Any, target: Address, local: IP) -> None:
         super().__init__(reactor, f"{target.host} port {target.port}")
         self._target = target

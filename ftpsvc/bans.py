@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.logger import Logger
-
 from ftpsvc.limits import Limits
 from ftpsvc.model import OverLimit
 
@@ -20,34 +18,36 @@ class Bans:
     section 5).
     """
 
-    _log = Logger()
-
     def __init__(self, limits: Limits, clock: Any) -> None:
         self._limits = limits
         self._clock = clock
         self._failures: dict[str, tuple[int, float]] = {}  #: how many, and when the last was; that one's are the latest
 
-    def failed(self, source: str) -> None:
-        """A login from there has failed. Who is exempt, the empty source, is not counted."""
+    def failed(self, source: str) -> str:
+        """A login from there has failed. Who is exempt, the empty source, is not counted.
+
+        Gives what is to be told of the ban that begins with it, if one does.
+        """
         if not source:
-            return
+            return ""
         count = self.count(source) + 1
         self._failures.pop(source, None)
         if len(self._failures) >= MAX_KNOWN:
             del self._failures[next(iter(self._failures))]
         self._failures[source] = count, self._clock.seconds()
-        if count == self._limits.ban_after:
-            self._log.warn(
-                "{source}: {count} logins have failed; banned for {time:g} s (ban-after, ban-time)",
-                source=source,
-                count=count,
-                time=self._limits.ban,
-            )
+        if count != self._limits.ban_after:
+            return ""
+        return f"{count} logins from {source} have failed; nobody there may log in for {self._limits.ban:g} s"
 
     def count(self, source: str) -> int:
         """How many of the failures from there are remembered."""
         count, last = self._failures.get(source, (0, 0.0))
         return count if self._clock.seconds() < last + self._limits.ban else 0
+
+    def __len__(self) -> int:
+        """How many addresses are banned."""
+        most = self._limits.ban_after
+        return sum(self.count(source) >= most for source in self._failures) if most else 0
 
     def demand_none(self, source: str) -> None:
         """Raises `OverLimit` while the address is banned."""

@@ -27,6 +27,10 @@ class Channel(Protocol):
     """One transfer's way. Each method moves one transfer, and raises `Aborted` when it ends before its data does."""
 
     @property
+    def mode(self) -> str:
+        """Which way it is: inline, passive or active."""
+
+    @property
     def moved(self) -> int:
         """How many bytes of data have been sent or received by now."""
 

@@ -17,9 +17,10 @@ from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
 from ftpsvc.frames import Digest, digest_of, verified
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, copy_start, known_part, open_part, size_of_part, write_all
+from ftpsvc.parts import apply_facts, copy_start, known_part, open_again, open_part, size_of_part, write_all
 from ftpsvc.storage import Buffer
 from ftpsvc.threads import Run, done_with
+from ftpsvc.unnamed import in_memory
 
 #: Up to this many bytes a read or write is done at once: a trip to a thread would cost more than it.
 AT_ONCE = 64 * 1024
@@ -230,6 +231,18 @@ class DiskWriteFile:
                 await self._begin()
             assert self._writing is not None
             await self._writing.write(chunk)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    async def opened_part(self, digest: str | None = None) -> int:
+        try:
+            if self._writing is None and self._offset:
+                await self._begin()
+            if self._writing is None:
+                verified(digest_of(self._held), digest)
+                return in_memory(self._held)
+            await self._writing.finish(digest)
+            return open_again(self._file, self._part, self._directory)
         except OSError as error:
             raise self._failure(error) from error
 

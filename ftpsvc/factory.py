@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from ftpsvc.bans import Bans
 from ftpsvc.connections import Connections, source_of
+from ftpsvc.counts import Counts
 from ftpsvc.digests import KnownDigests
 from ftpsvc.draining import Draining
+from ftpsvc.jsonlog import RECORDS
 from ftpsvc.limits import Limits
 from ftpsvc.logins import Door
 from ftpsvc.model import Busy, OverLimit
@@ -23,13 +26,15 @@ from ftpsvc.passive import PassiveOptions
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.proxied import origin_of
 from ftpsvc.rates import Rates
-from ftpsvc.records import TransferLog
+from ftpsvc.recording import Recorder
+from ftpsvc.records import Record
 from ftpsvc.refusals import Refusals
 from ftpsvc.server import ServerProtocol
 from ftpsvc.session import Accounts
 from ftpsvc.states import Required
 from ftpsvc.threads import Run, few_at_once
 from ftpsvc.tls import ServerTLS
+from ftpsvc.verbs import VERBS
 
 #: How many threads of the pool may compute digests for HASH at once. The others are left to those who move files.
 MAX_ASIDE = 2
@@ -70,11 +75,13 @@ class ServerFactory(Factory):
         self.passive_ports = PassivePorts(0, reactor)
         self.take_data_connections(passive)
         self.rates = Rates(self.limits, reactor)
-        self._refusals = Refusals(reactor)
+        self.counts = Counts(VERBS)
+        self.records = Recorder(reactor, self.counts.recorded, self._log_records)
+        self.next_number = itertools.count(1).__next__
+        self._refusals = Refusals(reactor, self.records, self.counts)
         self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
         self.draining = Draining(self._sessions, reactor, self.limits)
-        self.transfers = TransferLog(lambda lines: self._log.info("{transfers}", transfers=lines), reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)
@@ -113,6 +120,16 @@ class ServerFactory(Factory):
         finally:
             self._digests_under_way -= 1
 
+    def _log_records(self, records: Sequence[Record]) -> None:
+        """A line each. Those of the same moment share an event, for that is what a log costs."""
+        level = LogLevel.debug if all(record.is_quiet for record in records) else LogLevel.info
+        self._log.emit(level, "{lines}", lines="\n".join(map(str, records)), **{RECORDS: records})
+
+    @property
+    def sessions(self) -> Iterable[ServerProtocol]:
+        """All that are connected, and some that have just gone."""
+        return self._sessions
+
     @property
     def transfers_under_way(self) -> int:
         """How many transfers there are at the moment."""
@@ -121,5 +138,5 @@ class ServerFactory(Factory):
     async def stop(self) -> None:
         """See all sessions out. Nobody else may be let in by then."""
         await self.draining.run()
-        self.transfers.flush()
         self._refusals.flush()
+        self.records.flush()

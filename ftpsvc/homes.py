@@ -40,6 +40,7 @@ class Homes:
         self._clock = clock
         self._disks: dict[tuple[str, str], tuple[tuple[int, int], Disk]] = {}
         self._left: list[Disk] = []  #: of homes that were replaced by others; sessions may still be in them
+        self._places: dict[str, str] = {}  #: the homes, by the names of those who have logged in
         self._usages: dict[str, Usage] = {}
         #: The homes that are known beside those in use, for the sweep.
         self.known: Callable[[], Iterable[str]] = tuple
@@ -47,6 +48,7 @@ class Homes:
     def storage(self, home: str, account: Account, owner: str) -> Storage:
         """The account's files. Raises `OSError` if the home can't be opened."""
         home = os.path.realpath(home)
+        self._places[account.name] = home
         disk = self._disk(home, owner)
         if account.quota_bytes is None and account.quota_files is None:
             return disk
@@ -54,6 +56,11 @@ class Homes:
         if usage is None:
             usage = self._usages[home] = Usage(lambda: _counted(home, self._run), self._clock)
         return Quota(disk, usage, account)
+
+    def locate(self, account: str, path: str) -> str:
+        """Where on this machine somebody's path is; empty if they have never logged in."""
+        home = self._places.get(account)
+        return "" if home is None else home.rstrip("/") + path
 
     def _disk(self, home: str, owner: str) -> Disk:
         status = os.stat(home)

@@ -38,6 +38,8 @@ class Connection(Protocol):
 class Inline:
     """The channel of one transfer. One that receives has to be drained, whatever became of the transfer."""
 
+    mode = "inline"
+
     def __init__(
         self, protocol: LineThenRaw, connection: Connection, run: Run, digests: KnownDigests, paces: Paces
     ) -> None:

@@ -83,6 +83,13 @@ class Limits:
     account_up: int = _limit(0, "account-rate-up", "The same for all sessions of an account without rates of its own.")
     account_down: int = _limit(0, "account-rate-down", "The same for what they retrieve.")
 
+    # As many as a small machine can run beside its transfers.
+    hooks: int = _limit(4, "max-hooks", "Commands of hooks, and of the check, that run at once.", least=1)
+    # A virus scanner takes ten seconds for a large archive; and a client's patience with the check ends at two minutes.
+    hook_time: float = _limit(
+        60, "hook-time", "Seconds that the command of a hook, or of the check, may take.", least=1
+    )
+
     #: From here the limits per address don't hold: one address stands for many clients.
     exempt: tuple[Network, ...] = THIS_MACHINE
 

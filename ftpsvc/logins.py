@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from ftpsvc.bans import Bans
 from ftpsvc.connections import Connections, Guest
 from ftpsvc.limits import Limits
 from ftpsvc.model import Account, NotLoggedIn, OverLimit, TransferError
-from ftpsvc.records import printable
+from ftpsvc.recording import Visit
+from ftpsvc.records import Happening
 from ftpsvc.storage import Storage
 from ftpsvc.threads import done_with
 
@@ -64,15 +64,13 @@ class Door:
 class Logins:
     """One session's."""
 
-    __slots__ = ("_door", "_failed", "_guest", "_peer", "_source", "account")
+    __slots__ = ("_door", "_failed", "_guest", "_source", "_visit", "account")
 
-    _log = Logger()
-
-    def __init__(self, door: Door, guest: Guest, source: str, peer: str) -> None:
+    def __init__(self, door: Door, guest: Guest, source: str, visit: Visit) -> None:
         self._door = door
         self._guest = guest
         self._source = source
-        self._peer = peer
+        self._visit = visit
         self._failed = 0
         self.account: Account | None = None  #: who is logged in
 
@@ -94,11 +92,12 @@ class Logins:
         try:
             self._door.bans.demand_none(self._source)
             return await examine()
-        except OverLimit as ban:
-            return ban
+        except OverLimit as error:
+            return error
         except NotLoggedIn as error:
             self._failed += 1
-            self._door.bans.failed(self._source)
+            if ban := self._door.bans.failed(self._source):
+                self._visit.tell(Happening.BANNED, cause=ban, limit="ban-after")
             return error
         finally:
             done()
@@ -111,7 +110,7 @@ class Logins:
         """
         limits, failed = self._door.limits, self._failed
         before = max(failed, self._door.bans.count(self._source)) - 1
-        self._log.info("{peer}: the login as {name} has failed", peer=self._peer, name=printable(name))
+        self._visit.tell(Happening.LOGIN_FAILED, name)
         await deferLater(self._door.clock, min(limits.delay * 2 ** min(before, 30), MAX_DELAY))
         if self._door.clock.seconds() - self._guest.stranger_since >= limits.login:
             raise OverLimit(f"Nobody has logged in for {limits.login:g} seconds; closing.", "login-time")
@@ -125,6 +124,7 @@ class Logins:
         self.leave()
         self._door.connections.enter(self._guest, account)
         self.account = account
+        self._visit.logged_in(account.name)
 
     def leave(self) -> None:
         """Nobody is logged in any more."""

@@ -21,8 +21,10 @@ from twisted.python import usage
 from ftpsvc import __version__, configuration
 from ftpsvc.accounts import Anonymous
 from ftpsvc.configuration import Configuration, Setting, Takes
+from ftpsvc.hooks import HOOKS
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.passive import PassiveOptions
+from ftpsvc.programs import split
 from ftpsvc.securing import refuse, with_type
 from ftpsvc.states import Required
 from ftpsvc.tomllines import Unreadable
@@ -77,6 +79,15 @@ class Options(usage.Options, AuthOptionMixin):
         ("key", None, "", "The certificate's key, in PEM. [default: it is in the certificate's file]"),
         ("state", None, "", "Where to keep what is made. [default: $STATE_DIRECTORY, or ~/.local/state/ftpsvc]"),
         ("require-tls", None, "none", "Where TLS is needed: none; login; data: for both, login and data connections."),
+        ("log", None, "", "The file for the log, reopened on SIGUSR1. [default: where twistd puts it]"),
+        ("log-format", None, "text", "text: lines for people; json: an object on each line, for programs."),
+        ("xferlog", None, "", "A file for one line about each transfer, in wu-ftpd's format; reopened on SIGUSR1."),
+        *(
+            (f"on-{hook}", None, "", f"A command that is run for {text}, with its record.")
+            for hook, text in HOOKS.items()
+        ),
+        ("check-upload", None, "", "A command that looks at each upload before its name is seen, and may refuse it."),
+        ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
@@ -197,10 +208,16 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError("--require-tls is none, login or data")
         if self["anonymous"] not in ["", *(mode.value for mode in Anonymous)]:
             raise usage.UsageError("--anonymous is none, read, drop or write")
+        if self["log-format"] not in ("text", "json"):
+            raise usage.UsageError("--log-format is text or json")
         if self["key"] and not self["certificate"]:
             raise usage.UsageError("--key goes with --certificate")
-        for name in ("accounts", "certificate", "key", "state"):
+        for name in ("accounts", "certificate", "key", "state", "log", "xferlog"):
             self[name] = self[name] and self._absolute(self[name])
+        self["hooks"] = {hook: words for hook in HOOKS if (words := self._command(f"on-{hook}"))}
+        self["check"] = self._command("check-upload")
+        if self["monitor"].isdecimal():
+            self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )
@@ -208,6 +225,13 @@ class Options(usage.Options, AuthOptionMixin):
             self["limits"] = Limits(exempt=self["exempt"], **{limit.name: self[_option(limit)] for limit in LIMITS})
         except ValueError as error:
             raise usage.UsageError(str(error)) from error
+
+    def _command(self, option: str) -> list[str]:
+        """The words of a command; none, if there is none."""
+        try:
+            return split(self[option]) if self[option] else []
+        except ValueError as error:
+            raise usage.UsageError(f"--{option}: {error}") from error
 
 
 #: The order in which a file has them, as far as it isn't that of the help.
@@ -221,7 +245,7 @@ KEYS = {"port": "ports"}
 
 _NOT_IN_FILES = ("config", "help-auth-type")
 
-_PATHS = ("root", "accounts", "certificate", "key", "state")
+_PATHS = ("root", "accounts", "certificate", "key", "state", "log", "xferlog")
 
 _DEFAULTS = {"port": (str(DEFAULT_PORT),)}
 

@@ -24,14 +24,18 @@ class _Place:
 class Outbox:
     """What a session has to say. While the answer to an upload is awaited, what comes behind it waits here."""
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], count: Callable[[str, int], None]) -> None:
+        """`count` is told the verb and the code of each reply."""
         self._write = write
+        self._count = count
+        self.verb = ""  #: the command that is carried out
         self._places: deque[_Place] = deque()
         self._waiters: list[Deferred[None]] = []
         self.pending = 0  #: replies that are not known yet
 
     def post(self, reply: Reply) -> None:
         """Send a reply in its turn."""
+        self._count(self.verb, reply.code)
         self.post_bytes(format_reply(reply))
 
     def post_bytes(self, data: bytes) -> None:
@@ -43,11 +47,15 @@ class Outbox:
 
     async def post_later(self, reply: Awaitable[Reply]) -> None:
         """Keep a place for a reply until it is known. Begins at once, and is over when it is."""
-        place = _Place(None)
+        place, verb = _Place(None), self.verb
         self._places.append(place)
         self.pending += 1
         try:
-            place.reply = format_reply(await reply)
+            known = await reply
+            if known.opening:
+                self._count(verb, 150)
+            self._count(verb, known.code)
+            place.reply = format_reply(known)
         finally:
             self.pending -= 1
             self._send()

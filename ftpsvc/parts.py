@@ -86,6 +86,15 @@ def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
     return descriptor
 
 
+def open_again(descriptor: int, part: bytes, directory: int) -> int:
+    """A part that is being written, for reading, with an offset of its own. Raises `OSError`."""
+    again = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    if not os.path.samestat(os.fstat(again), os.fstat(descriptor)):
+        os.close(again)
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return again
+
+
 #: The first name may be taken; a made-up one never is, but for somebody who guesses 64 bits.
 MAX_PART_TRIES = 3
 

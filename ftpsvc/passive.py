@@ -51,6 +51,8 @@ class PassiveOptions:
 class Passive(Way):
     """Listens for one connection, from one peer. Others are closed, and the waiting goes on."""
 
+    mode = "passive"
+
     def __init__(self, reactor: Any, listening: socket.socket, peer: IP, ports: PassivePorts) -> None:
         super().__init__(reactor, str(peer))
         self._ports = ports

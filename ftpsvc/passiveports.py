@@ -31,6 +31,9 @@ class PassivePorts:
         self._clock = clock
         self._since: dict[Port, float] = {}  #: in the order in which they were opened
 
+    def __len__(self) -> int:
+        return len(self._since)
+
     def demand_room(self) -> None:
         """See to it that there is room for one more. Raises `NoDataConnection`.
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from ftpsvc import model
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
-from ftpsvc.storage import Buffer, KeepsParts, ReadFile, Storage, WriteFile
+from ftpsvc.storage import Buffer, KeepsParts, ReadFile, ShowsPart, Storage, WriteFile
 from ftpsvc.threads import done_with
 
 #: How old, in seconds, a count may become before the next login has the home counted again: for what has changed there
@@ -259,6 +259,11 @@ class ClaimingFile:
     async def write(self, chunk: Buffer) -> None:
         await self.claim_more(len(chunk))
         await self._file.write(chunk)
+
+    async def opened_part(self, digest: str | None = None) -> int:
+        if not isinstance(self._file, ShowsPart):
+            raise model.LocalFault(f"{self._path}: this storage shows no file before it has its name.")
+        return await self._file.opened_part(digest)
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         async with self._quota.usage.alone(self._path):

@@ -1,13 +1,12 @@
-"""What became of a transfer: one record, from which the log line is made."""
+"""What becomes of sessions and transfers: one record for each. All that is told of them is made of these."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
-class Ending(enum.Enum):
+class Ending(enum.StrEnum):
     """How a transfer can end."""
 
     COMPLETE = "complete"
@@ -27,10 +26,115 @@ class Transfer(NamedTuple):
     seconds: float
     digest: str = ""
     cause: str = ""
+    mode: str = ""  #: inline, passive or active; empty if it never began
+    tls: bool = False  #: whether the data was protected
+    ascii: bool = False  #: whether lines were converted
+    session: int = 0
+    time: float = 0.0  #: of day, in seconds since 1970 UTC, when it ended
+
+    @property
+    def event(self) -> str:
+        return "transfer"
+
+    @property
+    def is_quiet(self) -> bool:
+        return False
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second; 0 where no time has passed."""
+        return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
     def __str__(self) -> str:
-        said = f"{self.verb} {printable(self.path)} {self.ending.value}, {self.bytes} bytes in {self.seconds:.3f} s"
-        return f"{self.account}@{self.peer}: {said}" + (f": {printable(self.cause)}" if self.cause else "")
+        said = f"{self.verb} {printable(self.path)} {self.ending}, {self.bytes} bytes in {self.seconds:.3f} s"
+        who = f"{printable(self.account)}@{self.peer}"
+        return f"{who}: {said}" + (f": {printable(self.cause)}" if self.cause else "")
+
+
+class Change(NamedTuple):
+    """A change in the tree that was made: DELE, MKD, RMD, RNTO."""
+
+    verb: str
+    account: str
+    peer: str
+    path: str
+    target: str = ""  #: the new name
+    session: int = 0
+    time: float = 0.0
+
+    @property
+    def event(self) -> str:
+        return "change"
+
+    @property
+    def is_quiet(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        target = f" to {printable(self.target)}" if self.target else ""
+        return f"{printable(self.account)}@{self.peer}: {self.verb} {printable(self.path)}{target}"
+
+
+class Happening(enum.Enum):
+    """What can happen to a session."""
+
+    CONNECTED = "connected"
+    REFUSED = "refused"
+    LOGGED_IN = "logged in"
+    LOGIN_FAILED = "login failed"
+    BANNED = "banned"  #: the address
+    ENDED = "ended"
+
+
+class SessionEvent(NamedTuple):
+    """Something that has happened to a session."""
+
+    happening: Happening
+    peer: str
+    session: int = 0  #: 0 where there was to be none
+    account: str = ""
+    cause: str = ""
+    limit: str = ""  #: the option that it was held to
+    tls: bool = False
+    seconds: float = 0.0  #: how long the session has lasted
+    time: float = 0.0
+
+    @property
+    def event(self) -> str:
+        return self.happening.value
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is the usual, of which the log tells only who looks closely."""
+        return not self.limit and self.happening in (Happening.CONNECTED, Happening.ENDED)
+
+    def __str__(self) -> str:
+        account, cause = printable(self.account), printable(self.cause)
+        if self.happening is Happening.LOGGED_IN:
+            return f"{account}@{self.peer}: logged in{' with TLS' if self.tls else ''}"
+        if self.happening is Happening.LOGIN_FAILED:
+            return f"{self.peer}: the login as {account} has failed"
+        who = f"{account}@{self.peer}" if account else self.peer
+        if self.happening is Happening.ENDED:
+            return f"{who}: ended by {self.limit}: {cause}" if self.limit else f"{who}: {cause}"
+        by = f" by {self.limit}" if self.limit else ""
+        return f"{who}: {self.happening.value}{by}" + (f": {cause}" if cause else "")
+
+
+Record = Transfer | Change | SessionEvent
+
+
+def fields_of(record: Record) -> dict[str, object]:
+    """A record's values by their names, those that are not known left out."""
+    found: dict[str, object] = {"event": record.event}
+    for name, value in record._asdict().items():
+        if isinstance(value, Ending):
+            found[name] = value.value
+        elif not isinstance(value, Happening) and value != "":
+            found[name] = round(value, 6) if isinstance(value, float) else value
+    if isinstance(record, Transfer):
+        found["rate"] = round(record.rate)
+    return found
 
 
 def printable(text: str) -> str:
@@ -38,37 +142,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
-
-
-#: How long, in seconds, a record may wait for others before it is logged. An event for each of ten thousand small files
-#: would cost the server more than sending them.
-GATHER = 0.1
-
-#: How many records are logged together at the most, so that a burst neither fills the memory nor makes a giant event.
-MAX_GATHERED = 500
-
-
-class TransferLog:
-    """Logs records, a line each. Those of the same moment share one event."""
-
-    def __init__(self, emit: Callable[[str], None], clock: Any) -> None:
-        self._emit = emit
-        self._clock = clock
-        self._lines: list[str] = []
-        self._call: Any = None
-
-    def add(self, transfer: Transfer) -> None:
-        self._lines.append(str(transfer))
-        if len(self._lines) >= MAX_GATHERED:
-            self.flush()
-        elif self._call is None:
-            self._call = self._clock.callLater(GATHER, self.flush)
-
-    def flush(self) -> None:
-        """Log what has been gathered. To be called once more at the end."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._emit("\n".join(lines))

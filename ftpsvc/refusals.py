@@ -9,8 +9,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ftpsvc.counts import Counts
 from ftpsvc.limits import FAREWELL_LIMIT
 from ftpsvc.model import OverLimit
+from ftpsvc.recording import Recorder, Visit
+from ftpsvc.records import Happening
 from ftpsvc.wire import format_reply, reply_for
 
 #: How many are told over TLS at a time. Each handshake costs a millisecond, and that is what a limit is to save; beyond
@@ -26,20 +29,24 @@ class Refusals:
 
     _log = Logger()
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Any, records: Recorder, counts: Counts) -> None:
         self.clock = clock
+        self._records = records
+        self._counts = counts
         self.told_by_tls = 0
         self._more: dict[str, int] = {}  #: by limit, those that were not logged yet
         self._calls: dict[str, IDelayedCall] = {}
 
     def turn_away(self, peer: str, why: OverLimit) -> Protocol:
-        """Whom a new connection gets to speak to."""
+        """Whom a new connection gets to speak to. All are counted, and recorded as far as the log can still be read."""
+        self._counts.refused(why.limit)
         if why.limit in self._more:
             self._more[why.limit] += 1
         else:
             self._more[why.limit] = 0
             self._calls[why.limit] = self.clock.callLater(GATHER, self._log_more, why.limit)
-            self._log.warn("{peer}: turned away by {limit}: {why}", peer=peer, limit=why.limit, why=why)
+            Visit(self._records, self.clock, peer, 0).tell(Happening.REFUSED, cause=str(why), limit=why.limit)
+            self._records.flush()
         return TurnedAway(self, why)
 
     def _log_more(self, limit: str) -> None:

@@ -30,7 +30,8 @@ from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, Stopping, TransferError
 from ftpsvc.outbox import MAX_COMMITS, Outbox
 from ftpsvc.pump import ABORTED
-from ftpsvc.records import Transfer
+from ftpsvc.recording import Visit
+from ftpsvc.records import Happening
 from ftpsvc.session import Outcome, Session, admit
 from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
@@ -62,15 +63,19 @@ class ServerProtocol(LineThenRaw):
         super().__init__(factory.clock, limits.line, limits.waiting)
         self._server = factory
         self.peer = origin.name
-        self._session = Session(self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin)
+        self.visit = Visit(factory.records, self._clock, self.peer, factory.next_number())
+        self.record = factory.records.add
+        self._session = Session(
+            self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin, number=self.visit.number
+        )
         self.data = DataSetup(factory.clock, factory.passive, factory.passive_ports)
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
-        self._outbox = Outbox(self.write)
+        self._outbox = Outbox(self.write, factory.counts.replied)
         self._watchdog = Watchdog(factory.clock, limits, self)
         self._paces = factory.rates.free
-        self._logins = Logins(factory.door, self, source, self.peer)
+        self._logins = Logins(factory.door, self, source, self.visit)
         self._overdue: OverLimit | None = None
         self.stranger_since: float = self._clock.seconds()
 
@@ -81,9 +86,9 @@ class ServerProtocol(LineThenRaw):
         beneath(self.transport).bufferSize = STRANGERS_BUFFER
         self.data.attach(self.transport)
         self._session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
-        self._log.debug("{peer}: connected", peer=self.peer)
+        self.visit.connected(self.is_secure)
         if why := self._server.accounts.refusal(self._session.origin):
-            self._log.info("{peer}: refused: {why}", peer=self.peer, why=why)
+            self.visit.tell(Happening.REFUSED, cause=why)
             self.end(Reply(421, why))
             return
         self.reply(Reply(220, "ftpsvc is ready."))
@@ -138,7 +143,7 @@ class ServerProtocol(LineThenRaw):
         # Whoever waits for the client hears of it; whoever waits for something else is cancelled.
         if not self.fail_waiters(self.lost) and self._serving is not None:
             self._serving.cancel()
-        self._log.debug("{peer}: {why}", peer=self.peer, why=self.lost)
+        self.visit.ended(str(self.lost))
 
     # -- the server stops (`draining`)
 
@@ -168,6 +173,7 @@ class ServerProtocol(LineThenRaw):
     def end(self, last: Reply) -> None:
         """Send the last reply and close."""
         self._session.state = Closed()
+        self.visit.ends(last.text)
         self.reply(last)
         self._close()
 
@@ -187,7 +193,7 @@ class ServerProtocol(LineThenRaw):
         """End at once. Nothing is waited for: there are others for that place."""
         self._session.state = Closed()
         self._watchdog.wait_for_the_end()  # in case that they don't read
-        self._log.info("{peer}: ended by {limit}: {why}", peer=self.peer, limit=why.limit, why=why)
+        self.visit.ends(str(why), why.limit)
         self.write(format_reply(reply_for(why)))
         self.flush()
         if self.is_secure:
@@ -236,8 +242,7 @@ class ServerProtocol(LineThenRaw):
             await self._outbox.settled()
             self._close()
         except (OverLimit, ProtocolViolation, Stopping) as error:
-            limit = f"ended by {error.limit}: " if isinstance(error, OverLimit) else ""
-            self._log.info("{peer}: {limit}{why}", peer=self.peer, limit=limit, why=error)
+            self.visit.ends(str(error), error.limit if isinstance(error, OverLimit) else "")
             await self._outbox.settled()
             self.end(reply_for(error))
         except ConnectionFailed:
@@ -271,18 +276,19 @@ class ServerProtocol(LineThenRaw):
         marker = None
         if isinstance(session.state, Ready):
             marker, self.stranger_since = session.state.marker, self._clock.seconds()
-        verb = ""
+        verb = self._outbox.verb = ""
         if refusals := telnet_refusals(line) if b"\xff" in line else b"":
             self._outbox.post_bytes(refusals)
         try:
             command = parse_command(line)
-            verb = command.verb
+            verb = self._outbox.verb = command.verb
             session.begin(verb)
             # The next upload may begin while those before it are committed; anything else waits for them.
             await self._outbox.settled(MAX_COMMITS if verb in UPLOADS else 0)
             self._answer(await self._guarded(command, self._admitted(command)))
             if session.security.is_on and not self.is_secure:
                 self.start_tls(self._server.tls)
+                self.visit.is_secure = True
         except BadCommand as error:
             await self._outbox.settled()
             self.reply(reply_for(error))
@@ -383,9 +389,6 @@ class ServerProtocol(LineThenRaw):
         if self._overdue is None and self._look_ahead.finds_abort(True):
             return model.Aborted(ABORTED)
         return self._overdue
-
-    def record(self, transfer: Transfer) -> None:
-        self._server.transfers.add(transfer)
 
     def digesting(self) -> AbstractContextManager[None]:
         return self._server.digesting()

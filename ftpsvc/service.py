@@ -20,13 +20,15 @@ from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
+from ftpsvc.companions import Companion, hooks_for, logging_for
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
@@ -34,6 +36,7 @@ from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
 from ftpsvc.options import Options
 from ftpsvc.parallel import relax_collector
+from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded, Reloading
 from ftpsvc.securing import endpoint_for, refuse, secured
@@ -66,7 +69,22 @@ def makeService(options: Options) -> FileService:
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     reloading = Reloading(options, factory, entrance, homes, _affordable)
-    return FileService(homes, factory, ports, announcements, reloading.reload)
+    service = FileService(homes, factory, ports, announcements, reloading.reload)
+    logging = logging_for(options, options.parent, factory)
+    service.observer = logging.observer
+    service.companions += [logging, *hooks_for(options, factory, homes.locate)]
+    if options["monitor"]:
+        service.companions.append(_monitor(reactor, options, factory, service))
+    return service
+
+
+def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Companion:
+    from ftpsvc.monitor import Monitor  # not before: it brings a web server with it, which most do without
+
+    root: str = options["root"]
+    monitor = Monitor(factory, Probe(lambda: free_in(root), factory.run, reactor), service.trouble)
+    monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
+    return monitor
 
 
 #: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
@@ -91,10 +109,10 @@ def _check_root(root: str) -> None:
 
 
 _ADVICE: dict[int | None, str] = {
-    errno.EADDRINUSE: "Stop the program that listens there, or choose another port: --port NUMBER",
-    errno.EACCES: "Ports below 1024 are root's; choose a higher one: --port NUMBER",
+    errno.EADDRINUSE: "Stop the program that listens there, or choose another port: {option} NUMBER",
+    errno.EACCES: "Ports below 1024 are root's; choose a higher one: {option} NUMBER",
 }
-_OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.0.0.1: --port ENDPOINT"
+_OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.0.0.1: {option} ENDPOINT"
 
 #: What Twisted's endpoints mean by errors that don't say it.
 _REASONS: dict[type, str] = {
@@ -103,9 +121,18 @@ _REASONS: dict[type, str] = {
 }
 
 
-def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPort:
+def _listen(
+    reactor: Any,
+    endpoint: str,
+    factory: ServerFactory,
+    other: IProtocolFactory | None = None,
+    option: str = "--port",
+) -> IListeningPort:
+    """Listen for those whom the server serves, or for what something `other` does."""
     outcome: list[IListeningPort | Failure] = []
-    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(factory)).addBoth(outcome.append)
+    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(other or factory)).addBoth(
+        outcome.append
+    )
     if not outcome:
         refuse(f"can't listen on {endpoint}: it takes its time, and whether it works has to be known at the start.")
     if not isinstance(outcome[0], Failure):
@@ -115,7 +142,8 @@ def _listen(reactor: Any, endpoint: str, factory: ServerFactory) -> IListeningPo
     if isinstance(error, CannotListenError):
         error = error.socketError
     reason = getattr(error, "strerror", None) or _REASONS.get(type(error)) or str(error).rstrip(".")
-    refuse(f"can't listen on {endpoint}: {reason}. {_ADVICE.get(getattr(error, 'errno', None), _OTHER_ADVICE)}")
+    advice = _ADVICE.get(getattr(error, "errno", None), _OTHER_ADVICE).format(option=option)
+    refuse(f"can't listen on {endpoint}: {reason}. {advice}")
 
 
 #: What to type on this machine to reach a port that listens on all of its addresses.
@@ -175,6 +203,20 @@ class FileService(Service):
         self._hangup = OnSignal(factory.clock, self.reload, signal.SIGHUP)
         self._hurry = OnSignal(factory.clock, factory.draining.hurry, signal.SIGTERM, signal.SIGINT)
         self._manager = Manager(os.environ, factory.clock, self.status)
+        self.companions: list[Companion] = []
+        self.observer: Any = None  #: an `ILogObserver` for twistd to use; None for its own
+
+    def trouble(self) -> str:
+        """Why nobody is served; empty if they are."""
+        if self._drained is not None:
+            return "the server is stopping"
+        return "" if self.running else "the server has not started yet"
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Tells twistd, whose application that is, where to log. It asks for this before it logs anything."""
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)
+        super().setServiceParent(parent)
 
     def startService(self) -> None:
         super().startService()
@@ -184,6 +226,8 @@ class FileService(Service):
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()
+        for companion in self.companions:
+            companion.start()
         for line in self._announcements:
             self._log.info("{line}", line=line)
         self._manager.ready()
@@ -246,6 +290,8 @@ class FileService(Service):
         if self._sweep_under_way is not None:
             self._sweep_under_way.cancel()
             await self._sweep_under_way
+        for companion in reversed(self.companions):
+            await companion.stop()
         self._storage.close()
         self._manager.gone()
         self._hurry.forget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from ftpsvc import model
 from ftpsvc.addresses import IP, SOMEBODY, Address, Origin
 from ftpsvc.channel import Channel, Received
 from ftpsvc.model import Account, Facts, Permission
-from ftpsvc.records import Transfer
+from ftpsvc.records import Change, Record
 from ftpsvc.states import Greeted, Marker, Mode, Parameters, Range, Ready, Renaming, Required, Restart, Security, State
 from ftpsvc.storage import Storage
 from ftpsvc.wire import Command, Reply
@@ -29,6 +30,7 @@ class Visitor:
     origin: Origin
     is_secure: bool = False
     certificate: str = ""  #: its SHA-256, if the client has shown one and has its key
+    session: int = 0  #: the session's number
 
 
 class Accounts(Protocol):
@@ -107,8 +109,9 @@ class Control(Protocol):
     def receive_whole(self) -> tuple[bytes, Received] | None:
         """All of a small upload on the current way, if it is here already."""
 
-    def record(self, transfer: Transfer) -> None:
-        """A transfer has ended, in one way or another."""
+    @property
+    def record(self) -> Callable[[Record], None]:
+        """Takes what has become of a transfer, and what was changed."""
 
     def aside(self, function: Callable[..., T], /, *args: Any) -> Awaitable[T]:
         """Run what takes the processor's time where no other session waits for it."""
@@ -137,11 +140,13 @@ class Session:
     origin: Origin = SOMEBODY
     committing: set[str] = field(default_factory=set)  #: the paths of uploads that have arrived, and wait for the disk
     noops_since: float | None = None  #: since when the client has sent NOOP and nothing else, if it has
+    number: int = 0  #: which of the server's sessions it is
+    time_of_day: Callable[[], float] = time.time  #: for records, in seconds since 1970 UTC
 
     @property
     def visitor(self) -> Visitor:
         """Who is at the other end, for `Accounts`."""
-        return Visitor(self.origin, self.security.is_on, self.control.certificate)
+        return Visitor(self.origin, self.security.is_on, self.control.certificate, self.number)
 
     def begin(self, verb: str) -> None:
         """A command is about to be carried out."""
@@ -168,6 +173,16 @@ class Session:
     def is_text(self) -> bool:
         """Whether file data is converted. Never in MODE I, where it is the file's own bytes whatever TYPE says."""
         return self.parameters.ascii and not self.is_inline
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether data that moves now is protected by TLS."""
+        return self.security.is_on if self.is_inline else self.parameters.is_protected
+
+    def changed(self, verb: str, path: str, target: str = "") -> None:
+        """The tree was changed."""
+        account = self.ready.account.name
+        self.control.record(Change(verb, account, self.peer, path, target, self.number, self.time_of_day()))
 
     def resolve(self, argument: str, needed: Permission) -> str:
         """The absolute virtual path that an argument means here, where the account has one of these permissions.

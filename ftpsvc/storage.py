@@ -132,6 +132,18 @@ class KeepsParts(Protocol):
 
 
 @runtime_checkable
+class ShowsPart(Protocol):
+    """A `WriteFile` that can be looked at before anything bears its name."""
+
+    async def opened_part(self, digest: str | None = None) -> int:
+        """A descriptor to read all that was written, from its beginning; the caller's to close.
+
+        To be asked for when all was written, and before `commit`. `digest` is as there. Raises `LocalFault` where there
+        is none after all.
+        """
+
+
+@runtime_checkable
 class TellsDigests(Protocol):
     """A storage that says what its bytes are without handing them out. It is asked, instead of being read."""
 

@@ -44,6 +44,10 @@ class Stream:
         self._seen = 0
 
     @property
+    def mode(self) -> str:
+        return self._way.mode
+
+    @property
     def moved(self) -> int:
         return self._moved + (0 if self._pump is None else self._pump.moved)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import tempfile
 
 from ftpsvc.parts import write_all
 
@@ -49,3 +50,16 @@ def _link(file: int, directory: int, name: bytes) -> bool:
     except OSError:
         return False
     return True
+
+
+def in_memory(data: bytes) -> int:
+    """A descriptor of a file without a name that has these bytes; the caller's to close."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("ftpsvc", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    with open(descriptor, "wb", closefd=False) as opened:
+        opened.write(data)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

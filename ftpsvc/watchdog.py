@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from ftpsvc.limits import Limits
 from ftpsvc.model import OverLimit, TimedOut
+from ftpsvc.recording import Visit
 from ftpsvc.stream import Stream
 from ftpsvc.wire import Reply
 
@@ -16,7 +16,9 @@ from ftpsvc.wire import Reply
 class Watched(Protocol):
     """A session, as far as it matters here."""
 
-    peer: str
+    @property
+    def visit(self) -> Visit:
+        """Where it is told what becomes of the session."""
 
     @property
     def is_known(self) -> bool:
@@ -57,8 +59,6 @@ class Watchdog:
 
     __slots__ = ("_call", "_clock", "_limits", "_watched")
 
-    _log = Logger()
-
     def __init__(self, clock: Any, limits: Limits, watched: Watched) -> None:
         self._clock = clock
         self._limits = limits
@@ -97,13 +97,7 @@ class Watchdog:
         else:
             why = "Nothing was heard" if watched.is_known else "Nobody has logged in"
             name = "idle-time" if watched.is_known else "login-time"
-            self._log.info(
-                "{peer}: ended by {name}: {why} for {time:g} s",
-                peer=watched.peer,
-                name=name,
-                why=why.lower(),
-                time=limit,
-            )
+            watched.visit.ends(f"{why} for {limit:g} seconds", name)
             watched.end(Reply(421, f"{why} for {limit:g} seconds; closing. Connect again when you like."))
 
     def _check_data(self, stream: Stream, limit: float) -> float:

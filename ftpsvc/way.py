@@ -20,6 +20,8 @@ class Way:
     would log two lines about each and close a turn of the reactor too late.
     """
 
+    mode = ""  #: what it is called in records
+
     def __init__(self, reactor: Any, peer: str) -> None:
         """`peer` is for messages."""
         self._reactor = reactor

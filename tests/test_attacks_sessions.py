@@ -91,7 +91,7 @@ def test_no_text_of_a_clients_writes_into_the_log(tmp_path: Path) -> None:
             talk.ask(b"STOR " + name + b"\r\n", frames(b"x"))
             talk.ask(b"RNFR " + name + b"\r\nRNTO " + name + b"2\r\n")
             talk.ask(b"STOR x\r\nFAIL " + name + b"\r\n")
-        talk.factory.transfers.flush()
+        talk.factory.records.flush()
     finally:
         globalLogPublisher.removeObserver(keep)
     lines = "\n".join(logged).split("\n")

@@ -15,6 +15,8 @@ from ftpsvc.draining import GRACE, HURRY, QUIET
 from ftpsvc.limits import Limits
 from ftpsvc.model import ServiceClosing
 from ftpsvc.rates import PIECES
+from ftpsvc.recording import Recorder
+from ftpsvc.records import Record, Transfer
 
 #: A frame that is there, of an upload whose end isn't.
 BEGUN = b"DATA 5\r\nbegun"
@@ -154,10 +156,13 @@ def test_an_upload_that_does_not_finish_is_cut_off_with_421_and_its_part_kept(
 @pytest.fixture
 def records(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was recorded of transfers."""
-    from ftpsvc.records import TransferLog
-
     found: list[str] = []
-    monkeypatch.setattr(TransferLog, "add", lambda self, transfer: found.append(str(transfer)))
+
+    def add(_: Recorder, record: Record) -> None:
+        if isinstance(record, Transfer):
+            found.append(str(record))
+
+    monkeypatch.setattr(Recorder, "add", add)
     return found
 
 

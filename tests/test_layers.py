@@ -15,7 +15,7 @@ ALL = {module.split(".")[0] for module in MODULES}
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
     "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead".split()
-    + "copying tunnel filters rolls steps plans lines removing reports journal treeoptions".split()
+    + "copying tunnel filters rolls steps plans lines removing reports journal treeoptions counts".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
@@ -24,6 +24,8 @@ SERVER = set(
     + "factory options configuration allocator service usercommand initcommand pump".split()
     + "connections bans logins refusals passiveports rates watchdog".split()
     + "draining reloading notify".split()
+    + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
+    + "programs hooks gate companions".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())

@@ -11,7 +11,11 @@ from ftpsvc.wire import Reply
 class Session:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
-        self.outbox = Outbox(self.sent.append)
+        self.counted: list[tuple[str, int]] = []
+        self.outbox = Outbox(self.sent.append, self.count)
+
+    def count(self, verb: str, code: int) -> None:
+        self.counted.append((verb, code))
 
     def later(self) -> Deferred[Reply]:
         reply: Deferred[Reply] = Deferred()
@@ -58,3 +62,14 @@ def test_who_gives_up_waiting_is_forgotten() -> None:
     gone.cancel()
     reply.callback(Reply(226, "x"))
     assert stays.called
+
+
+def test_a_reply_counts_for_its_own_command_even_if_it_is_known_later() -> None:
+    session = Session()
+    session.outbox.verb = "STOR"
+    session.outbox.post(Reply(150, "x"))
+    stored = session.later()
+    session.outbox.verb = "NOOP"
+    session.outbox.post(Reply(200, "x"))
+    stored.callback(Reply(226, "x"))
+    assert session.counted == [("STOR", 150), ("NOOP", 200), ("STOR", 226)]

@@ -295,7 +295,7 @@ class Session(RuleBasedStateMachine):
                 way.link.close()
             assert way._is_closed or way.connection is not None
         self.talk.clock.advance(60)
-        self.talk.factory.transfers.flush()
+        self.talk.factory.records.flush()
         assert not self.talk.clock.getDelayedCalls()
         CLOCKS.remove(self.talk.clock)
 

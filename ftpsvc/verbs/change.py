@@ -20,6 +20,7 @@ from ftpsvc.wire import Reply, quoted
 async def make_directory(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.MAKE_DIRECTORY)
     await session.ready.storage.make_dir(path)
+    session.changed("MKD", path)
     return Reply(257, f"{quoted(path)} created.")
 
 
@@ -28,12 +29,14 @@ async def remove_directory(session: Session, argument: str) -> Reply:
     if path == session.ready.cwd:
         raise model.Denied(f"{path} is the current folder.")
     await session.ready.storage.remove_dir(path)
+    session.changed("RMD", path)
     return Reply(250, f"{path} removed.")
 
 
 async def delete(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.DELETE)
     await session.ready.storage.remove(path)
+    session.changed("DELE", path)
     return Reply(250, f"{path} deleted.")
 
 
@@ -59,6 +62,7 @@ async def rename_to(session: Session, argument: str) -> Reply:
         if account.would_gain(marker.source, path, entry.is_directory):
             raise model.Denied(f"{marker.source}: as {path} this account might do with it what it may not do now.")
     await session.ready.storage.rename(marker.source, path)
+    session.changed("RNTO", marker.source, path)
     return Reply(250, f"{marker.source} is {path} now.")
 
 

@@ -97,11 +97,14 @@ class _Record:
         else:
             ending = Ending.REJECTED if channel is None else Ending.ABORTED
             cause = str(error) or type(error).__name__
-        moved = 0 if channel is None else channel.moved
+        moved, mode = (0, "") if channel is None else (channel.moved, channel.mode)
         seconds = session.clock() - self._began
         session.control.record(
-            Transfer(self._verb, self._account, session.peer, self.path, ending, moved, seconds, digest, cause)
-        )
+            Transfer(
+                self._verb, self._account, session.peer, self.path, ending, moved, seconds, digest, cause,
+                mode, session.is_protected, session.is_text, session.number, session.time_of_day(),
+            )
+        )  # fmt: skip
 
 
 async def retrieve(session: Session, argument: str) -> Reply:

@@ -1,0 +1,394 @@
+"""One record for each transfer and each thing that happens to a session, and what is made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import LoggedErrors
+from hall import Hall
+from support import Conversation, OneAccount, frames, local_disk, make_clock
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+
+from ftpsvc.frames import digest_of
+from ftpsvc.jsonlog import JsonLines, lines_of
+from ftpsvc.limits import Limits
+from ftpsvc.logfiles import LogFile, Logging
+from ftpsvc.model import Account
+from ftpsvc.recording import GATHER, MAX_GATHERED, Recorder
+from ftpsvc.records import Change, Ending, Happening, Record, SessionEvent, Transfer, fields_of
+from ftpsvc.xferlog import Xferlog, line_of
+
+
+class Kept(list[Record]):
+    """All records of a server."""
+
+    def __init__(self, factory: Any) -> None:
+        super().__init__()
+        self._flush = factory.records.flush
+        factory.records.listeners.append(self.extend)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        self._flush()
+        return [record for record in self if isinstance(record, kind)]
+
+    def happenings(self) -> list[Happening]:
+        return [event.happening for event in self.of(SessionEvent)]
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Conversation:
+    return Conversation(local_disk(tmp_path))
+
+
+@pytest.fixture
+def kept(talk: Conversation) -> Kept:
+    return Kept(talk.factory)
+
+
+# -- what is recorded
+
+
+def test_an_upload_has_a_record_with_all_that_is_known_of_it(talk: Conversation, kept: Kept, tmp_path: Path) -> None:
+    talk.log_in().ask(b"STOR a b\r\n", frames(b"hello"))
+    (record,) = kept.of(Transfer)
+    assert record._replace(time=0, seconds=0) == Transfer(
+        "STOR", "anonymous", talk.server.peer, "/a b", Ending.COMPLETE, 5, 0, digest_of(b"hello"), mode="inline",
+        session=1,
+    )  # fmt: skip
+    assert record.time == pytest.approx((tmp_path / "a b").stat().st_mtime, abs=60)
+
+
+def test_each_ending_has_its_record_and_cause(talk: Conversation, kept: Kept) -> None:
+    talk.log_in().ask(b"STOR a\r\n", b"DATA 3\r\nabcFAIL no more\r\n", b"RETR a\r\n", b"STOU\r\n", frames(b""))
+    talk.ask(b"APPE b\r\n", frames(b"x", digest="0" * 32))
+    found = {record.verb: record for record in kept.of(Transfer)}
+    assert {verb: record.ending for verb, record in found.items()} == {
+        "STOR": Ending.ABORTED,
+        "RETR": Ending.REJECTED,
+        "STOU": Ending.COMPLETE,
+        "APPE": Ending.ABORTED,
+    }
+    assert (found["STOR"].bytes, found["STOR"].cause) == (3, "The client ended the transfer: no more.")
+    assert (found["RETR"].mode, found["RETR"].bytes) == ("", 0)
+    assert all(bool(record.cause) is (record.ending is not Ending.COMPLETE) for record in found.values())
+
+
+def test_what_was_changed_has_a_record_and_what_was_not_has_none(talk: Conversation, kept: Kept) -> None:
+    talk.log_in()
+    talk.ask(
+        b"MKD d\r\nMKD d\r\nRNFR d\r\nRNTO e\r\nRMD e\r\nRMD e\r\nSTOR f\r\n", frames(b""), b"DELE f\r\nDELE f\r\n"
+    )
+    assert [(record.verb, record.path, record.target) for record in kept.of(Change)] == [
+        ("MKD", "/d", ""),
+        ("RNTO", "/d", "/e"),
+        ("RMD", "/e", ""),
+        ("DELE", "/f", ""),
+    ]
+
+
+def test_a_session_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, Limits(delay=0), OneAccount(Account("mia"), local_disk(tmp_path)))
+    kept = Kept(hall.factory)
+    visitor, other = hall.visit(), hall.visit()
+    visitor.log_in("mia", "wrong")
+    hall.clock.advance(1)
+    visitor.log_in("mia", "secret")
+    hall.clock.advance(5)
+    visitor.ask(b"QUIT\r\n")
+    visitor.leave()
+    mine = [event for event in kept.of(SessionEvent) if event.session == 1]
+    assert [event.happening for event in mine] == [
+        Happening.CONNECTED,
+        Happening.LOGIN_FAILED,
+        Happening.LOGGED_IN,
+        Happening.ENDED,
+    ]
+    assert [event.account for event in mine] == ["", "mia", "mia", "mia"]
+    assert mine[-1].seconds == 6
+    assert "wrong" not in str(kept) and "secret" not in str(kept)
+    other.leave()
+
+
+@pytest.mark.parametrize(("log_in", "limit", "time"), [(False, "login-time", 60), (True, "idle-time", 300)])
+def test_the_record_of_an_end_tells_the_limit_behind_it(
+    talk: Conversation, kept: Kept, log_in: bool, limit: str, time: int
+) -> None:
+    if log_in:
+        talk.log_in()
+    talk.clock.pump([10] * (time // 10 + 2))
+    talk.link.close()
+    (end,) = [event for event in kept.of(SessionEvent) if event.happening is Happening.ENDED]
+    assert (end.limit, end.is_quiet) == (limit, False)
+    assert f"for {time} seconds" in end.cause
+
+
+def test_who_breaks_the_rules_is_ended_for_that(talk: Conversation, kept: Kept) -> None:
+    talk.ask(b"GET / HTTP/1.1\r\n")
+    talk.link.close()
+    assert kept.of(SessionEvent)[-1].cause == "This is an FTP server."
+
+
+def test_a_ban_has_a_record(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, Limits(delay=0, ban_after=2), OneAccount(Account("mia"), local_disk(tmp_path)))
+    kept = Kept(hall.factory)
+    visitor = hall.visit()
+    for _ in range(2):
+        visitor.log_in("mia", "wrong")
+        hall.clock.advance(1)
+    assert kept.happenings().count(Happening.BANNED) == 1
+    (ban,) = [event for event in kept if isinstance(event, SessionEvent) and event.happening is Happening.BANNED]
+    assert "2 logins from 192.0.2.1 have failed" in ban.cause
+    visitor.leave()
+
+
+def test_who_is_turned_away_is_counted_each_time_and_recorded_once_in_a_while(tmp_path: Path) -> None:
+    hall = Hall(tmp_path, Limits(per_address=1))
+    kept = Kept(hall.factory)
+    visitors = [hall.visit() for _ in range(4)]
+    assert kept.happenings().count(Happening.REFUSED) == 1
+    assert hall.factory.counts.refusals == {"max-per-address": 3}
+    for visitor in visitors:
+        visitor.leave()
+
+
+# -- on their way
+
+
+def test_records_of_one_moment_go_together_and_in_order() -> None:
+    clock, batches = make_clock(), list[list[Record]]()
+    recorder = Recorder(clock, lambda records: batches.append(list(records)))
+    records = [Change("DELE", "a", "p", f"/{n}") for n in range(MAX_GATHERED + 2)]
+    for record in records:
+        recorder.add(record)
+    assert [len(batch) for batch in batches] == [MAX_GATHERED]
+    clock.advance(GATHER)
+    assert [record for batch in batches for record in batch] == records
+    recorder.flush()
+    assert len(batches) == 2
+
+
+def test_a_listener_that_fails_keeps_nobody_else_from_the_records(logged_errors: LoggedErrors) -> None:
+    heard: list[Record] = []
+
+    def fail(_: Sequence[Record]) -> None:
+        raise ZeroDivisionError
+
+    recorder = Recorder(make_clock(), fail, heard.extend)
+    recorder.add(Change("DELE", "a", "p", "/x"))
+    recorder.flush()
+    assert [type(error) for error in logged_errors.take()] == [ZeroDivisionError]
+    assert len(heard) == 1
+
+
+# -- the lines
+
+#: Names that a client can send: they clear the terminal, ring, forge a line where line ends are more than LF, turn the
+#: text's direction, and are not UTF-8.
+HOSTILE = [
+    b"\x1b[2Jx",
+    b"\x07\x08\x7f",
+    "a\u2028b\x85c".encode(),
+    "\u202etxt.exe".encode(),
+    b"\xfe\xe9\x9b31m",
+    b"a\tb",
+]
+
+
+class Heard:
+    """Everything that is logged, as text and as JSON lines."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Heard:
+        globalLogPublisher.addObserver(self.events.append)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        globalLogPublisher.removeObserver(self.events.append)
+
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(json.dumps(line)) for event in self.events for line in lines_of(event)]
+
+    def lines(self) -> list[str]:
+        return [event["lines"] for event in self.events if "lines" in event]
+
+
+def texts_in(value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from (name, *texts_in(inner))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_harmless_wherever_it_is_told(tmp_path: Path, name: bytes) -> None:
+    with Heard() as heard:
+        talk = Conversation(local_disk(tmp_path))
+        kept = Kept(talk.factory)
+        wire = name.replace(b"\xff", b"\xff\xff")
+        talk.ask(b"USER " + wire + b"\r\nPASS s3cr3t" + wire + b"\r\n")
+        talk.clock.advance(30)
+        talk.log_in().ask(b"STOR " + wire + b"\r\n", frames(b"x"), b"RETR " + wire + b"2\r\n")
+        talk.ask(b"MKD d" + wire + b"\r\nRNFR d" + wire + b"\r\nRNTO e" + wire + b"\r\nDELE " + wire + b"\r\n")
+        talk.ask(wire + b"\r\n")
+        talk.link.close()
+        talk.factory.records.flush()
+    assert len(kept.of(Change)) == 3
+    told = [text for found in heard.objects() for text in texts_in(found)]
+    told += [line for block in heard.lines() for line in block.split("\n")]
+    told += [line_of(record).removesuffix("\n") for record in kept.of(Transfer)]
+    assert len(told) > 50
+    assert [text for text in told if not text.isprintable()] == []
+    assert not any("s3cr3t" in text for text in told)
+    assert all(len(line_of(record).split(" ")) == 18 + line_of(record).count("  ") for record in kept.of(Transfer))
+
+
+def test_the_lines_for_people() -> None:
+    transfer = Transfer("STOR", "mia", "192.0.2.7:4000", "/a", Ending.ABORTED, 5, 0.25, cause="It was cut.")
+    assert str(transfer) == "mia@192.0.2.7:4000: STOR /a aborted, 5 bytes in 0.250 s: It was cut."
+    assert str(Change("RNTO", "mia", "p", "/a", "/b")) == "mia@p: RNTO /a to /b"
+    told = {
+        SessionEvent(Happening.CONNECTED, "p"): "p: connected",
+        SessionEvent(Happening.LOGGED_IN, "p", account="mia", tls=True): "mia@p: logged in with TLS",
+        SessionEvent(Happening.LOGIN_FAILED, "p", account="mia"): "p: the login as mia has failed",
+        SessionEvent(Happening.ENDED, "p", cause="Gone."): "p: Gone.",
+        SessionEvent(Happening.ENDED, "p", account="mia", cause="x", limit="idle-time"): "mia@p: ended by idle-time: x",
+        SessionEvent(Happening.REFUSED, "p", cause="x", limit="max-connections"): "p: refused by max-connections: x",
+    }
+    assert {event: str(event) for event in told} == told
+
+
+def test_quiet_records_are_for_those_who_look_closely(tmp_path: Path) -> None:
+    with Heard() as heard:
+        Conversation(local_disk(tmp_path)).log_in().link.close()
+        Conversation(local_disk(tmp_path)).link.close()
+    assert [(found["event"], found["level"]) for found in heard.objects()] == [
+        ("connected", "debug"), ("logged in", "info"), ("ended", "debug"), ("connected", "debug"), ("ended", "debug")
+    ]  # fmt: skip
+    assert [event["log_level"] for event in heard.events] == [LogLevel.info, LogLevel.debug]
+    assert [len(block.split("\n")) for block in heard.lines()] == [3, 2]
+
+
+# -- JSON
+
+
+def test_a_record_is_an_object_with_its_values() -> None:
+    record = Transfer("RETR", "mia", "192.0.2.7:1", "/a", Ending.COMPLETE, 3000, 1.5, "d", mode="passive", tls=True,
+        session=7, time=1795354860.25)  # fmt: skip
+    assert fields_of(record)["rate"] == 2000
+    (line,) = lines_of({"ftpsvc_records": [record], "log_level": LogLevel.info})
+    assert line == {
+        "time": "2026-11-22T13:41:00.250000Z", "level": "info", "event": "transfer", "verb": "RETR", "account": "mia",
+        "peer": "192.0.2.7:1", "path": "/a", "ending": "complete", "bytes": 3000, "seconds": 1.5, "digest": "d",
+        "mode": "passive", "tls": True, "ascii": False, "session": 7, "rate": 2000,
+        "message": "mia@192.0.2.7:1: RETR /a complete, 3000 bytes in 1.500 s",
+    }  # fmt: skip
+
+
+class Text(list[str]):
+    """What was written."""
+
+    def write(self, text: str) -> None:
+        self.append(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_everything_else_is_an_object_with_a_message() -> None:
+    written = Text()
+    observe = JsonLines(written)
+    observe(
+        {"log_format": "{a}\n\x1b", "a": 1, "log_level": LogLevel.warn, "log_time": 0.0, "log_namespace": "ftpsvc.x"}
+    )
+    try:
+        raise ZeroDivisionError("a\nb")
+    except ZeroDivisionError:
+        failure = Failure()
+    observe({"log_format": "bad", "log_level": LogLevel.critical, "log_time": 0.0, "log_failure": failure})
+    first, second = (json.loads(line) for line in "".join(written).splitlines())
+    assert first == {
+        "time": "1970-01-01T00:00:00.000000Z", "level": "warn", "event": "log", "system": "ftpsvc.x",
+        "message": r"1\n\x1b",
+    }  # fmt: skip
+    assert second["error"] == r"ZeroDivisionError: a\nb"
+    assert any("test_records.py" in line for line in second["traceback"])
+
+
+# -- the xferlog
+
+
+def test_the_xferlog_is_wu_ftpds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    transfer = Transfer("RETR", "mia", "192.0.2.7:4000", "/my file", Ending.COMPLETE, 1024, 3.4, mode="passive",
+        time=1793714732)  # fmt: skip
+    assert line_of(transfer) == "Tue Nov  3 14:05:32 2026 3 192.0.2.7 1024 /my_file b _ o r mia ftp 0 * c\n"
+    other = transfer._replace(verb="STOR", account="anonymous", ascii=True, ending=Ending.ABORTED, seconds=0.001)
+    other = other._replace(peer="[2001:db8::1]:4000")
+    assert line_of(other) == "Tue Nov  3 14:05:32 2026 1 2001:db8::1 1024 /my_file a _ i a anonymous ftp 0 * i\n"
+
+
+def test_what_never_began_is_not_in_the_xferlog(tmp_path: Path) -> None:
+    file = LogFile(str(tmp_path / "xferlog"))
+    Xferlog(file)(
+        [
+            Transfer("RETR", "a", "p", "/a", Ending.REJECTED, 0, 0),
+            Change("DELE", "a", "p", "/x"),
+            Transfer("RETR", "a", "p", "/b", Ending.ABORTED, 0, 0, mode="active"),
+        ]
+    )
+    file.close()
+    (line,) = (tmp_path / "xferlog").read_text().splitlines()
+    assert re.fullmatch(r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} 1 p 0 /b b _ o r a ftp 0 \* i", line)
+
+
+def test_a_full_disk_is_told_of_once(logged_errors: LoggedErrors) -> None:
+    file = LogFile("/dev/full")
+    write, transfer = Xferlog(file), Transfer("RETR", "a", "p", "/b", Ending.COMPLETE, 0, 0, mode="active")
+    for _ in range(3):
+        write([transfer])
+    file.close()
+    (event,) = logged_errors.events
+    assert event["why"] == "No space left on device"
+    logged_errors.events.clear()
+
+
+# -- the files
+
+
+def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    file = LogFile(str(path))
+    file.write("one\n")
+    path.rename(tmp_path / "log.1")
+    file.write("two\n")
+    Logging(None, [file], make_clock()).reopen()
+    file.write("three\udcff\n")
+    file.close()
+    assert (tmp_path / "log.1").read_text() == "one\ntwo\n"
+    assert path.read_text() == "three\\udcff\n"
+    assert path.stat().st_mode & 0o007 == 0
+
+
+def test_a_file_that_can_not_be_made_anew_goes_on_where_it_was(tmp_path: Path, logged_errors: LoggedErrors) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    file = LogFile(str(folder / "log"))
+    folder.rename(tmp_path / "moved")
+    Logging(None, [file], make_clock()).reopen()
+    file.write("on\n")
+    file.close()
+    assert (tmp_path / "moved" / "log").read_text() == "on\n"
+    assert len(logged_errors.events) == 1
+    logged_errors.events.clear()
