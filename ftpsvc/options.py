@@ -97,8 +97,8 @@ class Options(usage.Options, AuthOptionMixin):
         super().__init__()
         self._folder = folder
         self._words: list[str] = []
+        self._said: dict[str, tuple[str, ...]] = {}  #: what stood behind each option, wherever
         self["ports"] = []
-        self["auth"] = []
         self["passive-local"] = ()
         self["exempt"] = THIS_MACHINE
 
@@ -127,7 +127,6 @@ class Options(usage.Options, AuthOptionMixin):
     def opt_auth(self, checker: str) -> None:
         """A checker of Twisted's for names and passwords, as file:/etc/passwords; --help-auth lists them. May be given
         more than once."""
-        self["auth"].append(checker)
         try:
             super().opt_auth(checker)
         except usage.UsageError as error:
@@ -147,6 +146,9 @@ class Options(usage.Options, AuthOptionMixin):
             if "config" in names:
                 file = self._configuration(given)
                 given = [*file.words(names), *given]
+            for option, value in self._split(given):
+                name = option.removeprefix("--")
+                self._said[name] = (*self._said.get(name, ()), value)
             super().parseOptions(given)
         except usage.UsageError as error:
             # Not left to twistd, which would print forty lines of its own help.
@@ -163,8 +165,15 @@ class Options(usage.Options, AuthOptionMixin):
         return fresh
 
     def chosen(self) -> dict[str, object]:
-        """What each option says that a file may have."""
-        return {name: self[KEYS.get(name, name)] for name in self.settings()}
+        """What each option comes to that a file may have, or the words behind it where it is kept under other names."""
+        return {name: self[name] if name in self else self._said.get(name, ()) for name in self.settings()}
+
+    def keep(self, name: str, other: Options) -> None:
+        """Have this option as the other has it."""
+        if name in self:
+            self[name] = other[name]
+        else:
+            self._said[name] = other._said.get(name, ())
 
     def _absolute(self, path: str) -> str:
         return os.path.normpath(os.path.join(self._folder, path))
@@ -239,9 +248,6 @@ _FIRST = (
     "port root accounts anonymous auth require-tls certificate key state passive-ports passive-address passive-local"
     " sync exempt"
 ).split()
-
-#: Where an option's value is kept, if not under its name.
-KEYS = {"port": "ports"}
 
 _NOT_IN_FILES = ("config", "help-auth-type")
 

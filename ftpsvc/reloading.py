@@ -12,7 +12,7 @@ from ftpsvc.admission import Entrance, admitted
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes
 from ftpsvc.limits import Limits
-from ftpsvc.options import KEYS, LIMITS, Options
+from ftpsvc.options import LIMITS, Options
 from ftpsvc.securing import refuse, secured
 from ftpsvc.states import Required
 
@@ -70,8 +70,7 @@ class Reloading:
         changed = [name for name in after if after[name] != before[name]]
         fixed = [name for name in changed if name not in _CHANGEABLE]
         for name in fixed:
-            key = KEYS.get(name, name)
-            new[key] = self._options[key]
+            new.keep(name, self._options)
         tls = secured(new["certificate"], new["key"], new["state"])
         admission = self._entrance.now
         if _DOORS.intersection(changed):

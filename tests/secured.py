@@ -30,7 +30,7 @@ def trusting() -> ssl.SSLContext:
 
 
 class Server:
-    """A twistd process over a folder."""
+    """A twistd process over a folder. At its end it waits for nobody."""
 
     host = "127.0.0.1"
 
@@ -39,7 +39,7 @@ class Server:
         self.folder = folder
         with serverprocess.python_path() as environment:
             self.process = subprocess.Popen(
-                [*TWISTD, "--root", str(folder), "--port", endpoint, *options],
+                [*TWISTD, "--root", str(folder), "--port", endpoint, "--drain-time", "0", *options],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

@@ -22,14 +22,17 @@ FAULTS = {
         test_inline.py::test_a_digest_that_differs_in_value_length_or_form_changes_nothing
         test_diskfiles.py::test_a_wrong_digest_changes_nothing
     """,
-    "the connection is lost or idle too long, the server is stopped": """
+    "the connection is lost or idle too long": """
         test_sockets.py::test_a_reset_in_the_middle_of_an_upload_keeps_the_old_file_and_the_part
         test_inline.py::test_a_connection_that_ends_inside_a_sequence_changes_nothing
         test_server.py::test_an_upload_that_stalls_is_cut_off_and_its_part_kept
-        test_service.py::test_the_end_leaves_nothing_half_done
-        test_stream_safety.py::test_a_server_that_is_stopped_keeps_the_old_file_and_the_part
         test_data_connections.py::test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on
         test_half_closed.py::test_an_upload_that_ends_in_its_middle_is_none_and_its_part_is_kept
+    """,
+    "the server stops, and the upload hasn't finished within `--drain-time`": """
+        test_draining.py::test_an_upload_that_does_not_finish_is_cut_off_with_421_and_its_part_kept
+        test_service.py::test_the_end_leaves_nothing_half_done
+        test_stream_safety.py::test_a_server_that_is_stopped_keeps_the_old_file_and_the_part
     """,
     "a data connection is reset, or in TLS ends without the end of TLS": """
         test_stream_safety.py::test_a_reset_keeps_the_old_file_and_the_part
