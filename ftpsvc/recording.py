@@ -88,6 +88,5 @@ class Visit:
             self.cause, self.limit = cause, limit
 
     def ended(self, cause: str) -> None:
-        """The connection is over; `cause` is what is known if nothing else is. What was gathered waits no longer."""
+        """The connection is over; `cause` is what is known if nothing else is."""
         self.tell(Happening.ENDED, self.account, self.cause or cause, self.limit)
-        self._records.flush()

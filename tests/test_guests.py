@@ -71,6 +71,7 @@ def test_without_accounts_others_are_told_what_the_operator_has_to_do(
     assert "ftpsvc user add" in greeting and "--accounts FILE" in greeting and "--anonymous" in greeting
     assert talk.is_closed
     assert os.listdir(tmp_path / "root") == []
+    talk.factory.records.flush()
     assert any("refused: This server has no accounts yet" in line for line in log)
     (announcement,) = admission.announcements
     assert "only this machine is served" in announcement and "--accounts FILE" in announcement

@@ -100,6 +100,7 @@ def test_who_goes_during_the_delay_leaves_nothing_behind(tmp_path: Path, doorman
     visitor = hall.visit()
     visitor.log_in("ann", "wrong")
     visitor.leave()
+    hall.factory.records.flush()
     assert not hall.clock.getDelayedCalls()
     assert len(hall.factory.connections) == 0
 
