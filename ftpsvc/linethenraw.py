@@ -49,7 +49,7 @@ class LineThenRaw(Protocol):
         self._gathered: list[bytes | memoryview] = []
         self._gathered_size = 0
         self._flushing: IDelayedCall | None = None
-        self._is_receiving = False
+        self._is_gathering = False  #: whoever has others write now flushes behind them
         self.incoming = Incoming(max_line)
         self.transport: Any = None
         self.lost: ConnectionFailed | None = None
@@ -70,11 +70,11 @@ class LineThenRaw(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.progressed()
         self.incoming.feed(data)
-        self._is_receiving = True
+        self._is_gathering = True
         try:
             self.bytes_arrived()
         finally:
-            self._is_receiving = False
+            self._is_gathering = False
         self.flush()
         if self._is_reading and len(self.incoming) >= self._max_waiting:
             self._is_reading = False
@@ -117,7 +117,7 @@ class LineThenRaw(Protocol):
 
         What pipelined commands write is gathered first: one call to the transport for hundreds of small replies.
         """
-        if self._flushing is None and not self._is_receiving:  # else it ends with a flush
+        if self._flushing is None and not self._is_gathering:  # else it ends with a flush
             self._flushing = self._clock.callLater(0, self.flush)
         self._gathered.extend(pieces)
         for piece in pieces:
@@ -213,11 +213,15 @@ class LineThenRaw(Protocol):
         self._is_clogged = False
         self.transport.registerProducer(_Watch(self), True)
 
-    def close_sending(self) -> None:
+    def close_sending(self, expects_more: bool = True) -> None:
         """Send what was written, and then nothing more. What the other end still sends arrives, where that is possible:
-        to close with bytes unread would reset the connection, and what was written last might be lost with it."""
+        to close with bytes unread would reset the connection, and what was written last might be lost with it.
+
+        `expects_more`: whether there may be any.
+        """
         self.flush()
-        if hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all):
+        half = hasattr(self.transport, "loseWriteConnection") and not (self.is_secure or self.has_heard_all)
+        if half and (expects_more or has_unread(self.transport)):
             self.transport.loseWriteConnection()
         else:
             self.hang_up()
@@ -283,6 +287,18 @@ def send_now(transport: Any, data: bytes | memoryview) -> int:
         return int(transport.getHandle().send(data))
     except OSError:
         return 0
+
+
+def has_unread(transport: Any) -> bool:
+    """Whether something has arrived that nobody has read; True where that can't be known."""
+    if not is_plain(transport):
+        return True
+    try:
+        return bool(transport.getHandle().recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def beneath(transport: Any) -> Any:

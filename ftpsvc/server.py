@@ -91,10 +91,13 @@ class ServerProtocol(LineThenRaw):
             self.visit.tell(Happening.REFUSED, cause=why)
             self.end(Reply(421, why))
             return
+        self._is_gathering = True
         self.reply(Reply(220, "ftpsvc is ready."))
         self._watchdog.start()
         self._serving = Deferred.fromCoroutine(self._serve())
         self._serving.addErrback(self._crashed)
+        self._is_gathering = False
+        self.flush()
 
     def dataReceived(self, data: bytes) -> None:
         if not isinstance(self._session.state, Closed):
@@ -177,16 +180,13 @@ class ServerProtocol(LineThenRaw):
         self.reply(last)
         self._close()
 
-    def _close(self) -> None:
-        """Close once everything is sent; by force if the client doesn't take it.
-
-        What it still sends is thrown away: to close with bytes unread would reset the connection, and the last reply
-        might be lost with it.
-        """
+    def _close(self, expects_more: bool = True) -> None:
+        """Close once everything is sent; by force if the client doesn't take it. What it still sends is thrown away."""
         self._watchdog.wait_for_the_end()
+        expects_more = expects_more or len(self.incoming) > 0
         self.incoming.clear()
         self.data.forget()
-        self.close_sending()
+        self.close_sending(expects_more)
         self.resume_reading()
 
     def give_way(self, why: OverLimit) -> None:
@@ -240,7 +240,7 @@ class ServerProtocol(LineThenRaw):
         try:
             await self._carry_out_all()
             await self._outbox.settled()
-            self._close()
+            self._close(expects_more=False)  # there was a QUIT
         except (OverLimit, ProtocolViolation, Stopping) as error:
             self.visit.ends(str(error), error.limit if isinstance(error, OverLimit) else "")
             await self._outbox.settled()
