@@ -148,8 +148,6 @@ class ServerProtocol(LineThenRaw):
             self._serving.cancel()
         self.visit.ended(str(self.lost))
 
-    # -- the server stops (`draining`)
-
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way and no reply is owed: what is said now can't be taken for anything else."""
