@@ -1,4 +1,4 @@
-"""A tree mirrored while either end is killed (kill -9) at random moments, and finished by `resume`.
+"""A tree, or one large file, carried while either end is killed (kill -9) at random moments, and finished by `resume`.
 
 Claim: every file is whole and right in the end, and hardly a byte was sent twice: what was in the sockets' buffers when
 an end died, and one frame. Everything goes through a relay that counts.
@@ -17,11 +17,18 @@ import threading
 import time
 from pathlib import Path
 
-from stage import ftpsvc, head, row, scratch
+from stage import ftpsvc, head, row, scratch, write_random
 
 ROUNDS = 20
 LARGE, LARGE_SIZE = 6, 60_000_000
 SMALL, SMALL_SIZE = 2000, 4096
+SINGLE_SIZE = 300_000_000
+
+#: Bytes that have passed when a transfer has begun: what was not begun can't be interrupted.
+BEGUN = 100_000
+
+#: Within this many seconds of that, one end is killed.
+MOMENTS = 2.0
 
 #: How fast the relay is, in bytes a second, so that there is something to interrupt.
 RATE = 150_000_000
@@ -87,17 +94,26 @@ def shell(folder: Path, port: int, line: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def one_round(folder: Path, relay: Relay, is_upload: bool, kills_server: bool, moment: float) -> tuple[float, bool]:
-    """How many bytes passed beyond those of the tree, and whether the kill came before the end."""
+def one_round(
+    folder: Path, relay: Relay, is_tree: bool, is_upload: bool, kills_server: bool, moment: float
+) -> tuple[float, bool]:
+    """How many bytes passed beyond those of the files, and whether the kill came before the end."""
     here, root = folder / "here", folder / "root"
     copy = root / "copy" if is_upload else here / "copy"
     shutil.rmtree(copy, ignore_errors=True)
-    tree = here / "tree" if is_upload else root / "tree"
+    source = "tree" if is_tree else "single"
+    tree = (here if is_upload else root) / source
     relay.passed = 0
-    line = f"mirror {'-R ' if is_upload else ''}tree copy"
+    if is_tree:
+        line = f"mirror {'-R ' if is_upload else ''}tree copy"
+    else:
+        copy.mkdir()
+        line = f"{'store' if is_upload else 'retrieve'} single/file copy/file"
     with ftpsvc(root) as (port, pid):
         relay.server_port = port
         client = shell(here, relay.port, line)
+        while relay.passed < BEGUN:
+            time.sleep(0.001)
         time.sleep(moment)
         interrupted = client.poll() is None
         if kills_server:
@@ -130,13 +146,17 @@ def main() -> None:
             (folder / "root" / "tree" / f"large{number}").write_bytes(os.urandom(LARGE_SIZE))
         for number in range(SMALL):
             (folder / "root" / "tree" / "small" / f"f{number:05d}").write_bytes(os.urandom(SMALL_SIZE))
-        shutil.copytree(folder / "root" / "tree", folder / "here" / "tree")
+        (folder / "root" / "single").mkdir()
+        write_random(folder / "root" / "single" / "file", SINGLE_SIZE)
+        for name in ("tree", "single"):
+            shutil.copytree(folder / "root" / name, folder / "here" / name)
         beyond: dict[str, list[float]] = {}
         for number in range(ROUNDS):
-            is_upload, kills_server = bool(number % 2), bool(number // 2 % 2)
-            moment = chance.uniform(0.6, 4.0)
-            excess, interrupted = one_round(folder, relay, is_upload, kills_server, moment)
-            label = f"{'up' if is_upload else 'down'}, {'server' if kills_server else 'client'} killed"
+            is_upload, kills_server, is_tree = bool(number % 2), bool(number // 2 % 2), not number // 4 % 2
+            moment = chance.uniform(0, MOMENTS)
+            excess, interrupted = one_round(folder, relay, is_tree, is_upload, kills_server, moment)
+            what = "a tree" if is_tree else "a file"
+            label = f"{what} {'up' if is_upload else 'down'}, {'server' if kills_server else 'client'} killed"
             beyond.setdefault(label, []).append(excess / 1e6)
             print(f"  {label} after {moment:.2f} s{'' if interrupted else ' (it was over)'}: {excess / 1e6:.1f} MB")
     head("all files whole and right; bytes beyond them")

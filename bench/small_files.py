@@ -70,17 +70,18 @@ def client(port: int, direction: str, local: str) -> None:
     """One session; prints how long it took."""
     from twisted.internet import reactor
 
+    from ftpsvc.collector import relax
     from ftpsvc.copying import copy_known
     from ftpsvc.localdisk import LocalDisk
     from ftpsvc.model import Entry
-    from ftpsvc.parallel import for_each, relax_collector
+    from ftpsvc.parallel import for_each
     from ftpsvc.remote import Remote
     from ftpsvc.threads import pool_of
 
     async def session() -> None:
         remote = await Remote.connect(reactor, "127.0.0.1", port)
         await remote.login()
-        relax_collector()  # as the shell does
+        relax()  # as the shell does
         here = LocalDisk(local, pool_of(reactor))
         ends = (remote, "/small", here, "") if direction == "down" else (here, "", remote, "/up")
         source, path, target, to = ends

@@ -46,6 +46,7 @@ The map, in reading order:
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage; `strangers`, who it is that doesn't greet
 `digestclient` digests of what stays at the server
+`collector`   how seldom Python looks for garbage
 `copying`     a file from one storage to another; `parallel`, many at once; `resuming`, from where an earlier try ended
 `filters`     which names a tree is about; `steps`, `rolls`, `trees`, how two trees are compared; `plans`, what is to do
 `lines`       a way that may break; `mirroring`, one tree made like another; `removing`, `reports`, its end
@@ -54,7 +55,8 @@ The map, in reading order:
 `healing`     a connection that is made again; `crew`, several of them; `journal`, what is unfinished
 `progress`    how far a transfer is; `views` shows it, `pacing` holds it to a rate
 `places`      here and there; `walking`, all folders of one tree
-`transfers`   a file carried between the two; `preflight` and `clashes`, what is looked at and asked before
+`transfers`   a file carried between the two; `preflight` and `clashes`, what is looked at and asked before; `pouring`,
+              one that goes to a pipe
 `treeoptions` the options of `mirror`; `treejobs`, a tree carried for somebody
 `console`     commands that take time; `jobs`, those under way
 `commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from ftpsvc import connecting
 from ftpsvc.addressbook import AddressBook
@@ -34,6 +38,15 @@ def open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that this locale has no letters for still lists
+
+
+def begun(reactor: Any, work: Coroutine[Any, Any, None], broken: Callable[[Failure], None]) -> Deferred[Any]:
+    """Begin what a program is for, behind which the reactor stops. `broken` is told if that is a defect's doing."""
+    running: Deferred[Any] = Deferred.fromCoroutine(work)
+    running.addErrback(lambda failure: failure.trap(CancelledError))
+    running.addErrback(broken)
+    running.addBoth(lambda _: reactor.stop())
+    return running
 
 
 def here_of(reactor: Any) -> Here:

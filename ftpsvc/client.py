@@ -255,6 +255,11 @@ class ClientProtocol(LineThenRaw):
         assert self.lost is not None
         self._fail_all(self._farewell or self.lost)
 
+    def give_up(self, violation: ProtocolViolation) -> None:
+        """Nothing that the server says can be relied on any more."""
+        if self.lost is None:
+            self._fall(violation)
+
     def _fall(self, error: TransferError) -> None:
         """Give the connection up, for a cause that everybody who waits is to hear."""
         self._farewell = error

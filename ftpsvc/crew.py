@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from ftpsvc.healing import HealingRemote, Lasting
+from ftpsvc.healing import HealingRemote, Lasting, Redial, Tell
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, TransferError, Whole
+from ftpsvc.places import There
+from ftpsvc.remote import Remote
 from ftpsvc.storage import Buffer, ReadFile, Times, WriteFile
 
 T = TypeVar("T")
@@ -102,6 +105,33 @@ class Crew(Lasting):
 
     async def space(self, path: str) -> int:
         return await self._do(lambda remote: remote.space(path))
+
+
+#: A server as a storage that heals.
+Healing = HealingRemote | Crew
+
+
+@contextlib.asynccontextmanager
+async def lasting(there: There, redial: Redial, clock: Any, tell: Tell, wanted: int = 1) -> AsyncIterator[Healing]:
+    """A server as a storage that heals, over the connection that there is, or that and as many more as are wanted."""
+
+    async def again() -> Remote:
+        there.adopt(await redial())
+        return there.remote
+
+    hands = [HealingRemote(there.remote, again, clock, tell)]
+    try:
+        for _ in range(wanted - 1):
+            try:
+                hands.append(HealingRemote(await redial(), redial, clock, tell))
+            except TransferError:
+                break  # the server lets nobody in more often: then with those that there are
+        yield hands[0] if len(hands) == 1 else Crew(hands, clock)
+    finally:
+        for hand in hands:
+            hand.close()
+        for hand in hands[1:]:
+            hand.remote.close()
 
 
 class _Hand:

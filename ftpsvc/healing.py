@@ -59,8 +59,10 @@ class Lasting:
                     raise
                 await deferLater(self._clock, busy.pop(0))
             except (ConnectionFailed, ServiceClosing) as error:
-                standstills = standstills + 1 if moved() == before else 0
-                before = moved()
+                standstills += 1
+                if moved() != before:
+                    standstills, before = 0, moved()
+                    self.got_on()
                 await self.healed(error)
                 if standstills >= MAX_STANDSTILLS:
                     raise Aborted(f"given up: {standstills} tries in a row ended with: {error}") from error
@@ -91,12 +93,13 @@ class HealingRemote(Lasting):
     async def healed(self, error: TransferError) -> None:
         if self._hopeless is not None:
             raise self._hopeless
-        if self._healing is None:
+        healing = self._healing
+        if healing is None:
             if self.remote.lost is None:
                 return  # somebody has waited for that meanwhile
-            self._healing = Deferred.fromCoroutine(self._heal(error))
-            self._healing.addBoth(self._over)
-        await done_with(self._healing)
+            self._healing = healing = Deferred.fromCoroutine(self._heal(error))
+            healing.addBoth(self._over)
+        await done_with(healing)
 
     def got_on(self) -> None:
         self._tries = 0
@@ -124,7 +127,7 @@ class HealingRemote(Lasting):
 
     async def _count_down(self, seconds: int, error: TransferError) -> None:
         for left in range(seconds, 0, -1):
-            self._tell(f"{error} Trying again in {left} s", left == seconds)
+            self._tell(f"Trying again in {left} s: {error}", left == seconds)
             await deferLater(self._clock, 1)
         self._tell("Connecting again", False)
 

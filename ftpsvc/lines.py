@@ -20,3 +20,6 @@ class Unbreakable:
 
     async def through(self, work: Callable[[], Awaitable[T]], moved: Callable[[], int] = lambda: 0) -> T:
         return await work()
+
+
+UNBREAKABLE: Line = Unbreakable()

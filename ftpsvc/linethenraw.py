@@ -126,7 +126,7 @@ class LineThenRaw(Protocol):
             self.flush()
 
     def flush(self) -> None:
-        """Give what was gathered to the transport."""
+        """Give what was gathered to the transport, if there still is one."""
         if self._flushing is not None:
             if self._flushing.active():
                 self._flushing.cancel()
@@ -134,6 +134,8 @@ class LineThenRaw(Protocol):
         if self._gathered:
             gathered, self._gathered, self._gathered_size = self._gathered, [], 0
             data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
+            if self.lost is not None:
+                return  # some have their last word to say when they hear of it
             if rest := data[send_now(self.transport, data) :]:
                 self.transport.write(rest)
 

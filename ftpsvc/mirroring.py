@@ -13,13 +13,13 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from ftpsvc import model
 from ftpsvc.copying import copy_known
-from ftpsvc.lines import Line, Unbreakable
+from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
 from ftpsvc.parallel import Room, each, for_each
 from ftpsvc.plans import Plan
 from ftpsvc.removing import CHANGES_AT_ONCE, listed, remove
 from ftpsvc.reports import Report
-from ftpsvc.resuming import NOT_VERIFIED, Known, bring, demand_algorithm, is_same
+from ftpsvc.resuming import NOT_VERIFIED, Advance, Known, bring, demand_algorithm, is_same
 from ftpsvc.steps import Do, Rules, Side, Step
 from ftpsvc.storage import SMALL
 from ftpsvc.threads import done_with
@@ -65,13 +65,16 @@ class Mirror:
         target: Side,
         rules: Rules,
         *,
-        line: Line | None = None,
+        line: Line = UNBREAKABLE,
+        top: Entry | None = None,
         memory: Memory | None = None,
-        progress: Callable[[int], None] = lambda count: None,
+        progress: Advance = lambda count, has_moved: None,
         compared: Callable[[Plan], None] = lambda plan: None,
         may_remove: Callable[[int, int], Awaitable[bool]] = _nobody,
     ) -> None:
-        """`progress` is told of bytes; `compared`, once all was looked at, what there is to do.
+        """`top` is the source's folder, where it is known already.
+
+        `progress` is told of bytes; `compared`, once all was looked at, what there is to do.
 
         `may_remove` is asked when more than `BRAKE` of what the target has is to be removed, with both numbers.
         """
@@ -80,7 +83,8 @@ class Mirror:
         self._source = source
         self._target = target
         self._rules = rules
-        self._line = line or Unbreakable()
+        self._line = line
+        self._top = top
         self._memory = memory
         self._progress = progress
         self._compared = compared
@@ -132,7 +136,9 @@ class Mirror:
         """The source's folder, and whether there is one at the target. Raises what stands in the way of all of it."""
         if self._rules.by_digest:
             demand_algorithm(self._source.storage, self._target.storage)
-        top = await self._through(lambda: self._source.storage.stat(self._source.top))
+        top = self._top
+        if top is None:
+            top = await self._through(lambda: self._source.storage.stat(self._source.top))
         try:
             there = await self._through(lambda: self._target.storage.stat(self._target.top))
         except model.Unavailable:
@@ -210,7 +216,7 @@ class Mirror:
                 stored = await self._line.through(lambda: self._copy_small(step))
             finally:
                 self._room.leave(size)
-            self._progress(stored.size)
+            self._progress(stored.size, True)
         self.report.bytes += stored.size
         if step.do is Do.COPY:
             self.report.copied += 1
@@ -222,41 +228,24 @@ class Mirror:
         return copy_known(source.read, source.at(step.path), step.entry.size, target.storage, target.at(step.path))
 
     async def _copy_large(self, step: Step) -> Stored:
-        moved = 0
-        entry = step.entry
-        known = self._memory.known(step.path) if self._memory else None
-
-        def begun() -> None:
-            nonlocal known
-            known = Known(entry.size, entry.modified)
-            if self._memory:
-                self._memory.began(step.path, known)
-
-        def progress(count: int) -> None:
-            nonlocal moved
-            moved += count
-            self._progress(count)
-
-        async def work() -> Stored:
-            source, target = self._source, self._target
-            brought = await bring(
-                source.storage,
-                source.at(step.path),
-                entry,
-                target.storage,
-                target.at(step.path),
-                progress,
-                known,
-                via=source.via,
-                begun=begun,
-            )
-            self.report.resumed += brought.resumed
-            self.report.unverified += brought.note == NOT_VERIFIED
-            if brought.note:
-                self.report.notes.add(step.path, brought.note)
-            return brought.stored
-
-        return await self._line.through(work, lambda: moved)
+        source, target, entry, memory = self._source, self._target, step.entry, self._memory
+        brought = await bring(
+            source.storage,
+            source.at(step.path),
+            entry,
+            target.storage,
+            target.at(step.path),
+            self._progress,
+            memory.known(step.path) if memory else None,
+            line=self._line,
+            via=source.via,
+            begun=lambda: memory.began(step.path, Known(entry.size, entry.modified)) if memory else None,
+        )
+        self.report.resumed += brought.resumed
+        self.report.unverified += brought.note == NOT_VERIFIED
+        if brought.note:
+            self.report.notes.add(step.path, brought.note)
+        return brought.stored
 
     async def _compare(self, step: Step) -> None:
         if not await self._has_same_bytes(step):

@@ -14,19 +14,15 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, ClassVar, cast
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from ftpsvc import assembly, connecting, oneshotoptions, settings, views
 from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
-from ftpsvc.commands.looking import Looking
-from ftpsvc.commands.reading import Reading
-from ftpsvc.commands.remote_files import RemoteFiles
-from ftpsvc.commands.unfinished import UnfinishedWork
 from ftpsvc.console import Event
 from ftpsvc.model import BadArgument, LocalFault, TransferError, parent_and_name
 from ftpsvc.outcomes import outcome
@@ -43,8 +39,11 @@ STANDARD = "-"
 EVENT_EVERY = 1.0
 
 
-class OneShot(Connections, RemoteFiles, Looking, Reading, UnfinishedWork):
-    """The shell's commands without a shell: nobody is asked, and the first failure is remembered."""
+class OneShot(Connections):
+    """The shell's commands without a shell: nobody is asked, and the first failure is remembered.
+
+    `kind_for` adds the commands that one of the programs needs.
+    """
 
     aliases: ClassVar[dict[str, str]] = {"ls": "list", "get": "retrieve", "put": "store"}
     protection = Protection.OFFERED
@@ -109,20 +108,22 @@ class OneShot(Connections, RemoteFiles, Looking, Reading, UnfinishedWork):
 
     async def _stored_input(self, storage: Storage, path: str, run: Run) -> int:
         writing = await storage.open_write(path)
-        size = 0
+        size, pace = 0, self._pace
         try:
-            async for chunk in _input(run):
+            async for chunk in _input(run, pace.share if pace is not None else CHUNK):
                 await writing.write(chunk)
                 size += len(chunk)
+                if pace is not None:
+                    await pace.keep(len(chunk))
             await writing.commit()
         finally:
             await writing.abort()
         return size
 
 
-async def _input(run: Run) -> AsyncGenerator[bytes, None]:
+async def _input(run: Run, size: int) -> AsyncGenerator[bytes, None]:
     try:
-        while chunk := await done_with(run(os.read, 0, CHUNK)):
+        while chunk := await done_with(run(os.read, 0, size)):
             yield chunk
     except OSError as error:
         raise LocalFault(f"standard input can't be read: {error.strerror}.") from error
@@ -250,6 +251,24 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str, int, int, str]] = {
 }
 
 
+#: The groups of the shell's commands that each of them is made of. The others aren't imported: a script may run
+#: thousands of these, and each would take longer to start.
+GROUPS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(["ls", "rm", "mv", "mkdir"], ("remote_files.RemoteFiles",)),
+    **dict.fromkeys(["put", "mirror", "resume"], ("unfinished.UnfinishedWork",)),
+    "get": ("unfinished.UnfinishedWork", "reading.Reading"),
+    "cat": ("reading.Reading",),
+    "hash": ("looking.Looking",),
+}
+
+
+def kind_for(name: str) -> type[OneShot]:
+    """A shell with the commands that one of the programs needs."""
+    named = [group.split(".") for group in GROUPS[name]]
+    groups = [getattr(import_module(f"ftpsvc.commands.{module}"), group) for module, group in named]
+    return type("OneShot", (OneShot, *groups), {})
+
+
 def _check_urls(urls: Iterable[str]) -> None:
     for url in urls:
         if not is_url(url):
@@ -268,7 +287,7 @@ def main(words: list[str]) -> int:
     from twisted.internet import reactor  # the default one: asyncio's would only take time to start
 
     try:
-        shell = _shell(reactor, given)
+        shell = _shell(kind_for(name), reactor, given)
         if name not in ("get", "put", "mv", "mirror", "resume"):
             _check_urls(given.words)
         work = COMMANDS[name][0](shell, given, pool_of(reactor))
@@ -317,10 +336,7 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
             shell.stop()
             running.cancel()
 
-        running = Deferred.fromCoroutine(whole())
-        running.addErrback(lambda failure: failure.trap(CancelledError))
-        running.addErrback(broken)
-        running.addBoth(lambda _: reactor.stop())
+        running = assembly.begun(reactor, whole(), broken)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda number, _: reactor.callFromThread(end, number))
 
@@ -329,7 +345,7 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
     return ended_by, misuse
 
 
-def _shell(reactor: Any, given: argparse.Namespace) -> OneShot:
+def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneShot:
     has_terminal = sys.stdout.isatty() and not given.json
     colour = has_terminal and assembly.wants_colour()
 
@@ -346,7 +362,7 @@ def _shell(reactor: Any, given: argparse.Namespace) -> OneShot:
     columns = views.width if has_terminal else None
     around = Surroundings(colour=colour, show=show, columns=columns, journal=assembly.journal())
     here = assembly.here_of(reactor)
-    shell = OneShot(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
+    shell = kind(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
     # The words of `connect`, for their checks; the server stands in each URL.
     pinned = ["--fingerprint", given.fingerprint] if given.fingerprint is not None else []
     asked = connecting.target_of([*given.options, *pinned, "h"])

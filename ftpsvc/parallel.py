@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
@@ -10,17 +9,6 @@ from typing import Generic, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 
 T = TypeVar("T")
-
-#: How many objects may come into being between two looks for cycles among them, and how seldom the old ones are looked
-#: at. Python's own 700, 10 and 10 make it look at thousands of transfers under way again and again, which took half of
-#: the time of a tree of small files. Hardly any of our objects are ever in a cycle.
-COLLECTOR = (50_000, 20, 20)
-
-
-def relax_collector() -> None:
-    """Let the garbage collector look less often. For programs to call once, at their start."""
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR)
 
 
 async def for_each(items: AsyncIterable[T], work: Callable[[T], Awaitable[object]], at_once: int) -> None:

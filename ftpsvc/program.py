@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from ftpsvc import collector
+
 #: First word -> the module whose `main` takes all the words, the first included, and returns the exit status. A server
 #: that bears one of these names is reached with the shell's `connect`.
 PROGRAMS = {
@@ -17,7 +19,11 @@ PROGRAMS = {
 
 def main() -> int:
     """Run what the command line asks for; the exit status. What isn't run is not imported."""
+    collector.relax()
     words = sys.argv[1:]
-    if words and words[0] in PROGRAMS:
-        return int(import_module(PROGRAMS[words[0]]).main(words))
-    return int(import_module("ftpsvc.shell").main())
+    try:
+        if words and words[0] in PROGRAMS:
+            return int(import_module(PROGRAMS[words[0]]).main(words))
+        return int(import_module("ftpsvc.shell").main())
+    finally:
+        collector.retire()

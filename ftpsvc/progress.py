@@ -30,15 +30,32 @@ class Progress:
         self._began = self._moved = now()
         self._samples: deque[tuple[float, int]] = deque([(self._began, 0)])
 
-    def advance(self, count: int) -> None:
-        """So many more bytes have been transferred."""
+    def advance(self, count: int, has_moved: bool = True) -> None:
+        """So many more bytes are done. `has_moved`: just now; else they were there already, which is no speed.
+
+        A negative count takes back what a lost connection has cost.
+        """
         self.done += count
         if self._whole is not None:
-            self._whole.advance(count)
+            self._whole.advance(count, has_moved)
+        if not has_moved:
+            self._samples = deque((when, done + count) for when, done in self._samples)
+            return
         self._moved = self._now()
         if self._moved - self._samples[-1][0] >= SAMPLE_EVERY:
             self._samples.append((self._moved, self.done))
             self._forget()
+
+    def telling(self, warn: Callable[[str], None]) -> Callable[[str, bool], None]:
+        """What may be told that nothing can move, and why: `warn` hears of what is new, and the progress shows it."""
+
+        def tell(text: str, is_new: bool) -> None:
+            self.notice = text
+            self._moved = self._now()  # it stands still, and that is no stall: why is said
+            if is_new and text:
+                warn(text)
+
+        return tell
 
     def file_done(self) -> None:
         """One more file has been transferred."""

@@ -11,6 +11,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from ftpsvc import model, strangers
 from ftpsvc.addresses import host_of
@@ -22,10 +23,8 @@ from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.listing import parse_machine_line
 from ftpsvc.model import (
     ConnectionFailed,
-    ConnectionRefused,
     Entry,
     Facts,
-    NoSuchHost,
     ProtocolViolation,
     Stored,
     TransferError,
@@ -35,6 +34,7 @@ from ftpsvc.model import (
 from ftpsvc.storage import ReadFile, Times, WriteFile
 from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
 from ftpsvc.streamtransfer import Dial
+from ftpsvc.threads import done_with
 from ftpsvc.wire import DEFAULT_PORT, Reply, unquoted
 
 #: How long, in seconds, a server may take to accept a connection, and then to greet.
@@ -63,6 +63,7 @@ class Remote:
         self._files: InlineFiles | StreamFiles = InlineFiles(protocol)
         self.features: dict[str, str] = {}
         self.user = ""
+        self._learning: Deferred[None] | None = None
         self._digests = RemoteDigests(lambda verb, argument: self._ask(verb, argument), self.features)
 
     # -- coming and going
@@ -86,7 +87,7 @@ class Remote:
         except (TransferError, CancelledError):
             raise
         except Exception as cause:
-            raise _connection_failed(host, port, cause) from cause
+            raise strangers.why_no_connection(host, port, cause, CONNECT_TIME) from cause
 
     @classmethod
     async def connect_endpoint(
@@ -131,22 +132,27 @@ class Remote:
             ) from cause
         if "SMTP" in answer.text:
             raise ConnectionFailed(strangers.what_answered(f"{answer.code} {answer.text}"))
-        await self._ask_features()
+        self._learn_features()
         if self._tls is not None and not self.is_protected:
             await self._protect(self._tls)
 
     async def _protect(self, tls: ClientTLS) -> None:
         """Have TLS, if it is wanted and offered. Raises `ConnectionFailed` if it has to be and can't."""
-        offers = self.offers_tls if self.features else None
-        if not tls.is_to_be_tried(offers, is_here(self._protocol.transport.getPeer())):
+        here = is_here(self._protocol.transport.getPeer())
+        if not tls.is_to_be_tried(None, here):
             return
+        # AUTH goes behind FEAT at once where it is sent whatever FEAT says: that saves a round trip.
+        if not tls.is_to_be_tried(False, here):
+            await self._learned()
+            if not tls.is_to_be_tried(self.offers_tls if self.features else None, here):
+                return
         try:
             await self._proven(self._protocol.secure(tls))
         except NO_TLS as refusal:
-            tls.refused(refusal, offers)
+            tls.refused(refusal, self.offers_tls if self.features else None)
         else:
             self.features.clear()  # anybody may have written what was said in clear
-            await self._ask_features()
+            self._learn_features()
 
     async def _proven(self, secured: Deferred[Reply]) -> None:
         """TLS, with the server that is meant. Raises `ConnectionFailed`."""
@@ -157,6 +163,15 @@ class Remote:
         except BaseException:
             self._protocol.greeting.finished.addErrback(lambda _: None)  # nobody will wait for it
             raise
+
+    def _learn_features(self) -> None:
+        """Ask for them, and go on meanwhile: `_learned` waits for the answer."""
+        self._learning = Deferred.fromCoroutine(self._ask_features())
+        self._learning.addErrback(lambda _: None)  # what is asked next fails with the same
+
+    async def _learned(self) -> None:
+        if self._learning is not None:
+            await done_with(self._learning)
 
     async def _ask_features(self) -> None:
         with contextlib.suppress(model.BadCommand, model.NotImplementedHere, model.NotLoggedIn):
@@ -176,10 +191,12 @@ class Remote:
             secret.addErrback(lambda _: None)
         else:
             await secret
+        await self._learned()
         if not self.features:
             await self._ask_features()  # some tell it only to those who are logged in
         if "MODE I" in self.features and self.may_be_inline:
-            await self._ask("MODE", "I")
+            # What is asked next goes right behind it, for there is nothing to be decided by the answer.
+            self._ask("MODE", "I").addErrback(self._broken_promise)
             return
         if self._dial is None:
             raise model.NotImplementedHere("This server has no MODE I (see FEAT), and there is no way to it for more.")
@@ -189,6 +206,10 @@ class Remote:
         await self._ask("TYPE", "I")
         data = await self._protect_data(self._tls) if self._tls is not None and self.is_protected else None
         self._files = StreamFiles(self._protocol, self._dial, self.features, self._protocol.silence, data)
+
+    def _broken_promise(self, failure: Failure) -> None:
+        """FEAT has MODE I, and the server refuses it: nobody knows what it makes of all that was sent behind that."""
+        self._protocol.give_up(ProtocolViolation(f"The server offers MODE I and has none: {failure.getErrorMessage()}"))
 
     async def _protect_data(self, tls: ClientTLS) -> DataTLS:
         """Have TLS on data connections too (RFC 4217, section 9). Raises `Unprotected` if the server won't."""
@@ -209,6 +230,11 @@ class Remote:
             pass
         finally:
             self._protocol.close()
+
+    def leave(self) -> None:
+        """Say good-bye, and don't wait for the answer. For when nothing is under way that has not been confirmed."""
+        self._ask("QUIT").addErrback(lambda _: None)
+        self._protocol.close()
 
     def close(self) -> None:
         """Close at once; whatever is under way fails."""
@@ -370,21 +396,3 @@ def features_of(reply: Reply) -> dict[str, str]:
         word, _, rest = line.strip().partition(" ")
         features.setdefault(word.upper(), rest)
     return features
-
-
-def _connection_failed(host: str, port: int, cause: Exception) -> ConnectionFailed:
-    """Why there is no connection, in the words of the person who wanted one."""
-    if isinstance(cause, error.DNSLookupError | UnicodeError | ValueError):
-        return NoSuchHost(f'There is no host "{host}". Check the spelling.')
-    if isinstance(cause, error.ConnectionRefusedError):
-        return ConnectionRefused(
-            f"{host} answered, but nothing listens on port {port} (connection refused). Is the server running? "
-            f"ftpsvc's own port is {DEFAULT_PORT}."
-        )
-    if isinstance(cause, error.TimeoutError | error.TCPTimedOutError):
-        return ConnectionRefused(
-            f"{host} did not answer on port {port} for {CONNECT_TIME:g} s. Is it up, and does its firewall let this in?"
-        )
-    if isinstance(cause, error.NoRouteError):
-        return ConnectionRefused(f"There is no way to {host} from here (no route). Check this machine's network.")
-    return ConnectionRefused(f"Could not connect to {host}, port {port}: {cause}")

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 
 from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
+from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
 from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests
 
@@ -27,6 +28,13 @@ FAULTS = (ConnectionFailed, ServiceClosing, Aborted, CancelledError)
 
 NOT_VERIFIED = "not verified"
 
+#: In nanoseconds: what everybody tells of a time.
+SECOND = 1_000_000_000
+
+#: Is told of so many more bytes, and whether they have moved just now. Those that have not were there already; if they
+#: are negative, they have to move again.
+Advance = Callable[[int, bool], None]
+
 #: What a server without any of that answers, in its many ways.
 _CANNOT = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter, model.BadSequence)
 
@@ -39,7 +47,7 @@ class Known(NamedTuple):
 
 
 class Brought(NamedTuple):
-    """What became of a file: what was stored, how much of it was there already, and what is to be said of that."""
+    """What became of a file: what was stored, how much of it was there before, and what is to be said of that."""
 
     stored: Stored
     resumed: int = 0
@@ -57,53 +65,84 @@ async def bring(
     entry: Entry,
     target: Storage,
     name: str,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Advance = lambda count, has_moved: None,
     known: Known | None = None,
     *,
+    line: Line = UNBREAKABLE,
     via: Storage | None = None,
     goes_on: bool = False,
     begun: Callable[[], None] = lambda: None,
 ) -> Brought:
     """Copy the file `path`, which is as `entry` says, to `name`. Raises what `copy` raises; then a part may be kept.
 
-    `via` is read in the source's place. `goes_on`: a file that is at `name` already is to be gone on from, as a part
-    would be. `begun` is called when the first bytes are at the target: before that, what is there is somebody else's,
-    and `known` of a later attempt must not make it ours.
+    `line` is what may break and be mended meanwhile: then it goes on from what is right of what is there. `via` is read
+    in the source's place. `goes_on`: a file that is at `name` already is to be gone on from, as a part would be.
+    `begun` is called when the first bytes are at the target: before that, what is there is somebody else's, and `known`
+    of a later attempt must not make it ours.
     """
-    if goes_on:
-        begin = await _start_with_file(source, path, entry, target, name)
-    else:
-        begin = await _start(source, path, entry, target, name, known)
-    if begin.offset:
-        try:
-            return await _carry(via or source, path, entry, target, name, begin, progress, begun)
-        except BadOffset as error:
-            begin = _Start(0, f"started over: {error}")
-    return await _carry(via or source, path, entry, target, name, begin, progress, begun)
+    course = _Course(progress, begun)
+
+    async def attempt() -> Brought:
+        if goes_on and not course.is_begun:
+            begin = await _start_with_file(source, path, entry, target, name)
+        else:
+            ours = Known(entry.size, entry.modified) if course.is_begun else known
+            if ours is not None and (done := await _done_before(source, path, entry, target, name, ours)) is not None:
+                course.starts(entry.size)
+                return done
+            begin = await _start(source, path, entry, target, name, ours)
+        if begin.offset:
+            try:
+                return await _carry(via or source, path, entry, target, name, begin, course)
+            except BadOffset as error:
+                begin = _Start(0, f"started over: {error}")
+        return await _carry(via or source, path, entry, target, name, begin, course)
+
+    brought = await line.through(attempt, course.moved)
+    return brought._replace(resumed=course.there_before)
+
+
+class _Course:
+    """How far a file is, from one attempt to the next."""
+
+    def __init__(self, progress: Advance, begun: Callable[[], None]) -> None:
+        self.is_begun = False
+        self.there_before = 0  #: bytes that the first attempt found
+        self._progress = progress
+        self._begun = begun
+        self._at = self._latest_start = self._furthest = 0
+
+    def starts(self, offset: int) -> None:
+        """An attempt has found that so many bytes are right."""
+        self.there_before = min(self.there_before, offset) if self.is_begun else offset
+        self._progress(offset - self._at, False)
+        self._at = offset
+        self._latest_start = max(self._latest_start, offset)
+
+    def advance(self, count: int) -> None:
+        if not self.is_begun:
+            self.is_begun = True
+            self._begun()
+        self._at += count
+        self._furthest = max(self._furthest, self._at)
+        self._progress(count, True)
+
+    def moved(self) -> int:
+        """More than before, if an attempt has got on: what is sent again is no headway, what was kept of it is."""
+        return self._latest_start + self._furthest
 
 
 async def _carry(
-    source: Storage,
-    path: str,
-    entry: Entry,
-    target: Storage,
-    name: str,
-    begin: _Start,
-    progress: Callable[[int], None],
-    begun: Callable[[], None],
+    source: Storage, path: str, entry: Entry, target: Storage, name: str, begin: _Start, course: _Course
 ) -> Brought:
     reading = await source.open_read(path, begin.offset)
     try:
         writing = await target.open_write(name, begin.offset)
         try:
-            progress(begin.offset)
-            is_begun = False
+            course.starts(begin.offset)
             while chunk := await reading.read(CHUNK):
                 await writing.write(chunk)
-                if not is_begun:
-                    is_begun = True
-                    begun()
-                progress(len(chunk))
+                course.advance(len(chunk))
             facts = reading.facts
             if begin.offset and facts.modified is not None and entry.modified not in (0, facts.modified):
                 raise Damaged(f"{path} was changed while it was sent: its beginning is that of the old one.")
@@ -116,6 +155,24 @@ async def _carry(
 
 
 # -- where to begin ------------------------------------------------------------------------------------------
+
+
+async def _done_before(
+    source: Storage, path: str, entry: Entry, target: Storage, name: str, ours: Known
+) -> Brought | None:
+    """What an earlier attempt has stored, whole, without anybody being left to hear of it; None if it hasn't."""
+    try:
+        there = await target.stat(name)
+    except (model.Unavailable, *_CANNOT):
+        return None
+    is_like_it = there.size == entry.size and there.modified // SECOND == entry.modified // SECOND
+    if ours != (entry.size, entry.modified) or not is_like_it:
+        return None
+    try:
+        agreeing = await _agreeing(source, path, target, name, entry.size, is_part=False)
+    except model.Unavailable:
+        return None
+    return Brought(Stored(entry.size, ""), entry.size) if agreeing == entry.size else None
 
 
 async def _start(source: Storage, path: str, entry: Entry, target: Storage, name: str, known: Known | None) -> _Start:

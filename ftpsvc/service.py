@@ -26,6 +26,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from ftpsvc import collector
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.companions import Companion, hooks_for, logging_for
@@ -35,7 +36,6 @@ from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
 from ftpsvc.options import Options
-from ftpsvc.parallel import relax_collector
 from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded, Reloading
@@ -221,7 +221,7 @@ class FileService(Service):
     def startService(self) -> None:
         super().startService()
         _allow_many_files()
-        relax_collector()
+        collector.relax()
         keep_freed_memory()
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)

@@ -13,10 +13,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet import asyncioreactor
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from ftpsvc import __version__, assembly, connecting, piped, views
+from ftpsvc import __version__, assembly, collector, connecting, piped, views
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.commands.jobs import JobCommands
@@ -29,7 +28,6 @@ from ftpsvc.commands.unfinished import UnfinishedWork
 from ftpsvc.knownservers import state_folder
 from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
-from ftpsvc.parallel import relax_collector
 from ftpsvc.program import PROGRAMS
 from ftpsvc.progress import Progress
 from ftpsvc.threads import pool_of
@@ -74,7 +72,7 @@ def main() -> int:
     """Run the shell. The exit code is 0, or 1 if a command of a script has failed, or 128 and a signal's number."""
     assembly.open_streams()
     arguments = _arguments()
-    relax_collector()
+    collector.relax()
     loop = asyncio.new_event_loop()
     asyncioreactor.install(loop)
     from twisted.internet import reactor  # not before: the prompt needs the one that was installed just now
@@ -144,10 +142,7 @@ def _run(
             shell.stop()
             running.cancel()
 
-        running = Deferred.fromCoroutine(talk)
-        running.addErrback(lambda failure: failure.trap(CancelledError))
-        running.addErrback(broken)
-        running.addBoth(lambda _: reactor.stop())
+        running = assembly.begun(reactor, talk, broken)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(number, end, number)
         if programs is not None:

@@ -10,6 +10,7 @@ import contextlib
 from typing import Any, TypeVar
 
 from OpenSSL import SSL
+from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -17,7 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from ftpsvc.model import ConnectionFailed
+from ftpsvc.model import ConnectionFailed, ConnectionRefused, NoSuchHost
 from ftpsvc.wire import DEFAULT_PORT
 
 T = TypeVar("T")
@@ -140,3 +141,21 @@ class _Asker(Protocol):
     def close(self) -> None:
         if self.transport is not None:
             self.transport.loseConnection()
+
+
+def why_no_connection(host: str, port: int, cause: Exception, seconds: float) -> ConnectionFailed:
+    """Why there is no connection after so many seconds at most, in the words of the person who wanted one."""
+    if isinstance(cause, error.DNSLookupError | UnicodeError | ValueError):
+        return NoSuchHost(f'There is no host "{host}". Check the spelling.')
+    if isinstance(cause, error.ConnectionRefusedError):
+        return ConnectionRefused(
+            f"{host} answered, but nothing listens on port {port} (connection refused). Is the server running? "
+            f"ftpsvc's own port is {DEFAULT_PORT}."
+        )
+    if isinstance(cause, error.TimeoutError | error.TCPTimedOutError):
+        return ConnectionRefused(
+            f"{host} did not answer on port {port} for {seconds:g} s. Is it up, and does its firewall let this in?"
+        )
+    if isinstance(cause, error.NoRouteError):
+        return ConnectionRefused(f"There is no way to {host} from here (no route). Check this machine's network.")
+    return ConnectionRefused(f"Could not connect to {host}, port {port}: {cause}")

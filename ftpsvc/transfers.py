@@ -6,7 +6,7 @@ Download and upload are one function, as in `copying`.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError
 
 from ftpsvc import display, model
 from ftpsvc.console import Stopped
+from ftpsvc.crew import Healing
 from ftpsvc.mirroring import Memory
 from ftpsvc.model import ConnectionFailed, Entry, TransferError, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place, There
@@ -34,7 +35,6 @@ class Plan:
     name: str
     entry: Entry
     old: Entry | None  #: what has that name at the target already
-    via: Storage | None = None  #: what is read in the source's place, at a rate
     goes_on: bool = False  #: from the file that is there, if that is how the other begins
 
     @property
@@ -76,12 +76,25 @@ class Plan:
         return isinstance(self.target, Here)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a file gets to the other end. `slowed` gives what is to be read in a storage's place, where a rate is set."""
+
+    line: Healing
+    slowed: Callable[[Storage], Storage | None] = lambda storage: None
+
+    def storage(self, place: Place) -> Storage:
+        """A place's storage; that of the server heals."""
+        return self.line if isinstance(place, There) else place.storage
+
+
 async def carry(
-    plan: Plan, progress: Progress, shown: AbstractContextManager[None], memory: Memory | None = None
+    plan: Plan, way: Way, progress: Progress, shown: AbstractContextManager[None], memory: Memory | None = None
 ) -> Brought:
     """Carry a file, and show the progress meanwhile. What an earlier attempt has left is gone on from, if it is right.
 
-    `memory` is told once the file is begun, and knows how its source was when that was noted the last time.
+    `memory` is told once the file is begun, and knows how its source was when that was noted the last time. A lost
+    connection is made again.
 
     Raises what `bring` raises, with how far it got and what is left of it in the text; `Stopped` if it was cancelled.
     """
@@ -90,17 +103,19 @@ async def carry(
         if memory is not None:
             memory.began("", Known(plan.entry.size, plan.entry.modified))
 
+    source, target = way.storage(plan.source), way.storage(plan.target)
     try:
         with shown:
             return await bring(
-                plan.source.storage,
+                source,
                 plan.path,
                 plan.entry,
-                plan.target.storage,
+                target,
                 plan.name,
                 progress.advance,
                 memory.known("") if memory is not None else None,
-                via=plan.via,
+                line=way.line,
+                via=way.slowed(source),
                 goes_on=plan.goes_on,
                 begun=begun,
             )
@@ -126,7 +141,8 @@ async def _is_missing(place: Place, folder: str) -> bool:
 def _stopped(plan: Plan, progress: Progress) -> str:
     if progress.done >= plan.size:
         return _unknown("stopped", plan)
-    return f"stopped at {display.part(progress.done, plan.size)}. {plan.leaves}{_kept(plan, progress)}"
+    is_lost = plan.server.remote.lost is not None
+    return f"stopped at {display.part(progress.done, plan.size)}. {plan.leaves}{_kept(plan, progress, is_lost)}"
 
 
 def _unknown(what: str, plan: Plan) -> str:

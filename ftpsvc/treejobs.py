@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from ftpsvc import display
-from ftpsvc.crew import Crew
-from ftpsvc.healing import HealingRemote, Tell
+from ftpsvc.crew import lasting
+from ftpsvc.healing import Redial
 from ftpsvc.journal import Unfinished
 from ftpsvc.mirroring import Mirror
-from ftpsvc.model import TransferError
+from ftpsvc.model import Entry
 from ftpsvc.places import Here, There
 from ftpsvc.plans import Plan, described
 from ftpsvc.progress import Progress
-from ftpsvc.remote import Remote
 from ftpsvc.reports import Report
 from ftpsvc.steps import Side
 from ftpsvc.storage import Storage
@@ -62,7 +61,8 @@ class TreeJob:
     local: str
     remote: str
     options: TreeOptions
-    redial: Callable[[], Awaitable[Remote]]
+    redial: Redial
+    top: Entry | None = None  #: the source's folder, where it was looked at just now
 
     @property
     def label(self) -> str:
@@ -74,23 +74,19 @@ async def carry(job: TreeJob, desk: Desk, memory: Unfinished | None = None) -> R
     progress = Progress(0, desk.clock.seconds)
     shown = _Shown(lambda: desk.show(progress, job.label))
 
-    def tell(text: str, is_new: bool) -> None:
-        progress.notice = text
-        if is_new and text:
-            desk.tell(text)
-
-    async with _line(job, desk, tell) as line:
-        here, there = Side(job.here.storage, job.local), Side(line, job.remote)
-        source, target = (here, there) if job.options.up else (there, here)
+    there, wanted = job.there, job.options.parallel or (1 if job.there.remote.is_inline else PARALLEL)
+    async with lasting(there, job.redial, desk.clock, progress.telling(desk.tell), wanted) as line:
+        sides = Side(job.here.storage, job.local), Side(line, job.remote)
+        source, target = sides if job.options.up else reversed(sides)
         source = source._replace(via=desk.slowed(source.storage))
         rules = job.options.comparison()
         if job.options.dry_run:
-            return await _told(Mirror(source, target, rules, line=line), desk)
+            return await _told(Mirror(source, target, rules, line=line, top=job.top), desk)
 
-        def moved(count: int) -> None:
+        def moved(count: int, just_now: bool) -> None:
             # What there is to do is known better and better while the trees are compared.
             progress.total = max(mirror.plan.bytes, progress.done + count)
-            progress.advance(count)
+            progress.advance(count, just_now)
 
         def compared(plan: Plan) -> None:
             if plan.removals.count or desk.ask is not None:
@@ -109,6 +105,7 @@ async def carry(job: TreeJob, desk: Desk, memory: Unfinished | None = None) -> R
             target,
             rules,
             line=line,
+            top=job.top,
             memory=memory,
             progress=moved,
             compared=compared,
@@ -159,28 +156,3 @@ async def _told(mirror: Mirror, desk: Desk) -> Report:
         desk.note(f"and {told - MAX_STEPS_TOLD} more")
     desk.note(f"{mirror.plan.text()}, {mirror.report.same} the same already. Nothing was changed.")
     return mirror.report
-
-
-@contextlib.asynccontextmanager
-async def _line(job: TreeJob, desk: Desk, tell: Tell) -> AsyncIterator[HealingRemote | Crew]:
-    """The server as a storage that heals: one connection, or several where each does one thing at a time."""
-    clock = desk.clock
-    wanted = job.options.parallel or (1 if job.there.remote.is_inline else PARALLEL)
-
-    async def redial() -> Remote:
-        job.there.adopt(await job.redial())
-        return job.there.remote
-
-    hands = [HealingRemote(job.there.remote, redial, clock, tell)]
-    try:
-        for _ in range(wanted - 1):
-            try:
-                hands.append(HealingRemote(await job.redial(), job.redial, clock, tell))
-            except TransferError:
-                break  # the server lets nobody in more often: then with those that there are
-        yield hands[0] if len(hands) == 1 else Crew(hands, clock)
-    finally:
-        for hand in hands:
-            hand.close()
-        for hand in hands[1:]:
-            hand.remote.close()

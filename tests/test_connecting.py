@@ -15,12 +15,12 @@ from meeting import PORT, Meeting, meeting_ours
 from test_credentials import SECRET, Somebody
 from twisted.logger import formatEvent
 
-from ftpsvc import connecting
+from ftpsvc import connecting, model
 from ftpsvc.clienttls import Protection, UnknownServer
 from ftpsvc.connecting import Target, target_of
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.limits import Limits
-from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
+from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn, ProtocolViolation
 from ftpsvc.remote import Remote
 from ftpsvc.terminal import LineHistory
 from ftpsvc.tls import ServerTLS
@@ -94,6 +94,7 @@ def test_a_password_among_the_words_is_refused_and_not_repeated_or_kept(
 def test_how_to_come_back_says_all_that_it_takes(stranger: Desk) -> None:
     stranger.type("connect --implicit mia@h 990")
     stranger.link.lose()
+    stranger.refuses = model.ConnectionRefused("nothing listens there.")
     assert stranger.type("list").endswith("Use: connect --implicit mia@h 990\n")
 
 
@@ -217,3 +218,56 @@ def test_a_question_about_a_password_comes_behind_the_one_about_the_server(visit
         "Trust it from now on? [y/N] ",
         f"Password of mia on {HOST}: ",
     ]
+
+
+# -- round trips ---------------------------------------------------------------------------------------------
+
+FEATURES = ("211-x", " AUTH TLS", " MODE I", "211 End")
+
+
+def test_no_answer_is_waited_for_that_decides_nothing(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path)
+    began = meeting.begin(Protection.NONE)
+    meeting.say("220 x")
+    remote = began.result()
+    login = support.start(remote.login())
+    assert meeting.heard() == "FEAT\r\nUSER anonymous\r\nPASS ftpsvc@\r\n"
+    meeting.say(*FEATURES, "331 x", "230 x")
+    looking = support.start(remote.stat("/pub"))
+    assert login.is_over and meeting.heard() == "MODE I\r\nMLST /pub\r\n"
+    meeting.say("200 x", "250-x", " type=dir; /pub", "250 End")
+    assert looking.result().is_directory
+
+
+def test_auth_goes_behind_feat_where_it_is_sent_in_any_case(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path)
+    began = meeting.begin(Protection.REQUIRED)
+    meeting.say("220 x")
+    assert meeting.heard() == "FEAT\r\nAUTH TLS\r\n"
+    meeting.say(*FEATURES, "502 no")
+    with pytest.raises(ConnectionFailed, match="refuses TLS"):
+        began.result()
+
+
+def test_a_server_that_has_not_what_it_offers_is_left(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path)
+    began = meeting.begin(Protection.NONE)
+    meeting.say("220 x")
+    meeting.say(*FEATURES)
+    remote = began.result()
+    support.start(remote.login())
+    meeting.say("331 x", "230 x")
+    looking = support.start(remote.stat("/pub"))
+    meeting.say("504 no")
+    with pytest.raises(ProtocolViolation, match="offers MODE I and has none"):
+        looking.result()
+    assert remote.lost is not None
+
+
+def test_a_good_bye_needs_no_answer(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path)
+    began = meeting.begin(Protection.NONE)
+    meeting.say("220 x")
+    meeting.say(*FEATURES)
+    began.result().leave()
+    assert meeting.heard().endswith("QUIT\r\n") and meeting.peer.is_lost

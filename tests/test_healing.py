@@ -66,7 +66,7 @@ def test_what_was_asked_is_done_on_a_new_connection(line: Line) -> None:
     line.cut()
     looking = line.look()
     assert not looking.is_over and line.dialled == 0
-    assert line.told == [("The server has gone, or the network to it. Trying again in 1 s", True)]
+    assert line.told == [("Trying again in 1 s: The server has gone, or the network to it.", True)]
     line.wait(1)
     assert looking.result().is_directory and line.dialled == 1
     assert line.told[-1] == ("", True)
@@ -81,9 +81,9 @@ def test_the_delays_grow_and_are_counted_down(line: Line) -> None:
     line.told.clear()
     line.wait(4)
     assert [text for text, _ in line.told[:4]] == [
-        "refused. Trying again in 3 s",
-        "refused. Trying again in 2 s",
-        "refused. Trying again in 1 s",
+        "Trying again in 3 s: refused.",
+        "Trying again in 2 s: refused.",
+        "Trying again in 1 s: refused.",
         "Connecting again",
     ]
     assert line.dialled == 3
@@ -159,6 +159,22 @@ def test_a_work_that_never_gets_on_is_given_up_and_one_that_does_is_not(line: Li
     working = start(line.healing.through(breaks_and_moves, lambda: moved))
     line.wait(600)
     assert working.result() == "done"
+
+
+def test_whoever_gets_on_waits_no_longer_than_the_first_time(line: Line) -> None:
+    moved = 0
+
+    async def breaks_and_moves() -> None:
+        nonlocal moved
+        moved += 1
+        if moved <= 4:
+            line.cut()
+            await line.healing.stat("/")
+
+    working = start(line.healing.through(breaks_and_moves, lambda: moved))
+    line.wait(60)
+    working.result()
+    assert [text[:19] for text, is_new in line.told if is_new and text] == ["Trying again in 1 s"] * 4
 
 
 def test_a_busy_server_is_asked_a_few_times_more(line: Line) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from types import ModuleType
 
 import pytest
 
-from ftpsvc import program
+from ftpsvc import collector, oneshot, program
+
+
+@pytest.fixture(autouse=True)
+def _collector_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program may do at its end isn't good for the tests that follow."""
+    monkeypatch.setattr(collector, "relax", lambda: None)
+    monkeypatch.setattr(collector, "retire", lambda: None)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[object]:
@@ -49,3 +57,30 @@ def test_each_program_is_there_and_has_a_help(
     with pytest.raises(SystemExit) as caught:
         program.main()
     assert caught.value.code == 0 and f"ftpsvc {name}" in capsys.readouterr().out
+
+
+#: What would take longer to import than `ls` takes to list, or is another command's.
+NOT_FOR_LS = (
+    "prompt_toolkit rich argon2 hypothesis ftpsvc.shell ftpsvc.terminal ftpsvc.server ftpsvc.service ftpsvc.tls "
+    "ftpsvc.commands.trees ftpsvc.commands.transfers ftpsvc.commands.reading ftpsvc.commands.unfinished "
+    "ftpsvc.mirroring ftpsvc.treejobs ftpsvc.transfers ftpsvc.doctor ftpsvc.accounts "
+    "twisted.internet.asyncioreactor twisted.web twisted.cred.portal twisted.plugins "
+    "twisted.application.service twisted.python.usage"
+).split()
+
+
+def test_ls_imports_nothing_that_it_can_do_without() -> None:
+    program = (
+        "import sys; from ftpsvc import program, oneshot; oneshot.kind_for('ls'); from twisted.internet import reactor;"
+        "print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "ftpsvc.commands.remote_files" in imported
+    assert imported.isdisjoint(NOT_FOR_LS), imported.intersection(NOT_FOR_LS)
+
+
+@pytest.mark.parametrize("name", oneshot.COMMANDS)
+def test_each_program_has_the_commands_that_it_is_made_of(name: str) -> None:
+    kind = oneshot.kind_for(name)
+    assert hasattr(kind, f"do_{kind.aliases.get(name, name)}")

@@ -103,6 +103,23 @@ def test_an_old_file_as_long_as_the_part_is_not_taken_for_it(ends: Ends) -> None
     assert (ends.target / "f").read_bytes() == DATA
 
 
+def test_what_was_stored_without_anybody_hearing_of_it_is_not_sent_again(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = ends.bring()
+    opened: list[str] = []
+    monkeypatch.setattr(ends.source_storage, "open_read", lambda *words: opened.append("read"))
+    monkeypatch.setattr(resuming, "_start", lambda *words: opened.append("start"))
+    monkeypatch.setattr(resuming, "_agreeing", agreeing_whole)
+    brought = ends.bring(Known(len(DATA), ends.path.stat().st_mtime_ns))
+    assert (brought.resumed, brought.stored.size, opened) == (len(DATA), result.stored.size, [])
+
+
+async def agreeing_whole(source: Any, path: str, target: Any, name: str, kept: int, is_part: bool) -> int:
+    assert not is_part
+    return kept
+
+
 def test_with_nothing_kept_it_begins_at_the_beginning(ends: Ends) -> None:
     assert ends.bring() == Brought(model.Stored(len(DATA), support.digest_of(DATA)))
 

@@ -12,7 +12,7 @@ from desk import Desk
 from twisted.internet.defer import Deferred
 
 from ftpsvc import model
-from ftpsvc.commands.connections import FAREWELL
+from ftpsvc.remote import Remote
 from ftpsvc.targets import Target
 
 EVERYDAY = "connect list cd pwd lcd lpwd retrieve store close quit help".split()
@@ -229,18 +229,38 @@ def test_a_part_is_nobodys_file(desk: Desk) -> None:
 # -- stopping, and lost connections --------------------------------------------------------------------------
 
 
-def test_a_connection_that_was_lost_meanwhile_is_noticed_by_the_next_command(desk: Desk) -> None:
+def test_a_connection_that_was_lost_meanwhile_is_made_again_by_the_next_command(desk: Desk) -> None:
+    (desk.there / "pub").mkdir()
+    desk.type("cd pub")
     desk.link.lose()
+    assert desk.type("pwd") == "/pub\nThe server has gone, or the network to it. Connecting again.\n"
+    assert desk.type("pwd") == "/pub\n" and len(desk.remotes) == 2
+
+
+def test_where_it_can_not_be_made_again_that_is_said(desk: Desk) -> None:
+    desk.link.lose()
+    desk.refuses = model.ConnectionRefused("nothing listens there.")
     said = desk.type("list")
-    assert said.startswith("list: ") and said.endswith(" Use: connect files.example.org 5000\n")
+    assert "Connecting again.\nlist: " in said and said.endswith(" Use: connect files.example.org 5000\n")
     assert desk.type("list") == "list: Not connected. Use: connect <host> [port]\n"
+
+
+def test_a_server_that_ends_each_connection_is_not_asked_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Remote, "lost", model.ConnectionFailed("gone."))
+    desk.type("pwd")
+    assert len(desk.remotes) == 2
+
+
+def test_completion_has_a_lost_connection_made_again_in_silence(desk: Desk) -> None:
+    (desk.there / "pub").mkdir()
+    desk.link.lose()
+    assert desk.completed("cd p") == ["cd pub/"] and desk.said() == ""
 
 
 def test_what_needs_no_connection_works_in_spite_of_a_lost_one(desk: Desk) -> None:
     desk.link.lose()
-    said = desk.type("help pwd")
-    assert "pwd\n\nShow the current folder of the server." in said
-    assert "Use: connect files.example.org 5000" in said
+    assert desk.type("help pwd").startswith("pwd\n\nShow the current folder of the server.")
+    assert len(desk.remotes) == 1
 
 
 def test_an_interrupted_connect(stranger: Desk) -> None:
@@ -283,10 +303,8 @@ def test_quit_without_a_connection(stranger: Desk) -> None:
 
 def test_quit_does_not_wait_for_a_server_that_is_silent(desk: Desk) -> None:
     desk.link.server_end.is_reading = False
-    started = desk.start("quit")
-    assert not started.is_over
-    desk.link.clock.advance(FAREWELL)
-    assert started.result() is True
+    assert desk.start("quit").result() is True
+    assert bytes(desk.link.client_end.outgoing) == b"QUIT\r\n"
 
 
 def test_close_stays_in_the_shell(desk: Desk) -> None:

@@ -63,7 +63,7 @@ def test_nothing_is_said_to_be_checked_that_was_not(desk: Desk, monkeypatch: pyt
 def test_nothing_is_promised_of_a_server_that_promises_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.here / "a").write_bytes(DATA)
 
-    async def open_write(path: str, offset: int = 0) -> Any:
+    async def open_write(path: str, offset: int = 0, replace: bool = True) -> Any:
         raise model.NoSpace("452 Full.")
 
     monkeypatch.setattr(desk.remote, "open_write", open_write)
@@ -110,7 +110,7 @@ def test_a_disk_without_room_is_seen_before_the_first_byte(desk: Desk, monkeypat
 def test_what_this_machine_forbids_is_said_in_its_own_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.there / "a").write_bytes(DATA)
 
-    async def open_write(path: str, offset: int = 0) -> Any:
+    async def open_write(path: str, offset: int = 0, replace: bool = True) -> Any:
         raise model.Denied("the server's system does not permit it") from PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(desk.shell._here.storage, "open_write", open_write)
@@ -136,7 +136,7 @@ def test_what_may_not_be_read_here_needs_no_other_folder(desk: Desk, monkeypatch
 def test_what_the_server_refuses_is_said_in_its_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.here / "a").write_bytes(DATA)
 
-    async def open_write(path: str, offset: int = 0) -> Any:
+    async def open_write(path: str, offset: int = 0, replace: bool = True) -> Any:
         raise model.Unavailable("550 This account may not store files.")
 
     monkeypatch.setattr(desk.remote, "open_write", open_write)
@@ -215,13 +215,64 @@ def test_an_interrupted_retrieve_leaves_the_old_file(slow: Desk) -> None:
     assert support.take_part(slow.here)
 
 
-def test_a_lost_connection_tells_how_far_it_got_and_what_is_kept(slow: Desk) -> None:
+def pass_time(desk: Desk, started: support.Started, seconds: int) -> None:
+    """Let disk, network and clock go on until the command is over, or so many seconds are."""
+    for _ in range(seconds):
+        for _ in range(20):
+            jobs_of(desk).fire()
+            desk.pump()
+        if started.is_over:
+            return
+        desk.clock.advance(1)
+
+
+def test_a_file_outlives_a_lost_connection_and_goes_on_where_it_was(
+    slow: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow.has_features = True
+    opened, offsets = slow._disk.open_read, []
+
+    async def spied(path: str, offset: int = 0) -> Any:
+        offsets.append(offset)
+        return await opened(path, offset)
+
+    monkeypatch.setattr(slow._disk, "open_read", spied)
     started = half_retrieved(slow)
     slow.link.lose()
-    while not started.is_over:
-        jobs_of(slow).fire()
+    pass_time(slow, started, 1)
+    assert slow.said() == "Trying again in 1 s: The server has gone, or the network to it.\n"
+    pass_time(slow, started, 10)
+    assert started.result() is False
     said = slow.said()
-    assert re.match(r"retrieve: connection lost at \d\.\d MB of 6\.0 MB \(\d+ %\): ", said)
+    assert re.match(r"retrieved big: 6\.0 MB in .*, digest checked\n", said) and "started over" not in said
+    assert (slow.here / "big").read_bytes() == (slow.there / "big").read_bytes()
+    assert slow.shell.prompt == "h:/> " and slow.type("pwd") == "/\n" and len(slow.remotes) == 2
+    assert offsets[0] == 0 and 0 < offsets[-1] < 6_000_000
+    assert slow.journal.unfinished() == []
+
+
+def test_ctrl_c_ends_the_waiting_for_a_lost_connection(slow: Desk) -> None:
+    slow.refuses = model.ConnectionRefused("refused.")
+    started = half_retrieved(slow)
+    slow.link.lose()
+    pass_time(slow, started, 3)
+    assert not started.is_over
+    slow.shell.interrupt()
+    pass_time(slow, started, 1)
+    said = slow.said()
+    assert "refused." in said
+    assert re.search(rf"retrieve: stopped at .* of 6\.0 MB \(\d+ %\)\. Nothing was written locally\. {KEPT}\n", said)
+    assert support.take_part(slow.here)
+
+
+def test_a_connection_lost_for_good_tells_how_far_it_got_and_what_is_kept(slow: Desk) -> None:
+    started = half_retrieved(slow)
+    slow.refuses = model.NotLoggedIn("530 not any more.")
+    slow.link.lose()
+    pass_time(slow, started, 10)
+    said = slow.said()
+    assert len(slow.dialled) == 2, "what was refused is not tried again"
+    assert re.search(r"^retrieve: connection lost at \d\.\d MB of 6\.0 MB \(\d+ %\): 530 not any more\.", said, re.M)
     assert f"Nothing was written locally. {KEPT} " in said
     assert said.endswith("Use: connect h 5000\n")
     assert slow.shell.prompt == "ftpsvc> "

@@ -7,8 +7,10 @@ import stat
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from desk import Desk
 
+from ftpsvc import model
 from ftpsvc.commands.reading import FOLLOW_EVERY
 
 
@@ -143,14 +145,30 @@ def test_the_end_of_a_file_and_what_is_added_to_it(desk: Desk) -> None:
     assert desk.said() == "tail: stopped.\n"
 
 
-def edited(desk: Desk, meanwhile: bytes = b"") -> None:
-    """Whoever has the editor changes the file; somebody else may have been quicker."""
+def test_what_is_followed_outlives_a_lost_connection(desk: Desk) -> None:
+    log = desk.there / "log"
+    log.write_bytes(b"one\n")
+    started = desk.start("tail -f log")
+    desk.link.lose()
+    log.write_bytes(b"one\ntwo\n")
+    for _ in range(4):
+        desk.clock.advance(1)
+        desk.pump()
+    assert desk.said() == "one\ntwo\nTrying again in 1 s: The server has gone, or the network to it.\n"
+    desk.shell.interrupt()
+    assert started.result() is False
+
+
+def edited(desk: Desk, meanwhile: bytes = b"", lost: bool = False) -> None:
+    """Whoever has the editor changes the file; somebody else may have been quicker, or the connection been lost."""
 
     async def spawn(program: str) -> int:
         copied = Path(program.split("'")[1])
         copied.write_bytes(copied.read_bytes().replace(b"two", b"TWO"))
         if meanwhile:
             (desk.there / "a").write_bytes(meanwhile)
+        if lost:
+            desk.link.lose()
         return 0
 
     desk.shell._around = replace(desk.shell._around, spawn=spawn, ask=desk._ask)  # type: ignore[arg-type]
@@ -170,6 +188,31 @@ def test_an_edit_never_overwrites_anothers(desk: Desk) -> None:
     edited(desk, meanwhile=b"something else")
     assert "somebody else has changed /a meanwhile. Yours is" in desk.type("edit a")
     assert (desk.there / "a").read_bytes() == b"something else"
+    assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
+
+
+def test_an_edit_is_stored_though_the_connection_was_lost_meanwhile(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    edited(desk, lost=True)
+    started = desk.start("edit a")
+    desk.clock.advance(1)
+    desk.pump()
+    assert started.is_over and "stored /a\n" in desk.said()
+    assert (desk.there / "a").read_bytes() == b"one\nTWO\n"
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_an_edit_that_can_not_be_stored_is_kept(desk: Desk, is_stopped: bool) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    edited(desk, lost=True)
+    started = desk.start("edit a")
+    if is_stopped:
+        desk.shell.interrupt()
+    else:
+        desk.refuses = model.NotLoggedIn("530 not any more.")
+        desk.clock.advance(1)
+    assert started.is_over
+    assert ("edit: stopped. Yours is" if is_stopped else "530 not any more. Yours is") in desk.said()
     assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
 
 

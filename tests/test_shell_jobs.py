@@ -11,7 +11,7 @@ import support
 from desk import Desk
 from twisted.internet.defer import Deferred
 
-from ftpsvc import views
+from ftpsvc import model, views
 from ftpsvc.jobs import MAX_JOBS
 from ftpsvc.targets import Target
 
@@ -126,9 +126,11 @@ def test_a_lost_connection_ends_the_job_and_not_the_shell(paced: Desk) -> None:
     paced.type("set limit-rate 1M")
     paced.type("get big &")
     assert paced.type("ls").endswith("1 file, 6.0 MB\n")
+    paced.refuses = model.NotLoggedIn("530 not any more.")
     paced.links[0].lose()
     let_pass(paced, 5)
-    assert re.match(r"\[1\] get: connection lost at .* of 6\.0 MB", paced.said())
+    said = paced.said()
+    assert re.search(r"^\[1\] get: connection lost at .* of 6\.0 MB .* 530 not any more\.", said, re.M)
     assert paced.type("ls").endswith("1 file, 6.0 MB\n")
     support.take_part(paced.here)
 

@@ -29,8 +29,10 @@ from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.copying import copy
 from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
+from ftpsvc.healing import HealingRemote
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.remote import Remote
+from ftpsvc.resuming import bring
 from ftpsvc.threads import pool_of
 
 #: How long, in seconds, a condition may take to come true before the test fails. Only failures take this long.
@@ -273,6 +275,33 @@ class OnTheReactor(TestCase):
             await copy(remote, "/file", self.disk(), "/copy")
             self.assertEqual((self.near / "copy").read_bytes(), data)
         await remote.quit()
+
+    async def test_a_file_is_gone_on_with_whichever_way_it_goes_when_the_connection_breaks(self) -> None:
+        data = os.urandom(20_000_000)
+        port, disk = self.serve(), self.disk()
+        (self.near / "f").write_bytes(data)
+        (self.far / "g").write_bytes(data)
+        remote = HealingRemote(await self.connect(port), lambda: self.connect(port), reactor)
+        moved: list[int] = []
+
+        def advance(count: int, has_moved: bool) -> None:
+            moved.append(count)
+            if sum(moved) > len(data) // 2 and len(broken) < len(moved_each):
+                broken.append(sum(moved))
+                remote.remote._protocol.transport.abortConnection()
+
+        moved_each: list[int] = []
+        broken: list[int] = []
+        for source, target, name in ((disk, remote, "/f"), (remote, disk, "/g")):
+            moved.clear()
+            moved_each.append(0)
+            entry = await source.stat(name)
+            brought = await bring(source, name, entry, target, name, advance, line=remote)
+            self.assertEqual(brought.stored.size, len(data))
+        self.assertEqual(len(broken), 2)
+        self.assertEqual((self.far / "f").read_bytes(), data)
+        self.assertEqual((self.near / "g").read_bytes(), data)
+        remote.remote.leave()
 
     async def test_a_large_file_leaves_by_sendfile_and_arrives_whole(self) -> None:
         data = os.urandom(5_000_000)

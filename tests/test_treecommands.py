@@ -214,8 +214,11 @@ def test_a_file_that_was_stopped_is_resumed(desk: Desk, monkeypatch: pytest.Monk
         return file
 
     monkeypatch.setattr(desk.shell._here.storage, "open_write", breaking)
+    desk.refuses = model.NotLoggedIn("530 no more.")
     started = desk.start("retrieve big")
+    desk.clock.advance(1)
     assert started.is_over
+    desk.refuses = None
     assert "connection lost" in desk.said() and [job.is_tree for job in journal_of(desk)] == [False]
     assert ", went on from 1.2 MB, digest checked" in desk.type("resume all")
     assert (desk.here / "big").read_bytes() == DATA * 10

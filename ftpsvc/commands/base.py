@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
 from ftpsvc import display
 from ftpsvc.addressbook import AddressBook
+from ftpsvc.connecting import Dial, dialled
 from ftpsvc.console import Console, Offer
+from ftpsvc.crew import Healing, lasting
+from ftpsvc.healing import Redial
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Journal
 from ftpsvc.model import BadArgument, Entry
 from ftpsvc.pacing import Pace, Paced
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
-from ftpsvc.remote import Remote
 from ftpsvc.settings import Settings
 from ftpsvc.storage import Storage
-from ftpsvc.targets import Target
-
-#: Gives a connection to a server, logged in.
-Dial = Callable[[Target], Awaitable[Remote]]
 
 #: Shows the progress of what has this name while it is entered.
 Show = Callable[[Progress, str], AbstractContextManager[None]]
@@ -77,7 +75,7 @@ class Commands(Console):
         self._here = here
         self._there: There | None = None
         self.settings = Settings()
-        self._pace: Pace | None = None
+        self._last_pace: Pace | None = None
 
     @property
     def _server(self) -> There:
@@ -98,12 +96,31 @@ class Commands(Console):
 
     def _slowed(self, storage: Storage) -> Storage | None:
         """What is to be read in a storage's place, where a rate is set."""
+        pace = self._pace
+        return Paced(storage, pace) if pace is not None else None
+
+    @property
+    def _pace(self) -> Pace | None:
+        """That of all that is carried, where a rate is set."""
         rate = self.settings.limit_rate
         if not rate:
             return None
-        if self._pace is None or self._pace.rate != rate:
-            self._pace = Pace(rate, self._reactor)
-        return Paced(storage, self._pace)
+        if self._last_pace is None or self._last_pace.rate != rate:
+            self._last_pace = Pace(rate, self._reactor)
+        return self._last_pace
+
+    # -- a server that may be lost meanwhile
+
+    def _redialling(self, there: There) -> Redial:
+        """What makes another connection to the same server."""
+        return lambda: dialled(self._dial, there.target)
+
+    @contextlib.asynccontextmanager
+    async def _lasting(self, there: There, progress: Progress | None = None) -> AsyncIterator[Healing]:
+        """The server as a storage, over a connection that is made again when it is lost. The progress shows it."""
+        tell = (progress or Progress(0, self._reactor.seconds)).telling(self.warn)
+        async with lasting(there, self._redialling(there), self._reactor, tell) as line:
+            yield line
 
     # -- words
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import replace
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from ftpsvc import connecting, views
 from ftpsvc.commands.base import Commands
@@ -36,8 +36,9 @@ OFFLINE = frozenset(
 #: What may be done to the server's folders without making what was listed ahead a thing of the past.
 HARMLESS = frozenset("list pwd stat find du df hash cat more tail help history set alias jobs status lpwd lls".split())
 
-#: How many seconds a server may take over a good-bye. It has nothing left to say that anybody needs.
-FAREWELL = 2.0
+#: How many turns of the reactor a good-bye takes to leave, through TLS. Nobody needs the answer: what was stored was
+#: confirmed before.
+TURNS = 2
 
 #: What `quote` doesn't send, because it would put the two ends out of step, and what to use instead.
 _OURS = {
@@ -66,24 +67,19 @@ class Connections(Commands):
     # -- what the console asks
 
     async def prepare(self, job: Job, command: str) -> None:
-        lost = self._there and not self._there.is_lent and self._there.remote.lost
-        if lost:
-            where = self._forget(self._there)
-            if command not in OFFLINE:
-                raise ConnectionFailed(f"{lost} {where}")
-            self.complain(f"{lost} {where}")
         self._was_warned = self._was_warned and command == "quit"
         if command in OFFLINE:
             return
         if self._there is None:
             raise ConnectionFailed("Not connected. Use: connect <host> [port]")
+        if self._there.remote.lost and not self._there.is_lent:
+            # It was lost while nothing was asked, as servers end what is idle, and so nothing is lost with it.
+            if job.line:
+                self.warn(f"{self._there.remote.lost} Connecting again.")
+            await self._have_another(self._there)
         while self._there is not None and self._there.is_lent:
             # A job in the background has the connection, and would hold up whatever is asked behind it.
-            if self._again is None or self._again.called:
-                self._again = Deferred.fromCoroutine(self._connect_again(self._there))
-            waiting = done_with(self._again)  # completion may be waiting for the same one
-            self._again.addErrback(lambda _: None)
-            await waiting
+            await self._have_another(self._there)
         if self._there is None:
             raise ConnectionFailed("Not connected any more. Use: connect <host> [port]")
         job.server = self._there
@@ -91,9 +87,17 @@ class Connections(Commands):
             self._there.forget()
             self._here.forget()
 
+    async def _have_another(self, before: There) -> None:
+        """Have another connection in the place of one. Completion may be waiting for the same at the same time."""
+        if self._again is None or self._again.called:
+            self._again = Deferred.fromCoroutine(self._connect_again(before))
+        waiting = done_with(self._again)
+        self._again.addErrback(lambda _: None)
+        await waiting
+
     async def _connect_again(self, before: There) -> None:
         remote = await self._dialled(before.target)
-        if self._there is before and before.is_lent:
+        if self._there is before and (before.is_lent or before.remote.lost):
             self._there = There(remote, before.target, before.folder)
         else:
             remote.close()  # the old one has come back meanwhile
@@ -329,11 +333,9 @@ class Connections(Commands):
     async def _leave(self) -> None:
         there, self._there = self._there, None
         if there is not None and not there.is_lent:
-            farewell = Deferred.fromCoroutine(there.remote.quit())
-            farewell.addTimeout(FAREWELL, self._reactor)
-            with contextlib.suppress(Exception):  # however it ends, it is over
-                await farewell
-            there.remote.close()
+            there.remote.leave()
+            for _ in range(TURNS):
+                await deferLater(self._reactor, 0)
 
     def short_overview(self) -> str:
         """The commands of every day, a line for each, and the names of the others."""

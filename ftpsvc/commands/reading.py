@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from pathlib import Path
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
 from ftpsvc import model
 from ftpsvc.commands.base import Commands
-from ftpsvc.console import Offer, writing_out
+from ftpsvc.console import Offer, Stopped, writing_out
 from ftpsvc.copying import copy
-from ftpsvc.model import BadArgument, decode_name
+from ftpsvc.model import BadArgument, Entry, TransferError, decode_name
 from ftpsvc.places import There
-from ftpsvc.storage import CHUNK, Buffer
+from ftpsvc.pouring import pour
+from ftpsvc.storage import CHUNK, Buffer, Storage
 from ftpsvc.words import escape, quote
 
 #: How much of a file's end is looked through for its last lines.
@@ -44,7 +47,10 @@ class Reading(Commands):
         server = self._server
         for typed in (file, *more):
             for path, entry in await server.matching(typed):
-                await self._pour(server, path, entry.is_directory)
+                if entry.is_directory:
+                    raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
+                async with self._lasting(server) as line:
+                    await pour(line, path, entry, line, self._put, self._slowed(line))
 
     async def complete_cat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -89,19 +95,24 @@ class Reading(Commands):
         if entry.is_directory:
             raise model.NotAFile(f"{quote(path)} is a folder.")
         start = max(0, entry.size - END)
-        end = await self._read_from(server, path, start) if entry.size else b""
+        end = await _content(server.storage, path, start) if entry.size else b""
         self._put(b"".join(end.splitlines(keepends=True)[-TAIL:]))
-        size = start + len(end)
-        while "f" in letters:
-            await deferLater(self._reactor, FOLLOW_EVERY)
-            now = (await server.entry(path)).size
-            if now < size:
-                self._write(self._stderr, f"{quote(path)} has become shorter; from its beginning:")
-                size = 0
-            if now > size:
-                added = await self._read_from(server, path, size)
-                self._put(added)
-                size += len(added)
+        if "f" in letters:
+            await self._follow(server, path, start + len(end))
+
+    async def _follow(self, server: There, path: str, size: int) -> None:
+        """Show what is added to a file behind so many bytes, for ever."""
+        async with self._lasting(server) as line:
+            while True:
+                await deferLater(self._reactor, FOLLOW_EVERY)
+                now = (await line.through(lambda: server.entry(path))).size
+                if now < size:
+                    self._write(self._stderr, f"{quote(path)} has become shorter; from its beginning:")
+                    size = 0
+                if now > size:
+                    added = await line.through(functools.partial(_content, line, path, size))
+                    self._put(added)
+                    size += len(added)
 
     async def complete_tail(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -131,17 +142,16 @@ class Reading(Commands):
             if after == before:
                 self.note(f"{quote(path)} is as it was.")
                 return
-            now = await server.entry(path)
-            if (now.size, now.modified) != (entry.size, entry.modified):
+            try:
+                async with self._lasting(server) as line:
+                    await line.through(lambda: _put_back(line, path, entry, after))
+            except (TransferError, CancelledError) as error:
+                # A person's work is not lost because a line is: it may well have broken while they were typing.
                 kept = Path(self._here.folder) / f"{copied.name}.edited"
                 kept.write_bytes(after)
-                raise model.Aborted(f"somebody else has changed {quote(path)} meanwhile. Yours is {quote(str(kept))}.")
-            writing = await server.storage.open_write(path)
-            try:
-                await writing.write(after)
-                await writing.commit()
-            finally:
-                await writing.abort()
+                if isinstance(error, CancelledError):
+                    raise Stopped(f"stopped. Yours is {quote(str(kept))}.") from error
+                raise model.Aborted(f"{error} Yours is {quote(str(kept))}.") from error
         self.note(f"stored {quote(path)}")
 
     async def complete_edit(self, text: str, position: int) -> list[Offer]:
@@ -154,28 +164,9 @@ class Reading(Commands):
         if (await server.entry(path)).is_directory:
             raise model.NotAFile(f"{quote(path)} is a folder.")
         copied = Path(folder) / path.rpartition("/")[2]
-        await copy(server.storage, path, self._here.storage, str(copied))
+        async with self._lasting(server) as line:
+            await line.through(lambda: copy(line, path, self._here.storage, str(copied)))
         return copied
-
-    async def _pour(self, server: There, path: str, is_folder: bool) -> None:
-        if is_folder:
-            raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
-        file = await server.storage.open_read(path)
-        try:
-            while chunk := await file.read(CHUNK):
-                self._put(chunk)
-        finally:
-            await file.close()
-
-    async def _read_from(self, server: There, path: str, offset: int) -> bytes:
-        data = b""
-        file = await server.storage.open_read(path, offset)
-        try:
-            while chunk := await file.read(CHUNK):
-                data += chunk
-        finally:
-            await file.close()
-        return data
 
     def _put(self, data: Buffer) -> None:
         """A file's bytes, as they are or, on a terminal, as they can be shown."""
@@ -191,6 +182,33 @@ class Reading(Commands):
         with writing_out():
             self.stdout.write("".join(letter if letter in "\n\t" else escape(letter) for letter in text))
             self.stdout.flush()
+
+
+async def _put_back(server: Storage, path: str, before: Entry, data: bytes) -> None:
+    """Store what was edited. Raises `Aborted` if the file isn't as it was, unless an attempt has stored just that."""
+    now = await server.stat(path)
+    if (now.size, now.modified) != (before.size, before.modified):
+        if now.size == len(data) and await _content(server, path) == data:
+            return
+        raise model.Aborted(f"somebody else has changed {quote(path)} meanwhile.")
+    writing = await server.open_write(path)
+    try:
+        await writing.write(data)
+        await writing.commit()
+    finally:
+        await writing.abort()
+
+
+async def _content(storage: Storage, path: str, offset: int = 0) -> bytes:
+    """A file's bytes from there on."""
+    data = b""
+    file = await storage.open_read(path, offset)
+    try:
+        while chunk := await file.read(CHUNK):
+            data += chunk
+    finally:
+        await file.close()
+    return data
 
 
 def _shell_quoted(path: str | os.PathLike[str]) -> str:

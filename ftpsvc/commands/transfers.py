@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from twisted.internet.defer import CancelledError
@@ -20,7 +19,7 @@ from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Place
 from ftpsvc.progress import Progress
 from ftpsvc.storage import SMALL
-from ftpsvc.transfers import Plan
+from ftpsvc.transfers import Plan, Way
 
 #: How many files of one command are under way at once in MODE I, so that the line's delay is paid once and not for
 #: each of them. Without MODE I there is one at a time.
@@ -160,23 +159,22 @@ class Transfers(Trees):
         """Carry a file, and say how that went."""
         progress = Progress(plan.size, self._reactor.seconds)
         shown = self._underway(job, progress, plan.label)
-        brought = await transfers.carry(self._paced(plan), progress, shown, memory)
+        async with self._lasting(plan.server, progress) as line:
+            brought = await transfers.carry(plan, Way(line, self._slowed), progress, shown, memory)
         self.note(transfers.report(plan, progress, brought), transfers.event(plan, progress, brought))
-
-    def _paced(self, plan: Plan) -> Plan:
-        return replace(plan, via=self._slowed(plan.source.storage))
 
     async def _carry_many(self, job: Job, plans: Sequence[Plan]) -> None:
         total = Progress(sum(plan.size for plan in plans), self._reactor.seconds, files=len(plans))
         failed = 0
-        is_inline = plans[0].server.remote.is_inline
+        server = plans[0].server
+        is_inline = server.remote.is_inline
 
-        async def one(plan: Plan) -> None:
+        async def one(plan: Plan, way: Way) -> None:
             nonlocal failed
             progress = Progress(plan.size, self._reactor.seconds, whole=total)
             try:
                 with self._remembered_file(plan) as memory:
-                    brought = await transfers.carry(self._paced(plan), progress, contextlib.nullcontext(), memory)
+                    brought = await transfers.carry(plan, way, progress, contextlib.nullcontext(), memory)
             except (ConnectionFailed, ServiceClosing):
                 raise  # none of the others can be carried either
             except TransferError as error:
@@ -189,8 +187,10 @@ class Transfers(Trees):
                 self.note(transfers.report(plan, progress, brought), transfers.event(plan, progress, brought))
 
         try:
-            with self._underway(job, total, f"{len(plans)} files"):
-                await for_each(each(plans), one, AT_ONCE if is_inline else 1)
+            async with self._lasting(server, total) as line:
+                way = Way(line, self._slowed)
+                with self._underway(job, total, f"{len(plans)} files"):
+                    await for_each(each(plans), lambda plan: one(plan, way), AT_ONCE if is_inline else 1)
         except (CancelledError, Stopped) as error:
             count = f"{total.files_done} of {len(plans)} files"
             raise Stopped(f"stopped. {count} had been carried, and of the others none was replaced.") from error

@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from ftpsvc import journal
 from ftpsvc.commands.base import Commands
-from ftpsvc.connecting import dialled
 from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
 from ftpsvc.model import (
     BadArgument,
     ConnectionFailed,
+    Entry,
     NotFound,
     ServiceClosing,
     TransferError,
@@ -23,7 +23,6 @@ from ftpsvc.model import (
     parent_and_name,
 )
 from ftpsvc.places import Place, There
-from ftpsvc.remote import Remote
 from ftpsvc.reports import Report
 from ftpsvc.treejobs import Desk, TreeJob, carry
 from ftpsvc.treeoptions import OPTIONS, TreeOptions, parse
@@ -88,20 +87,19 @@ class Trees(Commands):
             raise BadArgument("only mirror removes anything. Use: mirror --delete")
         source, target = (self._here, there) if options.up else (there, self._here)
         path = source.path(options.words[0])
-        await source.entry(path)  # raises, with the names that are close
+        top = await source.entry(path)  # raises, with the names that are close
         to = await _target(command, path, target, options.words[1:])
         local, remote = (path, to) if options.up else (to, path)
         work = journal.Job.of(there.target, True, options.up, local, remote, tuple(options.given), time.time())
         if options.dry_run:
-            await self._carry_tree(job, there, work, None)
+            await self._carry_tree(job, there, work, None, top)
         else:
             with self._remembered(work) as memory:
-                await self._carry_tree(job, there, work, memory)
+                await self._carry_tree(job, there, work, memory, top)
 
-    async def _carry_tree(self, job: Job, there: There, work: journal.Job, memory: Unfinished | None) -> None:
-        async def redial() -> Remote:
-            return await dialled(self._dial, there.target)
-
+    async def _carry_tree(
+        self, job: Job, there: There, work: journal.Job, memory: Unfinished | None, top: Entry | None = None
+    ) -> None:
         async def ask(question: str) -> bool:
             if self._around.ask is None or not job.has_floor:
                 return False  # somebody is typing something else
@@ -123,7 +121,7 @@ class Trees(Commands):
         )
         options = parse(work.words)
         options.up = work.is_upload
-        tree = TreeJob(self._here, there, work.local, work.remote, options, redial)
+        tree = TreeJob(self._here, there, work.local, work.remote, options, self._redialling(there), top)
         await carry(tree, desk, memory)
 
     def _tell_report(self, work: journal.Job, report: Report, seconds: float) -> None:
