@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from links import Link, RawPeer
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IAddress
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
 from ftpsvc.accounts import WRONG, AnonymousOnly
@@ -342,6 +342,17 @@ class ScriptedServer:
     @property
     def is_dropped(self) -> bool:
         return self.peer.is_lost
+
+
+def seen_out(factory: ServerFactory) -> Deferred[None]:
+    """On the reactor: wait until all whom it serves have gone, and log what is left to be said of them."""
+
+    async def look() -> None:
+        while factory.connections:
+            await deferLater(factory.clock, 0.001)
+        factory.records.flush()
+
+    return Deferred.fromCoroutine(look())
 
 
 def close_all() -> None:

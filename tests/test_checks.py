@@ -97,7 +97,7 @@ class TestDoctor(TestCase):
         self.addCleanup(disk.close)
         self.tls = tls or ServerTLS(*certificates.ensure(self.folder / "state"))
         factory = ServerFactory(accounts(disk), reactor, run, Limits(delay=0), tls=self.tls)
-        self.addCleanup(factory.records.flush)
+        self.addCleanup(support.seen_out, factory)
         return await self.listen(factory, self.tls if implicit else None)
 
     async def found(self, port: int, host: str = "127.0.0.1", typed: str = "", **target: Any) -> dict[str, Result]:

@@ -45,7 +45,7 @@ class TestClientTLS(TestCase):
         way = wrapServerTLS(tls, endpoint, reactor) if protection is Protection.IMPLICIT else endpoint
         port = await way.listen(factory)
         self.addCleanup(port.stopListening)
-        self.addCleanup(factory.records.flush)
+        self.addCleanup(support.seen_out, factory)
         self.port = port.getHost().port
         known = KnownServers(self.folder / "known_servers")
         self.tls = ClientTLS("127.0.0.1", self.port, known, protection, tls.fingerprint)

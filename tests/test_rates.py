@@ -246,7 +246,7 @@ class OnSockets(TestCase):
         disk = LocalDisk(str(self.folder), run)
         self.addCleanup(disk.close)
         self.factory = ServerFactory(AnonymousOnly(disk), self.clock, run, Limits(session_down=RATE))
-        self.addCleanup(self.factory.records.flush)
+        self.addCleanup(support.seen_out, self.factory)
         port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         self.port = port.getHost().port

@@ -242,7 +242,7 @@ class OnTheReactor(TestCase):
         factory = ServerFactory(AnonymousOnly(disk), clock, self.run_in_pool)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        self.addCleanup(factory.records.flush)
+        self.addCleanup(support.seen_out, factory)
         return int(port.getHost().port)
 
     async def connect(self, port: int) -> Remote:

@@ -37,7 +37,7 @@ class TestStreamMode(TestCase):
         factory = ServerFactory(AnonymousOnly(disks[1]), reactor, self.run_in_pool)
         self.port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(self.port.stopListening)
-        self.addCleanup(factory.records.flush)
+        self.addCleanup(support.seen_out, factory)
 
     async def connect(self) -> Remote:
         remote = await Remote.connect(reactor, "127.0.0.1", self.port.getHost().port)
