@@ -207,7 +207,11 @@ class ServerProtocol(LineThenRaw):
             self._overdue = why
             self._watchdog.wait_for_the_end()
 
-    # -- what the watchdog asks
+    # -- what the watchdog and the live list ask
+
+    @property
+    def session(self) -> Session:
+        return self._session
 
     @property
     def heard(self) -> float:

@@ -29,17 +29,20 @@ from twisted.python.failure import Failure
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.companions import Companion, hooks_for, logging_for
+from ftpsvc.controlsocket import ControlSocket
+from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
 from ftpsvc.options import Options
+from ftpsvc.overview import Overview
 from ftpsvc.parallel import relax_collector
 from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded, Reloading
-from ftpsvc.securing import endpoint_for, refuse, secured
+from ftpsvc.securing import endpoint_for, refuse, secured, state_folder
 from ftpsvc.signals import OnSignal
 from ftpsvc.states import Required
 from ftpsvc.threads import done_with, pool_of
@@ -72,7 +75,9 @@ def makeService(options: Options) -> FileService:
     service = FileService(homes, factory, ports, announcements, reloading.reload)
     logging = logging_for(options, options.parent, factory)
     service.observer = logging.observer
-    service.companions += [logging, *hooks_for(options, factory, homes.locate)]
+    overview = Overview(factory, DiskSpace(homes.known, run, reactor))
+    control = ControlSocket(state_folder(options["state"]), overview, reactor)
+    service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
     if options["monitor"]:
         service.companions.append(_monitor(reactor, options, factory, service))
     return service

@@ -1,0 +1,123 @@
+"""What an operator sees of a running server, and may do to its sessions: for `ftpsvc ctl` and for the live page."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from ftpsvc import __version__
+from ftpsvc.blocklist import BANNED
+from ftpsvc.diskspace import DiskSpace
+from ftpsvc.factory import ServerFactory
+from ftpsvc.limits import Network
+from ftpsvc.livelist import LiveList, Row, dismiss
+from ftpsvc.records import Ending, Happening
+from ftpsvc.server import ServerProtocol
+from ftpsvc.throughput import Moved, Throughput
+
+#: How many bans are told. Whoever has more has seen that there are many.
+MAX_BANS_TOLD = 200
+
+
+class Ban(NamedTuple):
+    """Somebody who isn't let in."""
+
+    network: str  #: or an address
+    left: float | None  #: for so many seconds more; None: until somebody takes it back
+    why: str
+
+
+class Overview:
+    """One server's."""
+
+    def __init__(self, factory: ServerFactory, space: DiskSpace) -> None:
+        self._factory = factory
+        self._space = space
+        self.sessions = LiveList(factory.sessions, factory.clock)
+        self._began: float = factory.clock.seconds()
+        self.throughput = Throughput(factory.clock, self.sessions.moving, self._finished)
+
+    def start(self) -> None:
+        self.throughput.start()
+
+    def stop(self) -> None:
+        self.throughput.stop()
+
+    def rows(self) -> Iterator[Row]:
+        """All sessions, each as it is when it is asked for."""
+        return self.sessions.rows(self.throughput.rate)
+
+    def kick(self, number: int) -> Row | None:
+        """End the session with this number, and say what it was; None if there is none."""
+        sessions = self.sessions
+        guest = sessions.find(number)
+        if guest is None:
+            return None
+        row = sessions.row(guest, self.throughput.rate)
+        dismiss(guest, "An operator has ended this session.", "kick")
+        return row
+
+    def ban(self, network: Network, seconds: float | None) -> int:
+        """Let nobody in from there, and end the sessions from there; how many. Raises `ValueError`."""
+        self._factory.blocklist.block(network, seconds)
+        banned = [guest for guest in self.sessions.present() if _is_from(guest, network)]
+        for guest in banned:
+            dismiss(guest, BANNED, "ban")
+        return len(banned)
+
+    def unban(self, network: Network) -> bool:
+        """Let those from there in again, also those whose logins have failed; whether somebody was banned."""
+        was_blocked = self._factory.blocklist.unblock(network)
+        return bool(self._factory.bans.forgive(network)) or was_blocked
+
+    def bans(self) -> Iterator[Ban]:
+        """An operator's first."""
+        for network, left in self._factory.blocklist.listed():
+            yield Ban(shown(network), left, "an operator said so")
+        for source, left, count in self._factory.bans.listed():
+            yield Ban(source, left, f"{count} logins have failed")
+
+    async def stats(self) -> dict[str, Any]:
+        """All numbers, as a JSON object: sizes in bytes, times in seconds."""
+        factory, counts = self._factory, self._factory.counts
+        rows = list(self.rows())
+        total = self.throughput.total()
+        endings = Counter[str]()
+        for made in counts.transfers.values():
+            endings.update(made.endings)
+        return {
+            "version": __version__,
+            "uptime": factory.clock.seconds() - self._began,
+            "since": time.time() - (factory.clock.seconds() - self._began),
+            "sessions": len(rows),
+            "transfers": sum(row.is_transfer for row in rows),
+            "rate": sum(row.rate or 0.0 for row in rows),
+            "bytes_in": total.up,
+            "bytes_out": total.down,
+            "complete": endings[Ending.COMPLETE.value],
+            "aborted": endings[Ending.ABORTED.value],
+            "rejected": endings[Ending.REJECTED.value],
+            "logins": counts.events[Happening.LOGGED_IN.value],
+            "failed_logins": counts.events[Happening.LOGIN_FAILED.value],
+            "banned": len(factory.blocklist) + len(factory.bans),
+            "bans": [ban._asdict() for ban in islice(self.bans(), MAX_BANS_TOLD)],
+            "disks": [space._asdict() for space in await self._space.spaces()],
+        }
+
+    def _finished(self) -> Moved:
+        moved = {verb: made.bytes for verb, made in self._factory.counts.transfers.items()}
+        down = moved.pop("RETR", 0)
+        return Moved(sum(moved.values()), down)
+
+
+def shown(network: Network) -> str:
+    """A network as people write it: a single address without its length."""
+    return str(network.network_address) if network.prefixlen == network.max_prefixlen else str(network)
+
+
+def _is_from(guest: ServerProtocol, network: Network) -> bool:
+    host = guest.session.origin.address
+    return host is not None and host in network
