@@ -79,6 +79,12 @@ async def _stats(overview: Overview, request: Request) -> Answer:
     return [await overview.stats()]
 
 
+async def _token(overview: Overview, request: Request) -> Answer:
+    if overview.token is None:
+        raise Refused("this server has no live page, and so no token; --monitor 9090 at its start makes one")
+    return [{"token": overview.token.reveal()}]
+
+
 ORDERS: Mapping[str, Order] = {
     order.name: order
     for order in (
@@ -87,6 +93,7 @@ ORDERS: Mapping[str, Order] = {
         Order("ban", _ban, changes=True),
         Order("unban", _unban, changes=True),
         Order("stats", _stats),
+        Order("token", _token),
     )
 }
 

@@ -19,6 +19,10 @@ _RIGHT = frozenset((0, 3, 7))
 #: The widest that a column other than the last gets.
 _WIDEST = 32
 
+#: Which columns a narrow terminal does without, the first to go first, and how much of the last it is for.
+_SPARED = ("TLS", "FROM", "FOR", "RATE", "ACCOUNT")
+_FILE = 16
+
 
 def sessions(rows: Sequence[Answer], width: int, most: int | None = None) -> Iterator[str]:
     """A table, and a line that counts. `width`: columns of the terminal; `most`: how many lines there may be."""
@@ -26,12 +30,23 @@ def sessions(rows: Sequence[Answer], width: int, most: int | None = None) -> Ite
     shown = ordered if most is None or len(ordered) + 2 <= most else ordered[: max(0, most - 3)]
     cells = [_HEADS, *map(_cells, shown)]
     widths = [max(display.columns(row[at]) for row in cells) for at in range(len(_HEADS))]
+    columns = _fitting(widths, width)
     for row in cells:
-        padded = (_padded(cell, widths[at], at in _RIGHT) for at, cell in enumerate(row))
+        padded = (_padded(row[at], widths[at], at in _RIGHT) for at in columns)
         yield display.clipped("  ".join(padded).rstrip(), width)
     if left := len(ordered) - len(shown):
         yield f"... and {left} more"
     yield _sum(ordered)
+
+
+def _fitting(widths: Sequence[int], width: int) -> list[int]:
+    """The columns for which there is room."""
+    columns = list(range(len(widths)))
+    for head in _SPARED:
+        if sum(widths[at] + 2 for at in columns[:-1]) + min(widths[-1], _FILE) <= width:
+            break
+        columns.remove(_HEADS.index(head))
+    return columns
 
 
 def _cells(row: Answer) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ftpsvc.connections import Connections
 from ftpsvc.model import OverLimit
 from ftpsvc.session import Moving
 from ftpsvc.states import Closed, Ready
@@ -37,20 +38,17 @@ class Row(NamedTuple):
 class LiveList:
     """The sessions of one server."""
 
-    def __init__(self, sessions: Iterable[ServerProtocol], clock: Any) -> None:
-        """`sessions`: those that are connected, and some perhaps that have gone."""
-        self._sessions = sessions
+    def __init__(self, connections: Connections, clock: Any) -> None:
+        self._connections: Iterable[Any] = connections
         self._clock = clock
 
     def moving(self) -> Iterator[Moving]:
         """The transfers under way."""
-        return (guest.session.moving for guest in self if guest.session.moving is not None)
+        return (moving for guest in self._connections if (moving := guest.session.moving) is not None)
 
     def present(self) -> list[ServerProtocol]:
         """Those that have not ended, in the order in which they came."""
-        present = [guest for guest in self._sessions if not isinstance(guest.session.state, Closed)]
-        present.sort(key=_number)
-        return present
+        return [guest for guest in self._connections if not isinstance(guest.session.state, Closed)]
 
     def rows(self, rate: Callable[[Moving], float]) -> Iterator[Row]:
         """A row for each of them, which is read when it is asked for."""
@@ -82,12 +80,8 @@ class LiveList:
         )
 
 
-def _number(guest: ServerProtocol) -> int:
-    return guest.visit.number
-
-
 def dismiss(guest: ServerProtocol, why: str, order: str) -> None:
-    """End a session in an operator's name: with a 421, or by a cut where that would be taken for a part of the data.
+    """End a session in an operator's name. It is told with a 421, once that can't be taken for a part of the data.
 
     `order`: what the operator has said, for the log.
     """
@@ -95,7 +89,9 @@ def dismiss(guest: ServerProtocol, why: str, order: str) -> None:
     guest.visit.ends(why, order)
     if guest.stream is not None:
         guest.stream.fail(over)  # what its command is answered with is the 421, and then the session ends
-    elif guest.is_transferring or guest.is_at_work:
+    elif guest.is_transferring:
+        guest.stalled(over)
+    elif guest.is_at_work:
         guest.drop()
     else:
         guest.give_way(over)

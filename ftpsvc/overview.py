@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ftpsvc import __version__
@@ -14,12 +14,16 @@ from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Network
 from ftpsvc.livelist import LiveList, Row, dismiss
-from ftpsvc.records import Ending, Happening
+from ftpsvc.operatortoken import Token
+from ftpsvc.records import Ending, Happening, Record, Transfer
 from ftpsvc.server import ServerProtocol
 from ftpsvc.throughput import Moved, Throughput
 
 #: How many bans are told. Whoever has more has seen that there are many.
 MAX_BANS_TOLD = 200
+
+#: How many of the transfers that failed are remembered.
+MAX_FAILURES = 20
 
 
 class Ban(NamedTuple):
@@ -30,14 +34,25 @@ class Ban(NamedTuple):
     why: str
 
 
+class Glimpse(NamedTuple):
+    """Some of the sessions: those with a transfer, and the others."""
+
+    transfers: list[Row]
+    others: list[Row]
+
+
 class Overview:
     """One server's."""
 
     def __init__(self, factory: ServerFactory, space: DiskSpace) -> None:
         self._factory = factory
         self._space = space
-        self.sessions = LiveList(factory.sessions, factory.clock)
+        self.token: Token | None = None  #: the one of the live page, where there is a page
+        self.sessions = LiveList(factory.connections, factory.clock)
         self._began: float = factory.clock.seconds()
+        self._numbers = itertools.count(1)
+        self._failures: deque[tuple[int, Transfer]] = deque(maxlen=MAX_FAILURES)
+        factory.records.listeners.append(self._recorded)
         self.throughput = Throughput(factory.clock, self.sessions.moving, self._finished)
 
     def start(self) -> None:
@@ -49,6 +64,26 @@ class Overview:
     def rows(self) -> Iterator[Row]:
         """All sessions, each as it is when it is asked for."""
         return self.sessions.rows(self.throughput.rate)
+
+    def glimpse(self, most: int) -> Glimpse:
+        """Not more than so many of each kind: it is made at once, while everybody else waits."""
+        sessions = self.sessions
+        transfers: list[Row] = []
+        others: list[Row] = []
+        for guest in sessions.present():
+            some = others if guest.session.moving is None else transfers
+            if len(some) < most:
+                some.append(sessions.row(guest, self.throughput.rate))
+        return Glimpse(transfers, others)
+
+    def failures(self) -> list[tuple[int, Transfer]]:
+        """The last transfers that failed, each with its number, the newest first."""
+        return list(reversed(self._failures))
+
+    def _recorded(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if isinstance(record, Transfer) and record.ending is not Ending.COMPLETE:
+                self._failures.append((next(self._numbers), record))
 
     def kick(self, number: int) -> Row | None:
         """End the session with this number, and say what it was; None if there is none."""
@@ -83,7 +118,7 @@ class Overview:
     async def stats(self) -> dict[str, Any]:
         """All numbers, as a JSON object: sizes in bytes, times in seconds."""
         factory, counts = self._factory, self._factory.counts
-        rows = list(self.rows())
+        moving = list(self.sessions.moving())
         total = self.throughput.total()
         endings = Counter[str]()
         for made in counts.transfers.values():
@@ -92,9 +127,9 @@ class Overview:
             "version": __version__,
             "uptime": factory.clock.seconds() - self._began,
             "since": time.time() - (factory.clock.seconds() - self._began),
-            "sessions": len(rows),
-            "transfers": sum(row.is_transfer for row in rows),
-            "rate": sum(row.rate or 0.0 for row in rows),
+            "sessions": len(factory.connections),
+            "transfers": len(moving),
+            "rate": sum(map(self.throughput.rate, moving)),
             "bytes_in": total.up,
             "bytes_out": total.down,
             "complete": endings[Ending.COMPLETE.value],
@@ -103,11 +138,13 @@ class Overview:
             "logins": counts.events[Happening.LOGGED_IN.value],
             "failed_logins": counts.events[Happening.LOGIN_FAILED.value],
             "banned": len(factory.blocklist) + len(factory.bans),
-            "bans": [ban._asdict() for ban in islice(self.bans(), MAX_BANS_TOLD)],
+            "bans": [ban._asdict() for ban in itertools.islice(self.bans(), MAX_BANS_TOLD)],
             "disks": [space._asdict() for space in await self._space.spaces()],
         }
 
     def _finished(self) -> Moved:
+        # What has ended a moment ago is on its way to the counts. Without it there would be a gap, and then a leap.
+        self._factory.records.flush()
         moved = {verb: made.bytes for verb, made in self._factory.counts.transfers.items()}
         down = moved.pop("RETR", 0)
         return Moved(sum(moved.values()), down)

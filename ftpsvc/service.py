@@ -36,6 +36,7 @@ from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
+from ftpsvc.operatortoken import kept_token
 from ftpsvc.options import Options
 from ftpsvc.overview import Overview
 from ftpsvc.parallel import relax_collector
@@ -79,15 +80,21 @@ def makeService(options: Options) -> FileService:
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
     service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
     if options["monitor"]:
-        service.companions.append(_monitor(reactor, options, factory, service))
+        service.companions.append(_monitor(reactor, options, factory, service, overview))
     return service
 
 
-def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Companion:
-    from ftpsvc.monitor import Monitor  # not before: it brings a web server with it, which most do without
+def _monitor(
+    reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview
+) -> Companion:
+    # Not before: they bring a web server with them, which most do without.
+    from ftpsvc.livepage import put_below
+    from ftpsvc.monitor import Monitor
 
     root: str = options["root"]
     monitor = Monitor(factory, Probe(lambda: free_in(root), factory.run, reactor), service.trouble)
+    overview.token = kept_token(state_folder(options["state"]))
+    put_below(monitor.root, overview, overview.token)
     monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
     return monitor
 

@@ -10,10 +10,12 @@ from twisted.internet.task import LoopingCall
 
 from ftpsvc.session import Moving
 
-#: How often, in seconds, it is looked how far the transfers are. A rate is that of the last one or two of these: short
-#: enough to show a stall, and long enough for the pieces that a slow line moves. With 10,000 sessions a look takes
-#: some milliseconds.
+#: How often, in seconds, it is looked how far the transfers are. With 10,000 sessions a look takes a millisecond.
 LOOK_EVERY = 2.0
+
+#: Over how many looks a rate is taken: ten seconds at the most. The kernel takes some megabytes at a time for clients
+#: with large buffers, and over less a slow one would seem to stand still and leap.
+REMEMBERED = 6
 
 #: How many looks make a sample: ten seconds, and 360 of them an hour, which is more than a plot has columns on a phone.
 LOOKS = 5
@@ -44,7 +46,7 @@ class Throughput:
         self._finished = finished
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
-        self._looks: deque[tuple[float, dict[Moving, int]]] = deque(maxlen=2)
+        self._looks: deque[tuple[float, dict[Moving, int]]] = deque(maxlen=REMEMBERED)
         self._count = 0
         self._sampled = Moved(0, 0)
         self._sampled_at: float = clock.seconds()
@@ -68,7 +70,7 @@ class Throughput:
         return Moved(up, down)
 
     def rate(self, one: Moving) -> float:
-        """Bytes a second of a transfer: since the look before the last one, or its begin if that is later."""
+        """Bytes a second of a transfer, since the first look that is remembered, or its begin if that is later."""
         now: float = self._clock.seconds()
         since, before = one.began, 0
         for at, moved in self._looks:

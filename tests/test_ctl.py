@@ -353,8 +353,8 @@ def test_a_request_without_an_end_is_cut_off(server: Path) -> None:
     with line(server) as ask:
         said = ask(b"x" * (MAX_REQUEST + 1))
         assert "at most" in said[0]["error"]
-        with pytest.raises((BrokenPipeError, AssertionError)):  # closed
-            assert ask(b'{"order": "who"}\n')
+        with contextlib.suppress(ConnectionError):
+            assert ask(b'{"order": "who"}\n') == []
 
 
 def test_the_lock_is_held_while_the_server_lives(server: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_table_fits_the_terminal_with_the_transfers_first() -> None:
     shown = list(ctltables.sessions(rows, 80, 10))
     assert len(shown) == 10
     assert all(len(one) <= 80 for one in shown)
-    assert shown[1].startswith("100  mia")
+    assert re.match(r"100  mia      sending  500\.0 kB of 1\.0 MB \(50 %\)  500\.0 kB/s  /x{16,}…$", shown[1])
     assert shown[-2:] == ["... and 93 more", "100 sessions, 1 transfer, 500.0 kB/s"]
 
 

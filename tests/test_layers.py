@@ -28,6 +28,7 @@ SERVER = set(
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
     + "livelist throughput blocklist diskspace overview control controlsocket ctlcommand".split()
+    + "plot operatortoken livepage".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())

@@ -14,11 +14,11 @@ from support import Conversation, frames
 from ftpsvc.blocklist import MAX_BLOCKED, Blocklist
 from ftpsvc.limits import Limits
 from ftpsvc.livelist import LiveList, Row, dismiss
-from ftpsvc.throughput import LOOK_EVERY, LOOKS, Moved, Throughput
+from ftpsvc.throughput import LOOK_EVERY, LOOKS, REMEMBERED, Moved, Throughput
 
 
 def live(at: Conversation | Hall) -> LiveList:
-    return LiveList(at.factory.sessions, at.clock)
+    return LiveList(at.factory.connections, at.clock)
 
 
 def rows(talk: Conversation) -> list[Row]:
@@ -127,14 +127,40 @@ def test_who_is_at_rest_is_told_that_it_is_over(talk: Conversation) -> None:
     assert rows(talk) == []
 
 
-def test_a_transfer_between_the_lines_is_cut(talk: Conversation, tmp_path: Path) -> None:
+def test_a_download_between_the_lines_fails_at_the_end_of_a_frame_and_then_it_is_told(
+    talk: Conversation, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_bytes(bytes(100_000))
     talk.log_in().send(b"RETR file\r\n")
     talk.peer.received.clear()
     end(talk)
+    pass_time(talk, 1)
+    assert talk.peer.received.endswith(
+        b"FAIL An operator has ended this session.\r\n421 An operator has ended this session.\r\n"
+    )
     assert talk.is_closed
-    assert b"421" not in talk.peer.received
     assert rows(talk) == []
+
+
+def test_an_upload_between_the_lines_is_told_at_once(talk: Conversation, tmp_path: Path) -> None:
+    talk.log_in().send(b"STOR file\r\nDATA 4000\r\nabc")
+    pass_time(talk, 1)
+    end(talk)
+    assert talk.take()[-1] == "421 An operator has ended this session."
+    pass_time(talk, 1)
+    assert talk.is_closed
+    assert support.take_part(tmp_path) == b"abc"
+
+
+def test_who_is_in_the_middle_of_another_command_is_cut(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(100_000))
+    run = support.by_hand()
+    talk = Conversation(support.local_disk(tmp_path, run), run).log_in()
+    talk.send(b"HASH file\r\n")
+    end(talk)
+    assert talk.is_closed
+    assert talk.take() == []
+    run.close()
 
 
 # -- bans by an operator
@@ -220,7 +246,7 @@ def test_a_rate_is_that_of_the_last_looks_and_not_of_the_whole_transfer() -> Non
         load.moved += 5000
         clock.advance(LOOK_EVERY)
     assert throughput.rate(load) == pytest.approx(2500)
-    for _ in range(2):
+    for _ in range(REMEMBERED):
         clock.advance(LOOK_EVERY)
     assert throughput.rate(load) == 0
     throughput.stop()
