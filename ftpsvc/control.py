@@ -75,6 +75,17 @@ def _network(request: Request) -> Network:
         raise Refused(f"{text} is no address or network: as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64") from error
 
 
+async def _reload(overview: Overview, request: Request) -> Answer:
+    outcome = overview.daemon.reload()
+    if not outcome.is_done:
+        raise Refused("; ".join(outcome.lines))
+    return [{"lines": list(outcome.lines)}]
+
+
+async def _drain(overview: Overview, request: Request) -> Answer:
+    return [overview.drain()]
+
+
 async def _stats(overview: Overview, request: Request) -> Answer:
     return [await overview.stats()]
 
@@ -92,6 +103,8 @@ ORDERS: Mapping[str, Order] = {
         Order("kick", _kick, changes=True),
         Order("ban", _ban, changes=True),
         Order("unban", _unban, changes=True),
+        Order("reload", _reload, changes=True),
+        Order("drain", _drain, changes=True),
         Order("stats", _stats),
         Order("token", _token),
     )

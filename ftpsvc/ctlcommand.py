@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     unban = command("unban", _unban, "Let them in again, and forget the failed logins from there.")
     for sub in (ban, unban):
         sub.add_argument("network", metavar="ADDRESS|NETWORK", type=_network, help="as 192.0.2.7 or 192.0.2.0/24")
+    command("reload", _reload, "Have the server read its configuration, accounts and certificate again.")
+    command("drain", _drain, "Have the server let nobody in any more, and see its clients out.")
     command("stats", _stats, "Show what the server has done, who is banned, and how much room the disks have.")
     command("token", _token, "Show the token by which the live page ends sessions.")
     return parser
@@ -231,6 +233,14 @@ def _ban(line: Line, arguments: argparse.Namespace) -> None:
 
 def _unban(line: Line, arguments: argparse.Namespace) -> None:
     _told(line.ask("unban", network=arguments.network), arguments, lambda one: f"{one['network']} may come again.")
+
+
+def _reload(line: Line, arguments: argparse.Namespace) -> None:
+    _told(line.ask("reload"), arguments, lambda one: "\n".join(map(printable, one["lines"])))
+
+
+def _drain(line: Line, arguments: argparse.Namespace) -> None:
+    _told(line.ask("drain"), arguments, ctltables.draining)
 
 
 def _stats(line: Line, arguments: argparse.Namespace) -> None:

@@ -98,6 +98,16 @@ def banned(answer: Answer) -> str:
     return f"{answer['network']} is banned, {until} or the server's end{ended}."
 
 
+def draining(answer: Answer) -> str:
+    """Who is left when nobody is let in any more."""
+    left = display.counted(answer["sessions"], "session")
+    moving = display.counted(answer["transfers"], "transfer")
+    return (
+        f"Nobody is let in any more. {left}, {moving}; transfers may go on for {_span(answer['seconds'])}."
+        " The process stays until it is stopped: systemctl stop, or SIGTERM."
+    )
+
+
 def stats(answer: Answer) -> Iterator[str]:
     """All numbers, a line for each matter."""
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(answer["since"]))

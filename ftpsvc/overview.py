@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from ftpsvc import __version__
 from ftpsvc.blocklist import BANNED
@@ -24,6 +27,28 @@ MAX_BANS_TOLD = 200
 
 #: How many of the transfers that failed are remembered.
 MAX_FAILURES = 20
+
+
+class Outcome(Protocol):
+    """What became of a reload."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what was read is in force; else all is as it was."""
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """What has changed, or why nothing has."""
+
+
+class Daemon(Protocol):
+    """The service that the sessions are of."""
+
+    def reload(self) -> Outcome:
+        """Read the configuration, the accounts and the certificate again."""
+
+    def drain(self) -> Awaitable[None]:
+        """Let nobody in any more, and see everybody out."""
 
 
 class Ban(NamedTuple):
@@ -44,8 +69,11 @@ class Glimpse(NamedTuple):
 class Overview:
     """One server's."""
 
-    def __init__(self, factory: ServerFactory, space: DiskSpace) -> None:
+    _log = Logger()
+
+    def __init__(self, factory: ServerFactory, space: DiskSpace, daemon: Daemon) -> None:
         self._factory = factory
+        self.daemon = daemon
         self._space = space
         self.token: Token | None = None  #: the one of the live page, where there is a page
         self.sessions = LiveList(factory.connections, factory.clock)
@@ -103,6 +131,14 @@ class Overview:
             dismiss(guest, BANNED, "ban")
         return len(banned)
 
+    def drain(self) -> dict[str, Any]:
+        """Let nobody in any more, and see everybody out; who is left, and for how many seconds transfers may go on."""
+        done = self.daemon.drain()
+        Deferred.fromCoroutine(_over(done)).addErrback(lambda why: self._log.failure("The sessions did not end", why))
+        left = self.sessions.present()
+        moving = sum(guest.session.moving is not None for guest in left)
+        return {"sessions": len(left), "transfers": moving, "seconds": self._factory.limits.drain}
+
     def unban(self, network: Network) -> bool:
         """Let those from there in again, also those whose logins have failed; whether somebody was banned."""
         was_blocked = self._factory.blocklist.unblock(network)
@@ -148,6 +184,10 @@ class Overview:
         moved = {verb: made.bytes for verb, made in self._factory.counts.transfers.items()}
         down = moved.pop("RETR", 0)
         return Moved(sum(moved.values()), down)
+
+
+async def _over(work: Awaitable[None]) -> None:
+    await work
 
 
 def shown(network: Network) -> str:

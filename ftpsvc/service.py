@@ -76,7 +76,7 @@ def makeService(options: Options) -> FileService:
     service = FileService(homes, factory, ports, announcements, reloading.reload)
     logging = logging_for(options, options.parent, factory)
     service.observer = logging.observer
-    overview = Overview(factory, DiskSpace(homes.known, run, reactor))
+    overview = Overview(factory, DiskSpace(homes.known, run, reactor), service)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
     service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
     if options["monitor"]:

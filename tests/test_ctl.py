@@ -200,6 +200,41 @@ def test_stats_count_what_has_happened(port: int, ctl: Ctl, root: Path) -> None:
     assert f"free of {ctltables.display.size(disk['total'])}: {root}\n" in said
 
 
+def test_reload_says_what_has_changed_and_why_nothing_has(start: Start, ctl: Ctl, root: Path) -> None:
+    config = root.parent / "config.toml"
+    config.write_text("idle-time = 300\n")
+    start("--config", str(config)).serving()
+    config.write_text("idle-time = 500\n")
+    status, said, _ = ctl("reload")
+    assert (status, said.splitlines()[0]) == (0, "idle-time is 500; it was 300")
+    config.write_text("idle-time = 0\n")
+    status, _, said = ctl("reload")
+    assert (status, said.splitlines()[0][:50]) == (1, "ftpsvc ctl: nothing was changed: " + str(config)[:17])
+    assert "--idle-time takes a number" in said
+
+
+def test_drain_lets_nobody_in_and_transfers_go_on(port: int, ctl: Ctl, root: Path) -> None:
+    with downloading(port, root):
+        status, said, _ = ctl("drain")
+        assert (status, said) == (
+            0,
+            "Nobody is let in any more. 1 session, 1 transfer; transfers may go on for 60 s."
+            " The process stays until it is stopped: systemctl stop, or SIGTERM.\n",
+        )
+        eventually(lambda: _is_refused(port))
+        (row,) = answer(ctl, "who")
+        eventually(lambda: answer(ctl, "who")[0]["moved"] > row["moved"])
+    eventually(lambda: answer(ctl, "who") == [])
+
+
+def _is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 # -- which server
 
 

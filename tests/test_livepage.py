@@ -21,6 +21,7 @@ from ftpsvc.operatortoken import Token
 from ftpsvc.overview import MAX_FAILURES, Overview
 from ftpsvc.plot import HEIGHT, WIDTH, plot
 from ftpsvc.recording import GATHER
+from ftpsvc.service import FileService
 from ftpsvc.throughput import SAMPLES, Sample
 
 SECRET = "x" * 32
@@ -32,7 +33,8 @@ class Shown(Watched):
     def __init__(self, folder: Path, limits: Limits | None = None) -> None:
         super().__init__(folder, limits=limits)
         factory = self.talk.factory
-        self.overview = Overview(factory, DiskSpace(lambda: [str(folder)], factory.run, self.talk.clock))
+        space = DiskSpace(lambda: [str(folder)], factory.run, self.talk.clock)
+        self.overview = Overview(factory, space, FileService(self.probe, factory, [], [], lambda: None))  # type: ignore[arg-type]
         put_below(self.monitor.root, self.overview, Token(SECRET))
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
