@@ -40,6 +40,11 @@ The map, in reading order:
 `allocator`   how the service deals with memory
 `reloading`   what a running service takes over; `signals`, `notify`, how it is told, and tells, how it is
 `configuration` the options in a file
+`livelist`    who is connected and does what; `throughput`, how much is moved; `blocklist`, whom an operator has banned;
+              `diskspace`, how much room there is; all of it in `overview`
+`control`     what an operator may ask of a server that runs; `controlsocket`, how; `ctlcommand`, `ftpsvc ctl`, with
+              `ctltables`
+`livepage`    the same for a browser, with `plot`, and `operatortoken`, by which an operator ends sessions there
 `usercommand` `ftpsvc user`; `initcommand`, `ftpsvc init`
 `client`      the client's protocol, with `exchanges`, what is said in it
 `clienttls`   TLS on the client's side: whom to trust, and `knownservers`, who was trusted before

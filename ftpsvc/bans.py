@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
-from ftpsvc.limits import Limits
+from ftpsvc.limits import Limits, Network
 from ftpsvc.model import OverLimit
 
 #: Addresses whose failures are remembered. Who attacks from more of them can make the oldest forgotten.
@@ -48,6 +50,24 @@ class Bans:
         """How many addresses are banned."""
         most = self._limits.ban_after
         return sum(self.count(source) >= most for source in self._failures) if most else 0
+
+    def listed(self) -> Iterator[tuple[str, float, int]]:
+        """Each address that is banned, for how many seconds more, and after how many failures."""
+        for source, (_, last) in self._failures.items():
+            if self._is_banned(source):
+                yield source, last + self._limits.ban - self._clock.seconds(), self.count(source)
+
+    def forgive(self, network: Network) -> int:
+        """Forget the failures from there; how many bans that has ended."""
+        # Of IPv6 a source is a /64, of which the address that is meant may be a part.
+        forgiven = [source for source in self._failures if network.overlaps(ip_network(source))]
+        ended = sum(map(self._is_banned, forgiven))
+        for source in forgiven:
+            del self._failures[source]
+        return ended
+
+    def _is_banned(self, source: str) -> bool:
+        return bool(self._limits.ban_after) and self.count(source) >= self._limits.ban_after
 
     def demand_none(self, source: str) -> None:
         """Raises `OverLimit` while the address is banned."""

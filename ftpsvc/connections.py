@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Protocol
 
@@ -51,6 +52,10 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._sources)
+
+    def __iter__(self) -> Iterator[Guest]:
+        """In the order in which they came."""
+        return iter(self._sources)
 
     def demand_room(self, source: str) -> None:
         """See to it that there is room for one more. Raises `OverLimit`."""

@@ -13,7 +13,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger, LogLevel
 
+from ftpsvc.addresses import Origin
 from ftpsvc.bans import Bans
+from ftpsvc.blocklist import Blocklist
 from ftpsvc.connections import Connections, source_of
 from ftpsvc.counts import Counts
 from ftpsvc.digests import KnownDigests
@@ -71,6 +73,7 @@ class ServerFactory(Factory):
         self.digests = KnownDigests(time.time)
         self.connections = Connections(self.limits, reactor)
         self.bans = Bans(self.limits, reactor)
+        self.blocklist = Blocklist(reactor)
         self.door = Door(self.limits, reactor, self.connections, self.bans)
         self.passive_ports = PassivePorts(0, reactor)
         self.take_data_connections(passive)
@@ -86,7 +89,7 @@ class ServerFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)
         source = source_of(addr, self.limits)
-        if (refusal := self.refusal(origin.name, source)) is not None:
+        if (refusal := self.refusal(origin, source)) is not None:
             return refusal
         protocol = ServerProtocol(self, origin, source)
         protocol.factory = self
@@ -94,14 +97,15 @@ class ServerFactory(Factory):
         self._sessions.add(protocol)
         return protocol
 
-    def refusal(self, peer: str, source: str) -> Protocol | None:
+    def refusal(self, origin: Origin, source: str) -> Protocol | None:
         """Whom a new connection gets to speak to, if there is no room for it."""
         try:
             self.draining.demand_not_begun()
+            self.blocklist.demand_welcome(origin.address)
             self.bans.demand_none(source)
             self.connections.demand_room(source)
         except OverLimit as why:
-            return self._refusals.turn_away(peer, why)
+            return self._refusals.turn_away(origin.name, why)
         return None
 
     def take_data_connections(self, passive: PassiveOptions) -> None:

@@ -56,10 +56,20 @@ class Root(Resource):
         return notFound()
 
 
+class Bodiless(Request):
+    """A request that has nothing behind its headers. Nothing here takes more, and Twisted would keep it on the disk."""
+
+    def gotLength(self, length: int | None) -> None:
+        super().gotLength(0)
+        if length != 0:
+            self.channel.forceAbortClient()
+
+
 class QuietSite(Site):
     """Doesn't log its visitors, who come every few seconds."""
 
     noisy = False
+    requestFactory = Bodiless
 
     def log(self, request: http.Request) -> None:
         pass

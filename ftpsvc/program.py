@@ -14,6 +14,7 @@ PROGRAMS = {
     **dict.fromkeys("get put mirror resume ls cat rm mv mkdir hash".split(), "ftpsvc.oneshot"),
     "init": "ftpsvc.initcommand",
     "doctor": "ftpsvc.doctorcommand",
+    "ctl": "ftpsvc.ctlcommand",
 }
 
 

@@ -44,7 +44,7 @@ class Lobby(Interface):
     def connections(self) -> Connections:
         """All that there are."""
 
-    def refusal(self, peer: str, source: str) -> Protocol | None:
+    def refusal(self, origin: Origin, source: str) -> Protocol | None:
         """Whom a new connection gets to speak to, if there is no room for it."""
 
 
@@ -144,7 +144,7 @@ class ProxiedFactory(HAProxyWrappingFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         # The address is the proxy's, and stands for all its clients: it has no limit of its own.
-        if (refusal := self.lobby.refusal(origin_of(addr).name, "")) is not None:
+        if (refusal := self.lobby.refusal(origin_of(addr), "")) is not None:
             return refusal
         protocol = Proxied(self)
         protocol.factory = self

@@ -56,12 +56,12 @@ class Recorder:
 class Visit:
     """What happens to one session, made into records."""
 
-    __slots__ = ("_clock", "_records", "_since", "account", "cause", "is_secure", "limit", "number", "peer")
+    __slots__ = ("_clock", "_records", "account", "cause", "is_secure", "limit", "number", "peer", "since")
 
     def __init__(self, records: Recorder, clock: Any, peer: str, number: int) -> None:
         self._records = records
         self._clock = clock
-        self._since: float = clock.seconds()
+        self.since: float = clock.seconds()
         self.peer = peer
         self.number = number
         self.is_secure = False  #: whether the connection speaks TLS
@@ -69,7 +69,7 @@ class Visit:
         self.cause = self.limit = ""  #: why it ends, once that is known
 
     def tell(self, happening: Happening, account: str = "", cause: str = "", limit: str = "") -> None:
-        seconds, now = self._clock.seconds() - self._since, time.time()
+        seconds, now = self._clock.seconds() - self.since, time.time()
         self._records.add(
             SessionEvent(happening, self.peer, self.number, account, cause, limit, self.is_secure, seconds, now)
         )

@@ -38,7 +38,7 @@ def secured(certificate: str, key: str, state: str) -> ServerTLS:
         files = Path(certificate), Path(key or certificate)
         advice = "Give a certificate and its key in PEM: --certificate FILE --key FILE"
     else:
-        folder = Path(state) if state else _state_folder()
+        folder = state_folder(state)
         advice = "Choose a folder that may be written: --state DIR"
         try:
             files = certificates.ensure(folder)
@@ -50,9 +50,10 @@ def secured(certificate: str, key: str, state: str) -> ServerTLS:
         refuse(f"can't use the certificate: {error}. {advice}")
 
 
-def _state_folder() -> Path:
-    """What systemd has made for the service, or the user's own (the XDG base directory specification)."""
-    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+def state_folder(state: str) -> Path:
+    """What --state says; else what systemd has made for the service, or the user's own (the XDG base directory
+    specification)."""
+    given = state or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     if given:
         return Path(given)
     home = os.environ.get("XDG_STATE_HOME", "")

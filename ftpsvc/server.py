@@ -6,9 +6,8 @@ client sent meanwhile waits in `incoming`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -65,6 +64,7 @@ class ServerProtocol(LineThenRaw):
         self.peer = origin.name
         self.visit = Visit(factory.records, self._clock, self.peer, factory.next_number())
         self.record = factory.records.add
+        self.digesting, self.aside = factory.digesting, factory.aside
         self._session = Session(
             self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin, number=self.visit.number
         )
@@ -207,7 +207,11 @@ class ServerProtocol(LineThenRaw):
             self._overdue = why
             self._watchdog.wait_for_the_end()
 
-    # -- what the watchdog asks
+    # -- what the watchdog and the live list ask
+
+    @property
+    def session(self) -> Session:
+        return self._session
 
     @property
     def heard(self) -> float:
@@ -387,12 +391,6 @@ class ServerProtocol(LineThenRaw):
         if self._overdue is None and self._look_ahead.finds_abort(True):
             return model.Aborted(ABORTED)
         return self._overdue
-
-    def digesting(self) -> AbstractContextManager[None]:
-        return self._server.digesting()
-
-    def aside(self, function: Callable[..., T], /, *args: Any) -> Deferred[T]:
-        return self._server.aside(function, *args)
 
 
 #: What an error in a commit is logged as: the command itself was over when the commit began.

@@ -30,16 +30,20 @@ from ftpsvc import collector
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.companions import Companion, hooks_for, logging_for
+from ftpsvc.controlsocket import ControlSocket
+from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
+from ftpsvc.operatortoken import kept_token
 from ftpsvc.options import Options
+from ftpsvc.overview import Overview
 from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded, Reloading
-from ftpsvc.securing import endpoint_for, refuse, secured
+from ftpsvc.securing import endpoint_for, refuse, secured, state_folder
 from ftpsvc.signals import OnSignal
 from ftpsvc.states import Required
 from ftpsvc.threads import done_with, pool_of
@@ -72,17 +76,25 @@ def makeService(options: Options) -> FileService:
     service = FileService(homes, factory, ports, announcements, reloading.reload)
     logging = logging_for(options, options.parent, factory)
     service.observer = logging.observer
-    service.companions += [logging, *hooks_for(options, factory, homes.locate)]
+    overview = Overview(factory, DiskSpace(homes.known, run, reactor), service)
+    control = ControlSocket(state_folder(options["state"]), overview, reactor)
+    service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
     if options["monitor"]:
-        service.companions.append(_monitor(reactor, options, factory, service))
+        service.companions.append(_monitor(reactor, options, factory, service, overview))
     return service
 
 
-def _monitor(reactor: Any, options: Options, factory: ServerFactory, service: FileService) -> Companion:
-    from ftpsvc.monitor import Monitor  # not before: it brings a web server with it, which most do without
+def _monitor(
+    reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview
+) -> Companion:
+    # Not before: they bring a web server with them, which most do without.
+    from ftpsvc.livepage import put_below
+    from ftpsvc.monitor import Monitor
 
     root: str = options["root"]
     monitor = Monitor(factory, Probe(lambda: free_in(root), factory.run, reactor), service.trouble)
+    overview.token = kept_token(state_folder(options["state"]))
+    put_below(monitor.root, overview, overview.token)
     monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
     return monitor
 

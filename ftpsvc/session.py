@@ -120,6 +120,19 @@ class Control(Protocol):
         """To be held while a digest is computed. Raises `Busy` while too many are."""
 
 
+class Moving(Protocol):
+    """A transfer under way, for those who look on."""
+
+    verb: str
+    path: str
+    began: float  #: by the session's clock
+    total: int | None  #: how many bytes it will have, where that is known
+
+    @property
+    def moved(self) -> int:
+        """How many bytes have been sent or received by now."""
+
+
 #: For how long NOOP alone keeps a session, in seconds. Who has left a client open for that long is not there any more,
 #: and the place that the session takes may be somebody else's.
 NOOP_TIME = 3600
@@ -127,7 +140,7 @@ NOOP_TIME = 3600
 
 @dataclass(slots=True)
 class Session:
-    """One client, from its connection to its end. Verbs read and replace the last three values, and nothing else."""
+    """One client, from its connection to its end. Verbs read and replace `state`, `parameters` and `security`."""
 
     control: Control
     accounts: Accounts
@@ -142,6 +155,8 @@ class Session:
     noops_since: float | None = None  #: since when the client has sent NOOP and nothing else, if it has
     number: int = 0  #: which of the server's sessions it is
     time_of_day: Callable[[], float] = time.time  #: for records, in seconds since 1970 UTC
+    verb: str = ""  #: the command that is carried out; empty between two of them
+    moving: Moving | None = None  #: the transfer that has begun last and isn't over
 
     @property
     def visitor(self) -> Visitor:
@@ -150,6 +165,7 @@ class Session:
 
     def begin(self, verb: str) -> None:
         """A command is about to be carried out."""
+        self.verb = verb
         if verb != "NOOP":
             self.noops_since = None
         elif self.noops_since is None:
@@ -220,6 +236,7 @@ class Session:
 
         Some clients send REST before PASV rather than behind it. They would take the whole file for the rest of it.
         """
+        self.verb = ""
         if marker is None or not isinstance(self.state, Ready) or self.state.marker is not marker:
             return
         row = self.verbs.get(verb)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import support
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ServerEndpoint, wrapServerTLS

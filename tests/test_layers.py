@@ -16,6 +16,7 @@ ALL = {module.split(".")[0] for module in MODULES}
 NO_TWISTED = set(
     "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead".split()
     + "copying tunnel filters rolls steps plans lines removing reports journal treeoptions counts".split()
+    + "livelist blocklist control ctltables".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
@@ -26,6 +27,8 @@ SERVER = set(
     + "draining reloading notify".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
+    + "livelist throughput blocklist diskspace overview control controlsocket ctlcommand".split()
+    + "plot operatortoken livepage".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
 ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())

@@ -56,17 +56,28 @@ class _Record:
         self._session = session
         self._declared = declared
         self._offset = session.take_offset()
-        self._verb = verb
+        self.verb = verb
         self.path = path
         self._account = session.ready.account.name
-        self._began = session.clock()
+        self.began = session.clock()
+        self.total = declared
         self._channel: Channel | None = None
 
-    def begin(self, text: str) -> Channel:
-        """Send the preliminary reply; from here on the transfer has begun. Raises `NoDataConnection`."""
+    @property
+    def moved(self) -> int:
+        return 0 if self._channel is None else self._channel.moved
+
+    def begin(self, text: str, total: int | None = None) -> Channel:
+        """Send the preliminary reply; from here on the transfer has begun. Raises `NoDataConnection`.
+
+        `total`: how many bytes are to be sent.
+        """
         channel = self._session.control.channel()
         self._session.control.reply(Reply(150, text))
         self._channel = channel
+        if total is not None:
+            self.total = total
+        self._session.moving = self
         return channel
 
     def receive_whole(self) -> tuple[bytes, Received] | None:
@@ -85,23 +96,24 @@ class _Record:
 
     def check_size(self) -> None:
         """Raises `ConnectionFailed` for data that ended, however orderly, before it was all there."""
-        moved = 0 if self._channel is None else self._channel.moved
         # Behind REST some clients declare what they send, and others the whole file.
-        if self._declared not in (None, moved, self._offset + moved):
-            raise model.ConnectionFailed(f"The data ended at {moved} bytes; ALLO said {self._declared}.")
+        if self._declared not in (None, self.moved, self._offset + self.moved):
+            raise model.ConnectionFailed(f"The data ended at {self.moved} bytes; ALLO said {self._declared}.")
 
     def close(self, digest: str = "", error: BaseException | None = None) -> None:
-        session, channel = self._session, self._channel
+        session = self._session
+        if session.moving is self:
+            session.moving = None
         if error is None:
             ending, cause = Ending.COMPLETE, ""
         else:
-            ending = Ending.REJECTED if channel is None else Ending.ABORTED
+            ending = Ending.REJECTED if self._channel is None else Ending.ABORTED
             cause = str(error) or type(error).__name__
-        moved, mode = (0, "") if channel is None else (channel.moved, channel.mode)
-        seconds = session.clock() - self._began
+        mode = "" if self._channel is None else self._channel.mode
+        seconds = session.clock() - self.began
         session.control.record(
             Transfer(
-                self._verb, self._account, session.peer, self.path, ending, moved, seconds, digest, cause,
+                self.verb, self._account, session.peer, self.path, ending, self.moved, seconds, digest, cause,
                 mode, session.is_protected, session.is_text, session.number, session.time_of_day(),
             )
         )  # fmt: skip
@@ -128,7 +140,7 @@ async def _send_whole(session: Session, record: _Record, path: str) -> Sent | No
         whole = await session.ready.storage.fetch(path)
     except model.TooLarge:
         return None
-    channel = record.begin(_announcement(session, path, len(whole.data)))
+    channel = record.begin(_announcement(session, path, len(whole.data)), len(whole.data))
     return await channel.send_whole(whole)
 
 
@@ -140,7 +152,8 @@ def _announcement(session: Session, path: str, size: int) -> str:
 async def _send_open(session: Session, record: _Record, path: str, offset: int) -> Sent:
     file = await session.ready.storage.open_read(path, offset)
     try:
-        channel = record.begin(_announcement(session, path, file.entry.size - offset))
+        left = file.entry.size - offset
+        channel = record.begin(_announcement(session, path, left), left)
         return await channel.send_file(file, offset)
     finally:
         await file.close()
@@ -152,7 +165,8 @@ async def _send_range(session: Session, record: _Record, path: str, wanted: Rang
     offset = min(wanted.first, size)
     file = _Beginning(await session.ready.storage.open_read(path, offset), offset, wanted.last + 1)
     try:
-        channel = record.begin(_announcement(session, path, file.entry.size - offset))
+        left = file.entry.size - offset
+        channel = record.begin(_announcement(session, path, left), left)
         return await channel.send_file(file, offset)
     finally:
         await file.close()

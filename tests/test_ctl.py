@@ -1,0 +1,469 @@
+"""`ftpsvc ctl` and the socket that it uses: at real servers, and what is shown of their answers."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ftplib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streams
+from daemon import Daemon, Start, log_in
+from streams import eventually
+
+from ftpsvc import ctlcommand, ctltables
+from ftpsvc.controlsocket import LOCK, MAX_REQUEST, SOCKET, address_of
+from ftpsvc.program import PROGRAMS
+
+Ctl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def start(root: Path, state: Path) -> Iterator[Start]:
+    daemons: list[Daemon] = []
+
+    def start(*options: str) -> Daemon:
+        daemons.append(Daemon(root, "--state", str(state), *options))
+        return daemons[-1]
+
+    yield start
+    for daemon in daemons:
+        daemon.close()
+
+
+@pytest.fixture
+def ctl(state: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
+    """Runs a command on the server with this state folder: the exit status, and what was said."""
+
+    def ctl(*words: str, state: Path = state) -> tuple[int, str, str]:
+        status = ctlcommand.main(["ctl", words[0], "--state", str(state), *words[1:]])
+        return status, *capsys.readouterr()
+
+    return ctl
+
+
+@pytest.fixture
+def port(start: Start) -> int:
+    """Of a server that sends 100 kB a second, in pieces of ten."""
+    return start("--session-rate-down", "100k", "--session-rate-up", "100k").serving()
+
+
+@contextlib.contextmanager
+def downloading(port: int, root: Path, name: str = "big") -> Iterator[ftplib.FTP]:
+    """A client in the middle of a download."""
+    (root / name).write_bytes(bytes(10_000_000))
+    with log_in(port) as client:
+        client.voidcmd("TYPE I")
+        with client.transfercmd(f"RETR {name}") as data:
+            data.recv(10_000)
+            yield client
+        client.close()
+
+
+def greeting(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port)) as raw, raw.makefile("rb") as replies:
+        return replies.readline()
+
+
+def answer(ctl: Ctl, *words: str) -> list[dict[str, Any]]:
+    status, said, _ = ctl(*words, "--json")
+    assert status == 0
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def test_the_socket_is_its_owners_only(port: int, state: Path) -> None:
+    status = (state / SOCKET).stat()
+    assert stat.S_ISSOCK(status.st_mode)
+    assert status.st_mode & 0o777 == 0o600
+    assert (state / LOCK).stat().st_mode & 0o777 == 0o600
+
+
+def test_who_shows_sessions_and_transfers(port: int, ctl: Ctl, root: Path) -> None:
+    with log_in(port), downloading(port, root):
+        status, said, _ = ctl("who")
+        assert status == 0
+        head, *rows, last = said.splitlines()
+        assert head.split() == "ID ACCOUNT FROM FOR TLS DOES MOVED RATE FILE".split()
+        assert re.search(r" 2  anonymous  127.0.0.1:\d+ .* sending .* of 10\.0 MB \(\d %\) .*/s  /big$", rows[0])
+        assert re.search(r" 1  anonymous  127.0.0.1:\d+ .* idle$", rows[1])
+        assert re.fullmatch(r"2 sessions, 1 transfer, .*/s", last)
+        quiet, busy = answer(ctl, "who")
+        assert (quiet["id"], quiet["state"], quiet["path"]) == (1, "idle", None)
+        assert (busy["id"], busy["state"], busy["path"], busy["total"]) == (2, "sending", "/big", 10_000_000)
+        assert 0 < busy["moved"] < 10_000_000
+
+
+def test_kick_ends_a_session_at_rest_with_a_421(port: int, ctl: Ctl) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as raw, raw.makefile("rb") as replies:
+        assert replies.readline().startswith(b"220 ")
+        assert ctl("kick", "1")[0] == 0
+        assert replies.readline() == b"421 An operator has ended this session.\r\n"
+        assert replies.readline() == b""
+    assert ctl("kick", "1")[::2] == (
+        1,
+        "ftpsvc ctl: there is no session 1. Those there are: ftpsvc ctl who\n",
+    )
+
+
+def test_kick_cuts_a_transfer_on_a_connection_of_its_own_and_says_so(port: int, ctl: Ctl, root: Path) -> None:
+    with downloading(port, root) as client:
+        assert ctl("kick", "1")[1].endswith("was ended; its transfer of /big was cut.\n")
+        with pytest.raises(ftplib.error_temp, match="421 An operator has ended this session"):
+            client.voidresp()
+        assert answer(ctl, "who") == []
+
+
+def test_ban_ends_the_sessions_from_there_and_keeps_them_out(port: int, ctl: Ctl) -> None:
+    with log_in(port) as client:
+        status, said, _ = ctl("ban", "127.0.0.0/8", "--time", "10m")
+        assert (status, said) == (
+            0,
+            "127.0.0.0/8 is banned, for 10 min or the server's end; 1 session ended.\n",
+        )
+        with pytest.raises(ftplib.error_temp, match="421 The operator"):
+            client.voidcmd("NOOP")
+    assert greeting(port) == b"421 The operator of this server has banned your address.\r\n"
+    (stats,) = answer(ctl, "stats")
+    assert [(ban["network"], ban["why"]) for ban in stats["bans"]] == [("127.0.0.0/8", "an operator said so")]
+    assert 590 < stats["bans"][0]["left"] <= 600
+    assert ctl("unban", "127.0.0.0/8")[:2] == (0, "127.0.0.0/8 may come again.\n")
+    log_in(port).close()
+    assert ctl("unban", "127.0.0.0/8")[::2] == (
+        1,
+        "ftpsvc ctl: 127.0.0.0/8 isn't banned. Who is: ftpsvc ctl stats\n",
+    )
+
+
+def test_unban_lets_those_in_whose_logins_have_failed(start: Start, ctl: Ctl, root: Path) -> None:
+    accounts = root.parent / "accounts.toml"
+    accounts.touch()
+    port = start("--accounts", str(accounts), "--exempt", "none", "--ban-after", "1", "--login-delay", "0").serving()
+    with socket.create_connection(("127.0.0.1", port)) as raw, raw.makefile("rb") as replies:
+        raw.sendall(b"USER mia\r\nPASS wrong\r\n")
+        assert [line[:3] for line in (replies.readline(), replies.readline(), replies.readline())] == [
+            b"220",
+            b"331",
+            b"530",
+        ]
+    assert greeting(port).startswith(b"421 1 logins from your address have failed")
+    (stats,) = answer(ctl, "stats")
+    assert (stats["failed_logins"], stats["banned"]) == (1, 1)
+    assert ctl("unban", "127.0.0.1")[0] == 0
+    assert greeting(port).startswith(b"220 ")
+
+
+def test_stats_count_what_has_happened(port: int, ctl: Ctl, root: Path) -> None:
+    with downloading(port, root):
+        pass
+    (root / "small").write_bytes(b"12345")
+    with log_in(port) as client:
+        client.retrbinary("RETR small", lambda _: None)
+        with pytest.raises(ftplib.error_perm):
+            client.retrbinary("RETR nothing", lambda _: None)
+
+    def stats() -> dict[str, Any]:
+        (one,) = answer(ctl, "stats")
+        return one
+
+    eventually(lambda: (one := stats())["complete"] + one["aborted"] + one["rejected"] == 3)
+    one = stats()
+    assert (one["complete"], one["aborted"], one["rejected"], one["logins"]) == (1, 1, 1, 2)
+    assert one["bytes_out"] > 10_000
+    assert one["bytes_in"] == 0
+    (disk,) = one["disks"]
+    assert disk["folder"] == str(root)
+    assert 0 < disk["free"] <= disk["total"]
+    status, said, _ = ctl("stats")
+    assert status == 0
+    assert "transfers  1 complete, 1 aborted, 1 rejected\n" in said
+    assert f"free of {ctltables.display.size(disk['total'])}: {root}\n" in said
+
+
+def test_reload_says_what_has_changed_and_why_nothing_has(start: Start, ctl: Ctl, root: Path) -> None:
+    config = root.parent / "config.toml"
+    config.write_text("idle-time = 300\n")
+    start("--config", str(config)).serving()
+    config.write_text("idle-time = 500\n")
+    status, said, _ = ctl("reload")
+    assert (status, said.splitlines()[0]) == (0, "idle-time is 500; it was 300")
+    config.write_text("idle-time = 0\n")
+    status, _, said = ctl("reload")
+    assert (status, said.splitlines()[0][:50]) == (1, "ftpsvc ctl: nothing was changed: " + str(config)[:17])
+    assert "--idle-time takes a number" in said
+
+
+def test_drain_lets_nobody_in_and_transfers_go_on(port: int, ctl: Ctl, root: Path) -> None:
+    with downloading(port, root):
+        status, said, _ = ctl("drain")
+        assert (status, said) == (
+            0,
+            "Nobody is let in any more. 1 session, 1 transfer; transfers may go on for 60 s."
+            " The process stays until it is stopped: systemctl stop, or SIGTERM.\n",
+        )
+        eventually(lambda: _is_refused(port))
+        (row,) = answer(ctl, "who")
+        eventually(lambda: answer(ctl, "who")[0]["moved"] > row["moved"])
+    eventually(lambda: answer(ctl, "who") == [])
+
+
+def _is_refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+# -- which server
+
+
+def test_nobody_there_is_said_with_what_to_do(ctl: Ctl, state: Path) -> None:
+    status, _, said = ctl("who")
+    assert status == 1
+    assert said == (
+        f"ftpsvc ctl: no server answers at {state}/control (No such file or directory). Is it running with the same"
+        " --state? Say which one is meant with --state DIR or --config FILE\n"
+    )
+
+
+def test_the_configuration_says_where_the_server_is(
+    start: Start, root: Path, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start().serving()
+    config = root.parent / "config.toml"
+    config.write_text('state = "state"\n')
+    assert ctlcommand.main(["ctl", "who", "--config", str(config)]) == 0
+    assert capsys.readouterr().out.endswith("\n0 sessions\n")
+    assert ctlcommand.main(["ctl", "who", "--config", str(config.with_name("none"))]) == 1
+    assert "can't use the configuration" in capsys.readouterr().err
+
+
+def test_a_killed_servers_socket_is_replaced(start: Start, ctl: Ctl, state: Path) -> None:
+    first = start()
+    first.serving()
+    first.process.send_signal(signal.SIGKILL)
+    first.process.wait()
+    assert (state / SOCKET).is_socket()
+    assert "(Connection refused)" in ctl("who")[2]
+    start().serving()
+    assert ctl("who")[0] == 0
+
+
+def test_a_second_server_leaves_the_first_ones_socket_alone_and_has_it_after_that(
+    start: Start, ctl: Ctl, state: Path
+) -> None:
+    first = start()
+    first.serving()
+    with log_in(start().serving()):
+        assert answer(ctl, "who") == []  # it is still the first that answers
+        assert "Traceback" not in first.ended()
+        (one,) = eventually(lambda: ctl("who")[0] == 0 and answer(ctl, "who"))
+        assert one["account"] == "anonymous"
+
+
+def test_a_socket_that_ended_in_order_is_gone(start: Start, state: Path) -> None:
+    daemon = start()
+    log_in(daemon.serving()).close()  # the reactor runs, and ends in order
+    assert "Traceback" not in daemon.ended()
+    assert not (state / SOCKET).exists()
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_no_hindrance(root: Path, ctl: Ctl) -> None:
+    folder = root.parent / ("x" * 100) / ("y" * 100)
+    daemon = Daemon(root, "--state", str(folder))
+    try:
+        daemon.serving()
+        assert (folder / SOCKET).stat().st_mode & 0o777 == 0o600
+        eventually(lambda: ctl("who", state=folder)[0] == 0)
+        assert "Traceback" not in daemon.ended()
+        assert not (folder / SOCKET).exists()
+    finally:
+        daemon.close()
+
+
+def test_a_folder_that_can_not_be_written_keeps_nobody_from_being_served(root: Path, tmp_path: Path, ctl: Ctl) -> None:
+    ours = tmp_path / "state"
+    ours.mkdir()
+    (ours / LOCK).mkdir()  # so that root can't write it either
+    daemon = Daemon(root, "--state", str(ours))
+    try:
+        daemon.expect("ftpsvc ctl can't reach this server")
+        log_in(daemon.serving()).close()
+    finally:
+        daemon.close()
+
+
+# -- the line itself
+
+
+@contextlib.contextmanager
+def line(state: Path) -> Iterator[Callable[[bytes], list[dict[str, Any]]]]:
+    """Sends bytes to a server's socket, and gives what is answered up to its end or `done`."""
+    with contextlib.ExitStack() as opened:
+        raw = opened.enter_context(socket.socket(socket.AF_UNIX))
+        raw.settimeout(streams.DEADLINE)
+        raw.connect(opened.enter_context(address_of(state)))
+        file = opened.enter_context(raw.makefile("rb"))
+
+        def ask(request: bytes) -> list[dict[str, Any]]:
+            raw.sendall(request)
+            said = []
+            for one in map(json.loads, iter(file.readline, b"")):
+                said.append(one)
+                if "done" in one or "error" in one:
+                    break
+            return said
+
+        yield ask
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (b"\n", "a request is a JSON object on one line"),
+        (b"[1]\n", "a request is a JSON object on one line"),
+        (b"[" * 4000 + b"\n", "a request is a JSON object on one line"),
+        (b"\xff\xfe\n", "a request is a JSON object on one line"),
+        (b"{}\n", "this server knows no order None"),
+        (b'{"order": ["who"]}\n', "this server knows no order"),
+        (b'{"order": "shout"}\n', "this server knows no order 'shout'; those it does: who, kick"),
+        (b'{"order": "kick"}\n', "kick takes the number of a session"),
+        (b'{"order": "kick", "id": "1"}\n', "kick takes the number of a session"),
+        (b'{"order": "kick", "id": true}\n', "kick takes the number of a session"),
+        (b'{"order": "ban", "network": 1}\n', "1 is no address or network"),
+        (b'{"order": "ban", "network": "192.0.2.7/24"}\n', "192.0.2.7/24 is no address or network"),
+        (b'{"order": "ban", "network": "192.0.2.7", "seconds": -1}\n', "a number of seconds above 0"),
+        (b'{"order": "ban", "network": "192.0.2.7", "seconds": NaN}\n', "a number of seconds above 0"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_told_so_and_the_next_is_answered(
+    server: Path, request_: bytes, error: str
+) -> None:
+    with line(server) as ask:
+        (said,) = ask(request_)
+        assert error in said["error"]
+        assert ask(b'{"order": "who"}\n') == [{"done": True}]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state folder of one that all of these ask."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "root").mkdir()
+    daemon = Daemon(folder / "root", "--state", str(folder / "state"))
+    daemon.serving()
+    yield folder / "state"
+    daemon.close()
+
+
+def test_requests_that_come_together_are_answered_one_after_the_other(server: Path) -> None:
+    with line(server) as ask:
+        assert ask(b'{"order": "who"}\n{"order": "shout"}\n{"order": "who"}\n') == [{"done": True}]
+        assert "error" in ask(b"")[0]
+        assert ask(b"") == [{"done": True}]
+
+
+def test_a_request_without_an_end_is_cut_off(server: Path) -> None:
+    with line(server) as ask:
+        said = ask(b"x" * (MAX_REQUEST + 1))
+        assert "at most" in said[0]["error"]
+        with contextlib.suppress(ConnectionError):
+            assert ask(b'{"order": "who"}\n') == []
+
+
+def test_the_lock_is_held_while_the_server_lives(server: Path) -> None:
+    with open(server / LOCK) as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_is_refused_whatever_the_modes_are(root: Path) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        state = Path(parent, "state")
+        daemon = Daemon(root, "--state", str(state))
+        try:
+            daemon.serving()
+            for path in (state / SOCKET, state, Path(parent)):
+                path.chmod(0o777)
+            os.seteuid(65534)
+            try:
+                with line(state) as ask:
+                    assert ask(b"") == [{"error": "only the server's own user and root may control it"}]
+            finally:
+                os.seteuid(0)
+        finally:
+            daemon.close()
+
+
+# -- what is shown
+
+ROW = {
+    "id": 7,
+    "account": "mia",
+    "address": "192.0.2.7:51234",
+    "seconds": 61.0,
+    "tls": True,
+    "state": "sending",
+    "verb": "RETR",
+    "path": "/a\x1b[2J\nb",
+    "moved": 500_000,
+    "total": 1_000_000,
+    "took": 1.0,
+    "rate": 500_000.0,
+}
+
+
+def test_a_name_can_not_draw_on_the_terminal_or_forge_a_row() -> None:
+    shown = list(ctltables.sessions([ROW], 200))
+    assert len(shown) == 3
+    assert shown[1] == (
+        " 7  mia      192.0.2.7:51234  1:01  yes  sending  500.0 kB of 1.0 MB (50 %)  500.0 kB/s  /a\\x1b[2J\\nb"
+    )
+    assert "\x1b" not in ctltables.kicked(ROW)
+
+
+def test_a_table_fits_the_terminal_with_the_transfers_first() -> None:
+    idle = {**ROW, "path": None, "state": "idle", "verb": "", "moved": None, "rate": None}
+    rows = [{**idle, "id": number} for number in range(1, 100)] + [{**ROW, "id": 100, "path": "/" + "x" * 300}]
+    shown = list(ctltables.sessions(rows, 80, 10))
+    assert len(shown) == 10
+    assert all(len(one) <= 80 for one in shown)
+    assert re.match(r"100  mia      sending  500\.0 kB of 1\.0 MB \(50 %\)  500\.0 kB/s  /x{16,}…$", shown[1])
+    assert shown[-2:] == ["... and 93 more", "100 sessions, 1 transfer, 500.0 kB/s"]
+
+
+@pytest.mark.parametrize("words", [("who", "--every", "0"), ("ban", "localhost"), ("ban", "::1", "--time", "0"), ()])
+def test_words_that_make_no_sense_are_refused_before_a_server_is_asked(words: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        ctlcommand.main(["ctl", *words])
+    assert caught.value.code == 2
+
+
+def test_watching_needs_a_terminal(port: int, ctl: Ctl) -> None:
+    assert "--watch needs a terminal" in ctl("who", "--watch")[2]
+    assert "one of them" in ctl("who", "--watch", "--json")[2]
+
+
+def test_the_program_knows_it() -> None:
+    assert PROGRAMS["ctl"] == "ftpsvc.ctlcommand"
