@@ -346,10 +346,11 @@ class ScriptedServer:
 
 def seen_out(factory: ServerFactory) -> Deferred[None]:
     """On the reactor: wait until all whom it serves have gone, and log what is left to be said of them."""
+    from twisted.internet import reactor
 
     async def look() -> None:
         while factory.connections:
-            await deferLater(factory.clock, 0.001)
+            await deferLater(reactor, 0.001)
         factory.records.flush()
 
     return Deferred.fromCoroutine(look())
