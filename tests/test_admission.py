@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import ftplib
-import re
 import socket
 import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import argon2
 import pytest
 import serverprocess
-import support
-from links import MemoryTransport
 from secured import DEADLINE, Server, Talk, serving, trusting
-from twisted.internet.address import IPv4Address
 from twisted.python.usage import UsageError
 
 from ftpsvc import certificates
-from ftpsvc.accounts import AnonymousOnly
-from ftpsvc.addresses import Origin
-from ftpsvc.connections import GRACE
-from ftpsvc.factory import ServerFactory
-from ftpsvc.limits import Limits
-from ftpsvc.model import EVERYTHING
-from ftpsvc.proxied import HEADER_LIMIT, ProxiedFactory
-from ftpsvc.refusals import GATHER
 from ftpsvc.service import Options, makeService
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(b"secret")
@@ -271,136 +258,3 @@ def test_clients_are_asked_for_one_only_where_it_can_be_of_use(tmp_path: Path) -
         assert not asked_for_certificate(server)
         accounts(tmp_path, certificates=f'["{"ab" * 32}"]')
         assert asked_for_certificate(server)
-
-
-# -- connections from a proxy
-
-REAL = b"PROXY TCP4 198.51.100.9 192.0.2.1 4711 5000\r\n"
-LOCAL = b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 5000\r\n"
-UNKNOWN = b"PROXY UNKNOWN " + b" ".join([b"ffff" + b":ffff" * 7] * 2) + b" 65535 65535\r\n"
-
-
-def a_server(folder: Path, limits: Limits | None = None) -> ServerFactory:
-    guests = AnonymousOnly(support.local_disk(folder), EVERYTHING, only_from_here=True)
-    return ServerFactory(guests, support.make_clock(), support.at_once, limits)
-
-
-class FromProxy:
-    """A connection of a proxy to a server in memory."""
-
-    def __init__(self, folder: Path, proxy: str = "127.0.0.1", server: ServerFactory | None = None) -> None:
-        factory = server or a_server(folder)
-        self.clock = factory.clock
-        self.protocol: Any = ProxiedFactory(factory, self.clock, factory).buildProtocol(None)
-        self.transport = MemoryTransport()
-        address = IPv4Address("TCP", proxy, 999)
-        self.transport.getPeer = lambda: address  # type: ignore[method-assign, assignment, return-value]
-        self.transport.protocol = self.protocol
-        self.protocol.makeConnection(self.transport)
-
-    def said(self, *pieces: bytes) -> str:
-        for piece in pieces:
-            self.protocol.dataReceived(piece)
-            self.clock.advance(0)
-        return bytes(self.transport.outgoing).decode()
-
-    def close(self) -> None:
-        self.transport.abortConnection()
-
-
-@pytest.mark.parametrize(
-    ("proxy", "header", "code"),
-    [
-        ("127.0.0.1", REAL, "421"),
-        ("127.0.0.1", LOCAL, "220"),
-        ("192.0.2.66", REAL, "421"),
-        ("192.0.2.66", LOCAL, "421"),  # whoever reaches the port could say that
-        ("127.0.0.1", UNKNOWN, "421"),
-        ("127.0.0.1", b"PROXY TCP4 \x1b[2J 127.0.0.1 4711 5000\r\n", "421"),
-    ],
-)
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_peer_is_whom_the_proxy_says(tmp_path: Path, proxy: str, header: bytes, code: str, at_once: bool) -> None:
-    one = FromProxy(tmp_path, proxy)
-    support.LEFT_OPEN.append(one)
-    assert one.said() == ""  # nobody is greeted before it is known who it is
-    pieces = [header] if at_once else [header[:16], header[16:-1], header[-1:]]
-    assert one.said(*pieces).startswith(code)
-
-
-def test_what_comes_with_the_header_is_not_lost(tmp_path: Path) -> None:
-    one = FromProxy(tmp_path)
-    support.LEFT_OPEN.append(one)
-    assert re.fullmatch(r"220 .*\r\n331 .*\r\n", one.said(LOCAL + b"USER ftp\r\n"))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"USER anonymous\r\n",
-        b"\r\n",
-        b"PROXY TCP4 nonsense\r\n",
-        b"PROXY " + b"x" * 200,
-        b"PROXY TCP4 127.0.0.1 127.0.0.1 here 5000\r\n",
-        b"PROXY TCP4 \xff 127.0.0.1 1 2\r\n",
-    ],
-)
-def test_what_is_no_header_ends_the_connection(tmp_path: Path, data: bytes) -> None:
-    one = FromProxy(tmp_path)
-    support.LEFT_OPEN.append(one)
-    assert one.said(data) == ""
-    assert one.transport.lost is not None
-
-
-def test_a_proxy_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
-    one = FromProxy(tmp_path)
-    one.clock.advance(HEADER_LIMIT)
-    assert one.transport.lost is not None
-
-
-def test_who_has_not_said_for_whom_it_calls_counts_as_a_connection(tmp_path: Path) -> None:
-    server = a_server(tmp_path, Limits(connections=2))
-    first, second, third = (FromProxy(tmp_path, server=server) for _ in range(3))
-    support.LEFT_OPEN.extend([first, second, third])
-    assert third.said().startswith("421 There are 2 connections already")
-    assert first.said(LOCAL).startswith("220"), "a header takes no second place"
-    assert len(server.connections) == 2
-    first.close()
-    second.close()
-    assert len(server.connections) == 0
-    server.clock.advance(GATHER)
-
-
-def test_who_waits_for_the_header_gives_way_as_any_stranger(tmp_path: Path) -> None:
-    server = a_server(tmp_path, Limits(connections=1))
-    first = FromProxy(tmp_path, server=server)
-    server.clock.advance(GRACE)
-    second = FromProxy(tmp_path, server=server)
-    support.LEFT_OPEN.extend([first, second])
-    assert first.transport.lost is not None
-    assert second.said(LOCAL).startswith("220")
-
-
-@pytest.mark.parametrize("endpoint", ["haproxy:tcp:0:interface=127.0.0.1", "tls:haproxy:tcp:0:interface=127.0.0.1"])
-def test_a_proxy_on_real_sockets(tmp_path: Path, endpoint: str) -> None:
-    with serving(tmp_path / "root", "--anonymous", "read", endpoint=endpoint) as server:
-        connection: Any = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
-        connection.sendall(REAL)
-        if endpoint.startswith("tls:"):
-            connection = trusting().wrap_socket(connection)
-        with connection, connection.makefile("rb") as lines:
-            assert lines.readline().startswith(b"220 ")
-            connection.sendall(b"USER ftp\r\nPASS x\r\nRETR nothing\r\n")
-            assert [lines.readline()[:3] for _ in range(3)] == [b"331", b"230", b"550"]
-        assert server.wait_for(r"(anonymous@198.51.100.9:4711: RETR)")
-
-
-def test_a_local_socket_is_this_machine(tmp_path: Path) -> None:
-    with serving(tmp_path / "root", "--port", f"unix:{tmp_path}/socket"), socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(DEADLINE)
-        connection.connect(f"{tmp_path}/socket")
-        assert connection.recv(100).startswith(b"220 ")
-
-
-def test_an_origin_has_a_name_for_people() -> None:
-    assert Origin("somebody") == Origin("somebody", None, False)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ftplib
 import json
-import os
 import re
 import signal
 import socket
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import streams
 from daemon import Daemon, Start, log_in
 from streams import eventually
 
 from ftpsvc import ctlcommand, ctltables
-from ftpsvc.controlsocket import LOCK, MAX_REQUEST, SOCKET, address_of
-from ftpsvc.program import PROGRAMS
+from ftpsvc.controlsocket import LOCK, SOCKET
 
 Ctl = Callable[..., tuple[int, str, str]]
 
@@ -314,156 +309,6 @@ def test_a_folder_that_can_not_be_written_keeps_nobody_from_being_served(root: P
         daemon.close()
 
 
-# -- the line itself
-
-
-@contextlib.contextmanager
-def line(state: Path) -> Iterator[Callable[[bytes], list[dict[str, Any]]]]:
-    """Sends bytes to a server's socket, and gives what is answered up to its end or `done`."""
-    with contextlib.ExitStack() as opened:
-        raw = opened.enter_context(socket.socket(socket.AF_UNIX))
-        raw.settimeout(streams.DEADLINE)
-        raw.connect(opened.enter_context(address_of(state)))
-        file = opened.enter_context(raw.makefile("rb"))
-
-        def ask(request: bytes) -> list[dict[str, Any]]:
-            raw.sendall(request)
-            said = []
-            for one in map(json.loads, iter(file.readline, b"")):
-                said.append(one)
-                if "done" in one or "error" in one:
-                    break
-            return said
-
-        yield ask
-
-
-@pytest.mark.parametrize(
-    ("request_", "error"),
-    [
-        (b"\n", "a request is a JSON object on one line"),
-        (b"[1]\n", "a request is a JSON object on one line"),
-        (b"[" * 4000 + b"\n", "a request is a JSON object on one line"),
-        (b"\xff\xfe\n", "a request is a JSON object on one line"),
-        (b"{}\n", "this server knows no order None"),
-        (b'{"order": ["who"]}\n', "this server knows no order"),
-        (b'{"order": "shout"}\n', "this server knows no order 'shout'; those it does: who, kick"),
-        (b'{"order": "kick"}\n', "kick takes the number of a session"),
-        (b'{"order": "kick", "id": "1"}\n', "kick takes the number of a session"),
-        (b'{"order": "kick", "id": true}\n', "kick takes the number of a session"),
-        (b'{"order": "ban", "network": 1}\n', "1 is no address or network"),
-        (b'{"order": "ban", "network": "192.0.2.7/24"}\n', "192.0.2.7/24 is no address or network"),
-        (b'{"order": "ban", "network": "192.0.2.7", "seconds": -1}\n', "a number of seconds above 0"),
-        (b'{"order": "ban", "network": "192.0.2.7", "seconds": NaN}\n', "a number of seconds above 0"),
-    ],
-)
-def test_a_request_that_makes_no_sense_is_told_so_and_the_next_is_answered(
-    server: Path, request_: bytes, error: str
-) -> None:
-    with line(server) as ask:
-        (said,) = ask(request_)
-        assert error in said["error"]
-        assert ask(b'{"order": "who"}\n') == [{"done": True}]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The state folder of one that all of these ask."""
-    folder = tmp_path_factory.mktemp("server")
-    (folder / "root").mkdir()
-    daemon = Daemon(folder / "root", "--state", str(folder / "state"))
-    daemon.serving()
-    yield folder / "state"
-    daemon.close()
-
-
-def test_requests_that_come_together_are_answered_one_after_the_other(server: Path) -> None:
-    with line(server) as ask:
-        assert ask(b'{"order": "who"}\n{"order": "shout"}\n{"order": "who"}\n') == [{"done": True}]
-        assert "error" in ask(b"")[0]
-        assert ask(b"") == [{"done": True}]
-
-
-def test_a_request_without_an_end_is_cut_off(server: Path) -> None:
-    with line(server) as ask:
-        said = ask(b"x" * (MAX_REQUEST + 1))
-        assert "at most" in said[0]["error"]
-        with contextlib.suppress(ConnectionError):
-            assert ask(b'{"order": "who"}\n') == []
-
-
-def test_the_lock_is_held_while_the_server_lives(server: Path) -> None:
-    with open(server / LOCK) as lock, pytest.raises(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_another_user_is_refused_whatever_the_modes_are(root: Path) -> None:
-    with tempfile.TemporaryDirectory() as parent:
-        state = Path(parent, "state")
-        daemon = Daemon(root, "--state", str(state))
-        try:
-            daemon.serving()
-            for path in (state / SOCKET, state, Path(parent)):
-                path.chmod(0o777)
-            os.seteuid(65534)
-            try:
-                with line(state) as ask:
-                    assert ask(b"") == [{"error": "only the server's own user and root may control it"}]
-            finally:
-                os.seteuid(0)
-        finally:
-            daemon.close()
-
-
-# -- what is shown
-
-ROW = {
-    "id": 7,
-    "account": "mia",
-    "address": "192.0.2.7:51234",
-    "seconds": 61.0,
-    "tls": True,
-    "state": "sending",
-    "verb": "RETR",
-    "path": "/a\x1b[2J\nb",
-    "moved": 500_000,
-    "total": 1_000_000,
-    "took": 1.0,
-    "rate": 500_000.0,
-}
-
-
-def test_a_name_can_not_draw_on_the_terminal_or_forge_a_row() -> None:
-    shown = list(ctltables.sessions([ROW], 200))
-    assert len(shown) == 3
-    assert shown[1] == (
-        " 7  mia      192.0.2.7:51234  1:01  yes  sending  500.0 kB of 1.0 MB (50 %)  500.0 kB/s  /a\\x1b[2J\\nb"
-    )
-    assert "\x1b" not in ctltables.kicked(ROW)
-
-
-def test_a_table_fits_the_terminal_with_the_transfers_first() -> None:
-    idle = {**ROW, "path": None, "state": "idle", "verb": "", "moved": None, "rate": None}
-    rows = [{**idle, "id": number} for number in range(1, 100)] + [{**ROW, "id": 100, "path": "/" + "x" * 300}]
-    shown = list(ctltables.sessions(rows, 80, 10))
-    assert len(shown) == 10
-    assert all(len(one) <= 80 for one in shown)
-    assert re.match(r"100  mia      sending  500\.0 kB of 1\.0 MB \(50 %\)  500\.0 kB/s  /x{16,}…$", shown[1])
-    assert shown[-2:] == ["... and 93 more", "100 sessions, 1 transfer, 500.0 kB/s"]
-
-
-@pytest.mark.parametrize("words", [("who", "--every", "0"), ("ban", "localhost"), ("ban", "::1", "--time", "0"), ()])
-def test_words_that_make_no_sense_are_refused_before_a_server_is_asked(words: tuple[str, ...]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        ctlcommand.main(["ctl", *words])
-    assert caught.value.code == 2
-
-
 def test_watching_needs_a_terminal(port: int, ctl: Ctl) -> None:
     assert "--watch needs a terminal" in ctl("who", "--watch")[2]
     assert "one of them" in ctl("who", "--watch", "--json")[2]
-
-
-def test_the_program_knows_it() -> None:
-    assert PROGRAMS["ctl"] == "ftpsvc.ctlcommand"
