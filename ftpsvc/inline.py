@@ -51,11 +51,16 @@ class Inline:
         self._reader = SequenceReader()
         self._has_ended = False
         self._reason: TransferError | None = None
-        self.moved = 0
+        self._moved = 0
+        self._sender: pump.RangePump | None = None
 
     def fail(self, why: TransferError) -> None:
         self._reason = why
         self._protocol.bytes_arrived()  # none; but whoever waits for some looks again
+
+    @property
+    def moved(self) -> int:
+        return self._moved if self._sender is None else self._sender.moved
 
     # -- sending
 
@@ -86,7 +91,7 @@ class Inline:
         protocol.transport.unregisterProducer()
         status = os.fstat(descriptor)
         known = None if offset else self._digests.look_up(status)
-        sender = pump.RangePump(
+        self._sender = sender = pump.RangePump(
             protocol.transport, self._run, descriptor, offset, left, self._interruption, self._paces.down, known
         )
         try:
@@ -95,7 +100,7 @@ class Inline:
                 self._digests.remember(status, descriptor, digest)
             return digest
         finally:
-            self.moved = sender.moved
+            self._moved, self._sender = sender.moved, None
             if protocol.lost is None:
                 protocol.watch_outgoing()
 
@@ -111,9 +116,9 @@ class Inline:
                 await self._send(whole.data)
             self._protocol.write(done_line(digest, whole.facts))
             return Sent(self.moved, digest)
-        self.moved = len(whole.data)
+        self._moved = len(whole.data)
         if whole.data:
-            self._protocol.write(data_line(self.moved), whole.data, done_line(digest, whole.facts))
+            self._protocol.write(data_line(self._moved), whole.data, done_line(digest, whole.facts))
         else:
             self._protocol.write(done_line(digest, whole.facts))
         return Sent(self.moved, digest)
@@ -146,7 +151,7 @@ class Inline:
             if piece:
                 await self._turn(self._paces.down, piece)
                 self._protocol.write(data_line(len(piece)), piece)
-                self.moved += len(piece)
+                self._moved += len(piece)
                 await self._between_frames()
 
     async def _between_frames(self) -> None:
@@ -163,14 +168,14 @@ class Inline:
             return None
         data, digest, facts = found
         self._has_ended = True
-        self.moved = len(data)
+        self._moved = len(data)
         return data, Received(digest, facts)
 
     async def receive_file(self, file: WriteFile) -> Received:
         while isinstance(item := await self._next(), memoryview):
             for piece in self._paces.up.cut(item):
                 await self._turn(self._paces.up, piece)
-                self.moved += len(piece)
+                self._moved += len(piece)
                 await file.write(piece)
         if isinstance(item, Fail):
             raise Aborted(f"The client ended the transfer: {item.reason or 'it gave no reason'}.")

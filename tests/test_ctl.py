@@ -109,6 +109,15 @@ def test_who_shows_sessions_and_transfers(port: int, ctl: Ctl, root: Path) -> No
         assert 0 < busy["moved"] < 10_000_000
 
 
+def test_who_shows_how_far_the_kernel_is_with_a_file(port: int, root: Path, ctl: Ctl) -> None:
+    (root / "big").write_bytes(bytes(10_000_000))
+    with log_in(port) as client:
+        client.voidcmd("MODE I")
+        client.putcmd("RETR big")
+        eventually(lambda: 0 < answer(ctl, "who")[0]["moved"] < 10_000_000)
+        client.close()
+
+
 def test_kick_ends_a_session_at_rest_with_a_421(port: int, ctl: Ctl) -> None:
     with socket.create_connection(("127.0.0.1", port)) as raw, raw.makefile("rb") as replies:
         assert replies.readline().startswith(b"220 ")
