@@ -31,6 +31,7 @@ The map, in reading order:
 `companions`  what goes along with the service
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
+`objects`     object storage as a storage, by obstore: a package, with its own map
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key
 `accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one

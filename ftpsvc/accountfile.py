@@ -13,6 +13,7 @@ from typing import Any
 
 from ftpsvc import passwords, tomllines
 from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
+from ftpsvc.objects.urls import is_address, location
 from ftpsvc.rules import PathRule
 from ftpsvc.tomllines import Unreadable
 
@@ -52,7 +53,7 @@ class Record:
     account: Account
     password: str = field(default="", repr=False)  #: its argon2id hash; without one no password is right
     certificates: frozenset[str] = frozenset()  #: SHA-256 fingerprints of clients' certificates that do as well
-    home: str = ""  #: an absolute path; without one it is the server's --root
+    home: str = ""  #: an absolute path, or an address of object storage; without one it is the server's --root
     networks: tuple[IPv4Network | IPv6Network, ...] = ()  #: from where it may be used; none is everywhere
     expires: datetime.datetime | None = None  #: from then on it can't be used
 
@@ -118,8 +119,10 @@ def _record(name: str, table: dict[str, Any], file: Path, complain: Callable[...
             complain(str(error), key)
     if "permissions" not in table:
         complain('say what it may do, as in permissions = ["list", "read"]')
-    home = os.path.join(file.absolute().parent, values.pop("home")) if "home" in values else ""
-    if home and _is_inside(file, home):
+    home = values.pop("home", "")
+    if home and not is_address(home):
+        home = os.path.join(file.absolute().parent, home)
+    if home and not is_address(home) and _is_inside(file, home):
         complain("whoever uses this account could reach the accounts' file itself; keep it elsewhere", "home")
     own = {key: values.pop(key) for key in _OF_THE_LOGIN & values.keys()}
     return Record(Account(name, **{"permissions": NOTHING, **values}), home=home, **own)
@@ -209,6 +212,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _home(value: object) -> str:
+    home = _text(value)
+    if is_address(home):
+        location(home)
+    return home
+
+
 def _hash(value: object) -> str:
     return passwords.check_hash(_text(value))
 
@@ -243,7 +253,7 @@ def _moment(value: object) -> datetime.datetime:
 _KEYS: dict[str, Callable[[object], object]] = {
     "password": _hash,
     "certificates": _fingerprints,
-    "home": _text,
+    "home": _home,
     "permissions": permissions,
     "quota_bytes": size,
     "quota_files": _count,

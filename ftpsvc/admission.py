@@ -14,6 +14,7 @@ from ftpsvc.addresses import Origin
 from ftpsvc.checkers import Checkers
 from ftpsvc.homes import Homes
 from ftpsvc.model import ANONYMOUS, Account
+from ftpsvc.objects.urls import is_address
 from ftpsvc.securing import refuse
 from ftpsvc.session import Accounts, Visitor
 from ftpsvc.storage import Storage
@@ -98,7 +99,7 @@ def _checkers(checkers: Any) -> Checkers | None:
 def _keep_out_of_reach(file: str, root: str) -> None:
     """Refuse to start where the root has the accounts' file in it, and with it all hashes: if nobody is served the root
     by now, the next account may be."""
-    if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
+    if not is_address(root) and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
         refuse(f"{file} lies in {root}, where others could reach it. Keep it elsewhere, or serve another --root.")
 
 

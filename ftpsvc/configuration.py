@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftpsvc import tomllines
+from ftpsvc.objects.urls import is_address
 from ftpsvc.tomllines import Unreadable
 
 #: No file of options is larger, in bytes: the one with all of them and their texts has less than 10,000.
@@ -73,12 +74,16 @@ def read(file: Path, settings: Mapping[str, Setting]) -> Configuration:
     for name, value in table.items():
         try:
             values[name] = [
-                os.path.join(file.parent, word) if word and settings[name].takes is Takes.PATH else word
+                os.path.join(file.parent, word) if _is_path(word, settings[name]) else word
                 for word in _words(name, value, settings)
             ]
         except ValueError as error:
             raise Unreadable(f"{file}, line {lines.get(name, 1)}: {error}") from error
     return Configuration(file, values, lines)
+
+
+def _is_path(word: str, setting: Setting) -> bool:
+    return bool(word) and setting.takes is Takes.PATH and not is_address(word)
 
 
 def _words(name: str, value: object, settings: Mapping[str, Setting]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftpsvc.model import ConnectionFailed, ServiceClosing, Stored, TooLarge
-from ftpsvc.storage import CHUNK, SMALL, Storage
+from ftpsvc.storage import CHUNK, SMALL, Storage, announce
 
 #: Told how many bytes have been copied since the last call.
 Progress = Callable[[int], None]
@@ -21,6 +21,7 @@ async def copy(
     """Copy the file `path` of one storage to `name` in another, with its modify time and mode."""
     reading = await source.open_read(path)
     try:
+        announce(target, name, reading.facts)
         writing = await target.open_write(name)
         try:
             while chunk := await reading.read(CHUNK):

@@ -16,11 +16,11 @@ from twisted.logger import Logger
 from ftpsvc import model
 from ftpsvc.addresses import Origin
 from ftpsvc.frames import digest_of
-from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
+from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Permission, Stored, Whole
 from ftpsvc.programs import Outcome, Programs
 from ftpsvc.records import printable
 from ftpsvc.session import Accounts, Visitor
-from ftpsvc.storage import Buffer, KeepsParts, ReadFile, ShowsPart, Storage, WriteFile
+from ftpsvc.storage import Buffer, KeepsParts, ReadFile, ShowsPart, Storage, WriteFile, known_digest, lacking
 
 #: How many uploads may wait for their check. Each holds two descriptors.
 MAX_WAITING = 1000
@@ -207,6 +207,12 @@ class CheckedStorage:
 
     async def space(self, path: str) -> int:
         return await self._storage.space(path)
+
+    def lacks(self, is_directory: bool) -> Permission:
+        return lacking(self._storage, is_directory)
+
+    async def known_digest(self, path: str) -> str:
+        return await known_digest(self._storage, path)
 
 
 class CheckedFile:

@@ -165,6 +165,9 @@ class HealingRemote(Lasting):
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
         return await self.remote.open_write(path, offset, replace)
 
+    def announce(self, path: str, facts: Facts) -> None:
+        self.remote.announce(path, facts)
+
     async def open_append(self, path: str) -> WriteFile:
         return await self.remote.open_append(path)
 

@@ -7,11 +7,12 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
 from ftpsvc.model import Account
+from ftpsvc.objects.urls import is_address, location
 from ftpsvc.quota import Quota, Usage, Used
 from ftpsvc.storage import Storage
 from ftpsvc.threads import Run
@@ -28,6 +29,14 @@ class Disk(Storage, Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+
+
+@runtime_checkable
+class CountsItself(Protocol):
+    """A home that isn't counted by walking through folders."""
+
+    async def count(self) -> Used:
+        """What lies in it."""
 
 
 class Homes:
@@ -47,14 +56,14 @@ class Homes:
 
     def storage(self, home: str, account: Account, owner: str) -> Storage:
         """The account's files. Raises `OSError` if the home can't be opened."""
-        home = os.path.realpath(home)
+        home = _canonical(home)
         self._places[account.name] = home
         disk = self._disk(home, owner)
         if account.quota_bytes is None and account.quota_files is None:
             return disk
         usage = self._usages.get(home)
         if usage is None:
-            usage = self._usages[home] = Usage(lambda: _counted(home, self._run), self._clock)
+            usage = self._usages[home] = Usage(lambda: self._count(home, disk), self._clock)
         return Quota(disk, usage, account)
 
     def locate(self, account: str, path: str) -> str:
@@ -62,9 +71,13 @@ class Homes:
         home = self._places.get(account)
         return "" if home is None else home.rstrip("/") + path
 
+    def _count(self, home: str, disk: Disk) -> Deferred[Used]:
+        if isinstance(disk, CountsItself):
+            return Deferred.fromCoroutine(disk.count())
+        return _counted(home, self._run)
+
     def _disk(self, home: str, owner: str) -> Disk:
-        status = os.stat(home)
-        identity = status.st_dev, status.st_ino
+        identity = _identity(home)
         if known := self._disks.get((home, owner)):
             if known[0] == identity:
                 return known[1]
@@ -75,7 +88,7 @@ class Homes:
 
     async def sweep(self, before: float) -> int:
         """Remove the old parts in all homes, those of accounts that nobody has used yet among them; how many."""
-        homes = {os.path.realpath(home): None for home in self.known()} | {home: None for home, _ in self._disks}
+        homes = {_canonical(home): None for home in self.known()} | {home: None for home, _ in self._disks}
         removed = 0
         for home in homes:
             with contextlib.suppress(OSError):  # whoever logs in hears of it
@@ -99,6 +112,21 @@ class Homes:
             disk.close()
         self._disks.clear()
         self._left.clear()
+
+
+def _canonical(home: str) -> str:
+    """One text for each home, whoever has written it."""
+    if is_address(home):
+        return str(location(home))
+    return os.path.realpath(home)
+
+
+def _identity(home: str) -> tuple[int, int]:
+    """What changes when something else is mounted there. Raises `OSError` if there is nothing."""
+    if is_address(home):
+        return 0, 0
+    status = os.stat(home)
+    return status.st_dev, status.st_ino
 
 
 def _counted(home: str, run: Run) -> Deferred[Used]:

@@ -23,6 +23,8 @@ from ftpsvc.accounts import Anonymous
 from ftpsvc.configuration import Configuration, Setting, Takes
 from ftpsvc.hooks import HOOKS
 from ftpsvc.limits import THIS_MACHINE, Limits
+from ftpsvc.objects.options import OBJECT_PARAMETERS, object_options
+from ftpsvc.objects.urls import is_address
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.programs import split
 from ftpsvc.securing import refuse, with_type
@@ -70,7 +72,12 @@ class Options(usage.Options, AuthOptionMixin):
 
     optParameters = (
         ("config", None, "", "A file with any of these options; ftpsvc init makes one. The command line wins."),
-        ("root", None, ".", "The folder to serve."),
+        (
+            "root",
+            None,
+            ".",
+            "The folder to serve. Or an object storage: s3://bucket/prefix, gs://bucket or az://container.",
+        ),
         ("accounts", None, "", "A file with those who may log in; ftpsvc user makes one."),
         ("anonymous", None, "", "Who has no account may: none, read, drop (store new files, see nothing) or write."),
         ("passive-ports", None, "", "Where to listen for data connections, as 50000-50100. [default: any port]"),
@@ -89,6 +96,7 @@ class Options(usage.Options, AuthOptionMixin):
         ("check-upload", None, "", "A command that looks at each upload before its name is seen, and may refuse it."),
         ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
+        *OBJECT_PARAMETERS,
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
     )
 
@@ -209,7 +217,8 @@ class Options(usage.Options, AuthOptionMixin):
         return {name: found[name] for name in order if name not in _NOT_IN_FILES}
 
     def postOptions(self) -> None:
-        self["root"] = self._absolute(self["root"])  # now: twistd goes to another folder later
+        if not is_address(self["root"]):
+            self["root"] = self._absolute(self["root"])  # now: twistd goes to another folder later
         self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
         if self["sync"] not in ("on", "off"):
             raise usage.UsageError("--sync is on or off")
@@ -221,12 +230,13 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError("--log-format is text or json")
         if self["key"] and not self["certificate"]:
             raise usage.UsageError("--key goes with --certificate")
-        for name in ("accounts", "certificate", "key", "state", "log", "xferlog"):
+        for name in ("accounts", "certificate", "key", "state", "log", "xferlog", "object-credentials"):
             self[name] = self[name] and self._absolute(self[name])
         self["hooks"] = {hook: words for hook in HOOKS if (words := self._command(f"on-{hook}"))}
         self["check"] = self._command("check-upload")
         if self["monitor"].isdecimal():
             self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
+        self["objects"] = object_options(self)
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]
         )
@@ -251,7 +261,7 @@ _FIRST = (
 
 _NOT_IN_FILES = ("config", "help-auth-type")
 
-_PATHS = ("root", "accounts", "certificate", "key", "state", "log", "xferlog")
+_PATHS = ("root", "accounts", "certificate", "key", "state", "log", "xferlog", "object-credentials")
 
 _DEFAULTS = {"port": (str(DEFAULT_PORT),)}
 

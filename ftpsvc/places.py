@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import TypeVar
 
 from ftpsvc import model
-from ftpsvc.model import Entry, TransferError, Unavailable, parent_and_name, resolve
+from ftpsvc.model import Entry, NotImplementedHere, TransferError, Unavailable, parent_and_name, resolve
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.remote import Remote
 from ftpsvc.storage import Storage
@@ -243,7 +243,7 @@ class There(Place):
             return None
         try:
             return await self.storage.space(path)
-        except Unavailable:
+        except (Unavailable, NotImplementedHere):
             return None
 
     async def takes_files(self, folder: str) -> bool:

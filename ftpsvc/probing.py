@@ -18,15 +18,15 @@ PATIENCE = 0.8
 class Probe:
     """Looks at a storage, for whoever asks: once at a time, so that one that hangs takes one thread and no more."""
 
-    def __init__(self, look: Callable[[], int], run: Run, clock: Any) -> None:
-        """`look` gives the free bytes, or raises `OSError`."""
+    def __init__(self, look: Callable[[], int | None], run: Run, clock: Any) -> None:
+        """`look` gives the free bytes, None where nobody can tell, or raises `OSError`."""
         self._look = look
         self._run = run
         self._clock = clock
-        self._looking: Deferred[int] | None = None
+        self._looking: Deferred[int | None] | None = None
 
-    async def free(self) -> int:
-        """How many bytes can still be stored. Raises `LocalFault`, if the storage can't be reached."""
+    async def free(self) -> int | None:
+        """How many bytes can still be stored, if that is known. Raises `LocalFault` if the storage can't be reached."""
         if self._looking is None:
             self._looking = self._run(self._look).addBoth(self._looked)
         try:

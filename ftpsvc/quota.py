@@ -16,8 +16,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc import model
-from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
-from ftpsvc.storage import Buffer, KeepsParts, ReadFile, ShowsPart, Storage, WriteFile
+from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Permission, Stored, Whole
+from ftpsvc.storage import (
+    Buffer,
+    KeepsParts,
+    ReadFile,
+    ShowsPart,
+    Storage,
+    TakesFactsEarly,
+    WriteFile,
+    known_digest,
+    lacking,
+)
 from ftpsvc.threads import done_with
 
 #: How old, in seconds, a count may become before the next login has the home counted again: for what has changed there
@@ -199,7 +209,12 @@ class Quota:
 
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it."""
-        space = await self._storage.space(path)
+        try:
+            space = await self._storage.space(path)
+        except model.NotImplementedHere:
+            if self._most is None:
+                raise
+            space = self._most  # an object storage doesn't say; the quota is all the room there is
         if self._most is None:
             return space
         await self.usage.counted()
@@ -229,6 +244,12 @@ class Quota:
     async def set_facts(self, path: str, facts: Facts) -> None:
         await self._storage.set_facts(path, facts)
 
+    def lacks(self, is_directory: bool) -> Permission:
+        return lacking(self._storage, is_directory)
+
+    async def known_digest(self, path: str) -> str:
+        return await known_digest(self._storage, path)
+
 
 class ClaimingFile:
     """A `WriteFile` that claims from a quota what the home grows by, before it is written."""
@@ -242,6 +263,10 @@ class ClaimingFile:
         self._claimed = Used()
         self._is_over = False
         quota.usage.uploads += 1
+
+    def expect(self, facts: Facts) -> None:
+        if isinstance(self._file, TakesFactsEarly):
+            self._file.expect(facts)
 
     async def claim_more(self, size: int, at_the_end: bool = False) -> None:
         """Claim for so many bytes more, beside what the file that is there takes up. Raises `OverQuota`.

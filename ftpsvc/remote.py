@@ -18,7 +18,7 @@ from ftpsvc.addresses import host_of
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.digestclient import RemoteDigests
-from ftpsvc.frames import format_time
+from ftpsvc.frames import format_facts, format_time
 from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.listing import parse_machine_line
 from ftpsvc.model import (
@@ -290,6 +290,13 @@ class Remote:
         if not replace:
             raise model.NotImplementedHere(f"{path}: no command of FTP stores a file only where there is none.")
         return await self._files.open_write(path, offset)
+
+    def announce(self, path: str, facts: Facts) -> None:
+        """Let a server that wants to know it early hear of an upload's facts: SITE FACTS, sent ahead of the STOR."""
+        if self.is_inline and "SITE FACTS" in self.features:
+            self._ask("SITE", f"FACTS {format_facts(facts)} {path}").addErrback(
+                lambda _: None
+            )  # it was only to save some work
 
     async def open_append(self, path: str) -> WriteFile:
         return await self._files.open_append(path)

@@ -16,7 +16,7 @@ from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
-from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests
+from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, announce
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
 #: have read so many before the connection is taken for dead.
@@ -137,6 +137,8 @@ async def _carry(
 ) -> Brought:
     reading = await source.open_read(path, begin.offset)
     try:
+        if not begin.offset:
+            announce(target, name, reading.facts)
         writing = await target.open_write(name, begin.offset)
         try:
             course.starts(begin.offset)

@@ -37,6 +37,8 @@ from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
+from ftpsvc.objects.opening import AllHomes, Objects
+from ftpsvc.objects.urls import is_address
 from ftpsvc.operatortoken import kept_token
 from ftpsvc.options import Options
 from ftpsvc.overview import Overview
@@ -57,8 +59,13 @@ def makeService(options: Options) -> FileService:
 
     run = pool_of(reactor)
     sync = options["sync"] == "on"
-    homes = Homes(lambda home, owner: LocalDisk(home, run, owner=owner, sync=sync), run, since_the_start)
-    _check_root(options["root"])
+    objects = Objects(options["objects"], reactor)
+    homes = Homes(
+        lambda home, owner: objects.open(home) if is_address(home) else LocalDisk(home, run, owner=owner, sync=sync),
+        run,
+        since_the_start,
+    )
+    silence = _check_root(options["root"], objects)
     entrance = Entrance(admitted(options, homes, run))
     homes.known = lambda: entrance.now.homes()
     tls = secured(options["certificate"], options["key"], options["state"])
@@ -68,31 +75,33 @@ def makeService(options: Options) -> FileService:
     factory = ServerFactory(entrance, reactor, run, limits, options["passive"], tls, required)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports]
-    announcements.extend(entrance.now.announcements)
+    announcements.extend([*silence, *entrance.now.announcements])
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     reloading = Reloading(options, factory, entrance, homes, _affordable)
-    service = FileService(homes, factory, ports, announcements, reloading.reload)
+    service = FileService(AllHomes(homes, objects), factory, ports, announcements, reloading.reload)
     logging = logging_for(options, options.parent, factory)
     service.observer = logging.observer
     overview = Overview(factory, DiskSpace(homes.known, run, reactor), service)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
     service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
     if options["monitor"]:
-        service.companions.append(_monitor(reactor, options, factory, service, overview))
+        root: str = options["root"]
+        look = (lambda: objects.answers(root)) if is_address(root) else (lambda: free_in(root))
+        probe = Probe(look, factory.run, reactor)
+        service.companions.append(_monitor(reactor, options, factory, service, overview, probe))
     return service
 
 
 def _monitor(
-    reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview
+    reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview, probe: Probe
 ) -> Companion:
     # Not before: they bring a web server with them, which most do without.
     from ftpsvc.livepage import put_below
     from ftpsvc.monitor import Monitor
 
-    root: str = options["root"]
-    monitor = Monitor(factory, Probe(lambda: free_in(root), factory.run, reactor), service.trouble)
+    monitor = Monitor(factory, probe, service.trouble)
     overview.token = kept_token(state_folder(options["state"]))
     put_below(monitor.root, overview, overview.token)
     monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
@@ -112,12 +121,19 @@ def _affordable(limits: Limits) -> Limits:
     return replace(limits, connections=most)
 
 
-def _check_root(root: str) -> None:
+def _check_root(root: str, objects: Objects) -> list[str]:
+    """What to tell of it. Refuses to start with one that can't be served."""
+    if is_address(root):
+        try:
+            return [objects.check(root)]
+        except OSError as error:
+            refuse(f"can't serve {root}: {error.strerror}. See docs/object-storage.md")
     try:
         os.scandir(root).close()  # may it be listed?
         os.stat(os.path.join(root, "."))  # may what is in it be reached?
     except OSError as error:
         refuse(f"can't serve {root}: {error.strerror}. Choose a folder that is there and may be read: --root DIR")
+    return []
 
 
 _ADVICE: dict[int | None, str] = {

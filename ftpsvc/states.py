@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from ftpsvc import listing
-from ftpsvc.model import Account
+from ftpsvc.model import Account, Facts
 from ftpsvc.storage import Storage
 
 
@@ -57,6 +57,7 @@ class Ready:
     """Logged in. `marker` is what the command before left for this one; a data connection may be prepared in between.
 
     `declared` is the size that ALLO announced. It waits for the next upload, because clients send PASV in between.
+    `expected` are the facts that SITE FACTS said of an upload, with its path.
     """
 
     account: Account
@@ -64,6 +65,7 @@ class Ready:
     cwd: str = "/"
     marker: Marker | None = None
     declared: int | None = None
+    expected: tuple[str, Facts] | None = None
 
 
 @dataclass(frozen=True, slots=True)

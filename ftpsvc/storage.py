@@ -8,9 +8,9 @@ Paths are absolute virtual paths as `model.resolve` makes them: `/`, `/a/b`. Eve
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
-from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, Whole
+from ftpsvc.model import NO_FACTS, NOTHING, Entry, Facts, Permission, Stored, Whole
 
 #: How much `ReadFile.read` is asked for at once, and the most that a storage keeps in memory for one file.
 CHUNK = 1024 * 1024
@@ -171,3 +171,52 @@ class TellsTimes(Protocol):
 
     @property
     def times(self) -> Times: ...
+
+
+@runtime_checkable
+class LacksSome(Protocol):
+    """A storage that can't do all that an account may."""
+
+    def lacks(self, is_directory: bool) -> Permission:
+        """What nobody may do there with a file, or with a folder, because it can't be done."""
+
+
+def lacking(storage: object, is_directory: bool) -> Permission:
+    """What a storage can't do with a file, or with a folder."""
+    lacks = getattr(storage, "lacks", None)  # a look at a protocol would take longer, and this is asked for each MLST
+    return NOTHING if lacks is None else cast(LacksSome, storage).lacks(is_directory)
+
+
+@runtime_checkable
+class RemembersDigests(Protocol):
+    """A storage that keeps the digest of each file that was stored there."""
+
+    async def known_digest(self, path: str) -> str:
+        """The XXH3-128 of a whole file; empty where it isn't known. Raises `NotFound`."""
+
+
+async def known_digest(storage: object, path: str) -> str:
+    """What a storage knows of a file's XXH3-128 without reading it; empty if that is nothing."""
+    return await storage.known_digest(path) if isinstance(storage, RemembersDigests) else ""
+
+
+@runtime_checkable
+class TakesFactsEarly(Protocol):
+    """A `WriteFile` for which it is cheaper to know before the first byte what `commit` will be told."""
+
+    def expect(self, facts: Facts) -> None:
+        """Facts that the commit will bring, most likely."""
+
+
+@runtime_checkable
+class AnnouncesFacts(Protocol):
+    """A storage that passes such facts on to another. The next `open_write` of the same name is meant."""
+
+    def announce(self, path: str, facts: Facts) -> None:
+        """Say what the commit will bring, and don't wait."""
+
+
+def announce(storage: object, path: str, facts: Facts) -> None:
+    """Tell a storage early with which facts a file will come, if it wants to know."""
+    if facts != NO_FACTS and isinstance(storage, AnnouncesFacts):
+        storage.announce(path, facts)

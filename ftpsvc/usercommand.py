@@ -23,6 +23,7 @@ from ftpsvc import accountfile, passwords
 from ftpsvc.accountfile import PERMISSIONS, BadAccounts, Record
 from ftpsvc.display import size as shown_size
 from ftpsvc.model import EVERYTHING, Permission
+from ftpsvc.objects.urls import is_address
 from ftpsvc.records import printable
 
 #: What somebody may do in a home of their own if nothing else is said.
@@ -88,7 +89,7 @@ def _add(arguments: argparse.Namespace) -> int:
     if arguments.password_stdin or not arguments.certificate:
         table["password"] = passwords.hashed(password_for(name, arguments.password_stdin))
     add(file, name, table)
-    if arguments.home and not os.path.isdir(arguments.home):
+    if arguments.home and not is_address(arguments.home) and not os.path.isdir(arguments.home):
         print(f"Note: there is no folder {printable(arguments.home)} yet, and until there is nobody logs in as {name}.")
     print(f"{name} may log in at a server that was started with --accounts {file}.")
     return 0
@@ -116,7 +117,7 @@ def _table(arguments: argparse.Namespace) -> Any:
     if arguments.certificate:
         table["certificates"] = [arguments.certificate]
     if arguments.home:
-        table["home"] = os.path.abspath(arguments.home)
+        table["home"] = arguments.home if is_address(arguments.home) else os.path.abspath(arguments.home)
     table["permissions"] = arguments.permissions.split(",")
     if arguments.quota:
         table["quota_bytes"] = arguments.quota
@@ -191,7 +192,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _is_missing(record: Record) -> bool:
-    return bool(record.home) and not os.path.isdir(record.home)
+    return bool(record.home) and not is_address(record.home) and not os.path.isdir(record.home)
 
 
 # -- passwords

@@ -23,7 +23,7 @@ SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
-    + "connections bans logins refusals passiveports rates watchdog".split()
+    + "connections bans logins refusals passiveports rates watchdog objects".split()
     + "draining reloading notify".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
@@ -74,4 +74,4 @@ def test_only_the_server_imports_the_server() -> None:
 
 
 def test_only_those_who_assemble_name_the_reactor_or_a_storage() -> None:
-    assert offences(ALL - ASSEMBLE, {"twisted.internet.reactor", "ftpsvc.localdisk"}) == []
+    assert offences(ALL - ASSEMBLE, {"twisted.internet.reactor", "ftpsvc.localdisk", "ftpsvc.objects.opening"}) == []

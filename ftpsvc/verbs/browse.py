@@ -15,6 +15,7 @@ from ftpsvc.model import EVERYTHING, SEE, Account, Entry, Permission, encode_nam
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Authenticating, Ready
+from ftpsvc.storage import lacking
 from ftpsvc.verbs.change import set_by_mdtm
 from ftpsvc.wire import Reply, quoted
 
@@ -73,7 +74,8 @@ async def available(session: Session, argument: str) -> Reply:
 async def machine_entry(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, SEE)
     entry = await session.ready.storage.stat(path)
-    line = listing.machine_line(entry._replace(name=path), session.ready.account.may(path), session.parameters.facts)
+    may = session.ready.account.may(path) & ~lacking(session.ready.storage, entry.is_directory)
+    line = listing.machine_line(entry._replace(name=path), may, session.parameters.facts)
     return Reply(250, "End", ("Facts:", model.decode_name(line)))
 
 
@@ -81,15 +83,21 @@ async def machine_list(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.LIST)
     if not (await session.ready.storage.stat(path)).is_directory:
         raise model.BadArgument(f"{path} is not a folder: MLST tells of a single entry.")
-    account, facts = session.ready.account, session.parameters.facts
-    if not account.rules:
-        return await _send(session, _Shown(path), listing.machine_lines(account.permissions, facts))
-    folder = path.rstrip("/")
-    return await _send(
-        session,
-        _Shown(path),
-        lambda entry: listing.machine_line(entry, account.may(f"{folder}/{entry.name}"), facts),
-    )
+    return await _send(session, _Shown(path), _machine_lines(session, path.rstrip("/")))
+
+
+def _machine_lines(session: Session, folder: str) -> Line:
+    """What makes a line of each entry there. As little as possible is done for each: there may be a million."""
+    account, facts, storage = session.ready.account, session.parameters.facts, session.ready.storage
+    lacks = {is_directory: lacking(storage, is_directory) for is_directory in (False, True)}
+    if any(lacks.values()):
+        may = account.may
+        return lambda entry: listing.machine_line(
+            entry, may(f"{folder}/{entry.name}") & ~lacks[entry.is_directory], facts
+        )
+    if account.rules:
+        return lambda entry: listing.machine_line(entry, account.may(f"{folder}/{entry.name}"), facts)
+    return listing.machine_lines(account.permissions, facts)
 
 
 async def long_list(session: Session, argument: str) -> Reply:

@@ -88,6 +88,13 @@ async def set_modify_time(session: Session, argument: str) -> Reply:
 async def set_facts(session: Session, argument: str) -> Reply:
     """`MFF Modify=20261122055957;UNIX.mode=0644; name`: all of them, or none if one can't be set."""
     text, path = _value_and_path(session, argument, "MFF")
+    facts, told = _facts_in(text)
+    await _set(session, path, facts)
+    return Reply(213, f"{told} {path}")
+
+
+def _facts_in(text: str) -> tuple[Facts, str]:
+    """What `Modify=20261122055957;UNIX.mode=0644;` says, and that once more as it was understood."""
     facts, told = NO_FACTS, ""
     for fact in text.removesuffix(";").split(";"):
         name, _, value = fact.partition("=")
@@ -98,8 +105,7 @@ async def set_facts(session: Session, argument: str) -> Reply:
         else:
             raise model.BadArgument("The facts that can be set are modify and UNIX.mode.")
         told += f"{name}={value};"
-    await _set(session, path, facts)
-    return Reply(213, f"{told} {path}")
+    return facts, told
 
 
 _SETTING_TIME = re.compile(r"([0-9]{14}) (.+)", re.DOTALL)
@@ -172,6 +178,20 @@ async def _set_time(session: Session, argument: str) -> Reply:
     return Reply(200, f"{path} was modified at {format_time(modified)}.")
 
 
+async def _expect_facts(session: Session, argument: str) -> Reply:
+    """`SITE FACTS modify=20261122055957; name`: what the next upload, a STOR of that name, will bring.
+
+    An object storage takes facts at the beginning of an upload; later they cost it a copy.
+    """
+    text, _, name = argument.partition(" ")
+    if not name:
+        raise model.BadArgument("SITE FACTS takes facts and a name.")
+    path = session.resolve(name, Permission.WRITE | Permission.OVERWRITE)
+    facts, told = _facts_in(text)
+    session.state = replace(session.ready, expected=(path, facts))
+    return Reply(200, f"{told} {path}")
+
+
 async def _idle(session: Session, wanted: str) -> Reply:
     limit = f"A session may be idle for {session.control.idle_limit:g} seconds"
     if wanted:
@@ -191,6 +211,7 @@ SITE_COMMANDS = {
     "CHMOD": SiteCommand(_change_mode, "CHMOD <mode> <path>"),
     "UTIME": SiteCommand(_set_time, "UTIME <YYYYMMDDHHMMSS> <path>"),
     "PART": SiteCommand(part_digest, "PART <path>"),
+    "FACTS": SiteCommand(_expect_facts, "FACTS <fact>=<value>; <path>"),
     "IDLE": SiteCommand(_idle, "IDLE"),
     "HELP": SiteCommand(_site_help, "HELP"),
 }
@@ -220,5 +241,7 @@ VERBS = (
         permission=Permission.SET_FACTS,
         feature="MFF modify;UNIX.mode;",
     ),
-    Verb("SITE", site, Takes.TEXT, "SITE CHMOD | UTIME | PART | IDLE | HELP ...", feature="SITE PART"),
+    Verb(
+        "SITE", site, Takes.TEXT, "SITE CHMOD | UTIME | PART | FACTS | IDLE | HELP ...", feature="SITE PART|SITE FACTS"
+    ),
 )

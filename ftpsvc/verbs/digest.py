@@ -11,7 +11,7 @@ from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.model import Permission
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Range
-from ftpsvc.storage import CHUNK, KeepsParts, ReadFile
+from ftpsvc.storage import CHUNK, KeepsParts, ReadFile, known_digest
 from ftpsvc.wire import Reply
 
 _RANGE = re.compile(r"([0-9]{1,19}) ([0-9]{1,19})")
@@ -73,7 +73,11 @@ async def part_digest(session: Session, argument: str) -> Reply:
 
 async def _digest(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
     """The digest of a part of a file, and how many bytes it is of: none, where the range begins behind the end."""
-    size = (await session.ready.storage.stat(path)).size
+    storage = session.ready.storage
+    size = (await storage.stat(path)).size
+    is_whole = wanted.first == 0 and wanted.last >= size - 1
+    if is_whole and algorithm == "XXH3-128" and (known := await known_digest(storage, path)):
+        return known, size
     file = await session.ready.storage.open_read(path, min(wanted.first, size))
     return await _digest_of(session, file, algorithm, wanted)
 

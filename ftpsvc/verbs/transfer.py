@@ -14,7 +14,7 @@ from ftpsvc.model import Permission, Stored, Whole
 from ftpsvc.records import Ending, Transfer
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Mode, Range, Restart
-from ftpsvc.storage import Buffer, ReadFile, WriteFile
+from ftpsvc.storage import Buffer, ReadFile, TakesFactsEarly, WriteFile
 from ftpsvc.wire import Reply
 
 # The largest restart marker: what fits a file's offset on every system.
@@ -215,7 +215,17 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
         if replace and not offset and (whole := record.receive_whole()) is not None:
             return _put(session, record, *whole)
         file = await session.ready.storage.open_write(path, offset, replace)
+        if session.ready.expected is not None:
+            _tell_facts(session, path, file)
     return await _receive(session, record, file, f"Ready for {path}.")
+
+
+def _tell_facts(session: Session, path: str, file: WriteFile) -> None:
+    """Let a file know early what SITE FACTS said of it, if it is of use there."""
+    ready = session.ready
+    if ready.expected is not None and ready.expected[0] == path and isinstance(file, TakesFactsEarly):
+        file.expect(session.allowed_facts(ready.expected[1], path))
+    session.state = replace(ready, expected=None)
 
 
 async def _demand_write(session: Session, path: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import swift
 from streams import Server
 
 #: Names that a client or a server may stumble over.
@@ -34,6 +35,17 @@ def server(root: Path) -> Iterator[Server]:
     server = Server(root)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[swift.Swift]:
+    """An object storage."""
+    if (programs := swift.missing()) and os.environ.get("CI") == "true":
+        pytest.fail(f"not installed: {', '.join(programs)}")
+    if programs:
+        pytest.skip(f"not installed: {', '.join(programs)}")
+    with swift.running(tmp_path_factory.mktemp("swift")) as started:
+        yield started
 
 
 @pytest.fixture

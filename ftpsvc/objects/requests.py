@@ -1,0 +1,172 @@
+"""Signed requests to S3, for what obstore has no call for. They wait for the answer, and so are made in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import http.client
+import queue
+import random
+import select
+import ssl
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from obstore.exceptions import AlreadyExistsError
+
+from ftpsvc.objects.signing import Keys, query_string, quoted_path, signed
+
+#: For how long, in seconds, one request may be silent, and for how long it is tried again after errors.
+SILENCE, RETRY_FOR = 30.0, 15.0
+
+#: The waits between tries, in seconds: growing, and none of them exact, so that not all nodes come back at once.
+FIRST_WAIT, LONGEST_WAIT = 0.2, 4.0
+
+#: The most bytes that an answer may have: a page of 1,000 keys has less than a hundredth of it.
+MOST_ANSWER = 64 * 1024 * 1024
+
+
+class RefusedByS3(Exception):
+    """The engine has answered, and not done it."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"{status} {code}".strip())
+        self.status = status
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a bucket is, as `https://host:port/bucket`, and in which region."""
+
+    url: str
+    region: str
+
+
+class Answer(NamedTuple):
+    """What a request has come to."""
+
+    status: int
+    tag: str
+    body: bytes
+
+
+class Requests:
+    """Signed requests about one bucket, on connections that are kept."""
+
+    def __init__(self, endpoint: Endpoint, keys: Keys, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._endpoint = endpoint
+        self._keys = keys
+        self._sleep = sleep
+        parts = urllib.parse.urlsplit(endpoint.url)
+        self._host, self._is_tls, self._path = parts.netloc, parts.scheme == "https", parts.path.rstrip("/")
+        self._context = ssl.create_default_context() if self._is_tls else None
+        self._takes_conditions = True
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
+
+    def ask(
+        self,
+        method: str,
+        key: str = "",
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> bytes:
+        """The body of the answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none."""
+        return self.ask_whole(method, key, query or {}, headers or {}, body).body
+
+    def ask_whole(
+        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        """The same, with all of the answer that is of use."""
+        wait, until = FIRST_WAIT, time.monotonic() + RETRY_FOR
+        while True:
+            try:
+                answer = self.once(method, key, query, headers, body)
+                if 200 <= answer.status < 300 and not _is_error(answer.body):
+                    return answer
+                error: Exception = RefusedByS3(answer.status, _code(answer.body))
+                is_passing = (answer.status >= 500 and answer.status != 501) or answer.status in (200, 429)
+            except (OSError, http.client.HTTPException) as gone:
+                error, is_passing = gone, True
+            if not is_passing or time.monotonic() + wait > until:
+                raise error
+            self._sleep(wait * random.uniform(0.5, 1))
+            wait = min(wait * 2, LONGEST_WAIT)
+
+    def ask_for_new(
+        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`."""
+        try:
+            if self._takes_conditions:
+                self.ask_whole(method, key, query, {**headers, "if-none-match": "*"}, body)
+                return
+        except RefusedByS3 as refusal:
+            if refusal.status in (409, 412):
+                raise AlreadyExistsError(key) from refusal
+            if refusal.status != 501:
+                raise
+            self._takes_conditions = False  # as Swift; what comes between the next two requests is replaced
+        with contextlib.suppress(RefusedByS3):
+            self.ask("HEAD", key)
+            raise AlreadyExistsError(key)
+        self.ask_whole(method, key, query, headers, body)
+
+    def once(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer, whatever it is, without a second try."""
+        path = quoted_path(f"{self._path}/{key}")
+        now = datetime.datetime.now(datetime.UTC)
+        sent = signed(self._keys, self._endpoint.region, method, self._host, path, query, headers, body, now)
+        connection = self._connection()
+        try:
+            target = f"{path}?{query_string(query)}" if query else path
+            connection.request(method, target, body or None, {**sent, "content-length": str(len(body))})
+            response = connection.getresponse()
+            answer = Answer(response.status, response.getheader("etag", ""), response.read(MOST_ANSWER))
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.put(connection)
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                connection = self._idle.get_nowait()
+                if not _has_ended(connection):
+                    return connection
+                connection.close()
+        if self._context is not None:
+            return http.client.HTTPSConnection(self._host, timeout=SILENCE, context=self._context)
+        return http.client.HTTPConnection(self._host, timeout=SILENCE)
+
+    def close(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+
+def _has_ended(connection: http.client.HTTPConnection) -> bool:
+    """Whether one that nobody has asked anything has something to say: its end, or what belongs to no answer."""
+    if connection.sock is None:
+        return True  # the last answer said that it would be closed
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _is_error(answer: bytes) -> bool:
+    """A copy that takes its time begins with 200, and may end as an error all the same."""
+    return b"<Error>" in answer[:300]
+
+
+def _code(answer: bytes) -> str:
+    try:
+        return ElementTree.fromstring(answer).findtext("{*}Code") or ""
+    except ElementTree.ParseError:
+        return ""

@@ -1,0 +1,341 @@
+"""Two nodes behind HAProxy over one object storage: each sees what the other does, and no death loses a file."""
+
+from __future__ import annotations
+
+import ftplib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import swift
+from serverprocess import python_path
+from swift import Swift, free_ports
+
+from .conftest import make_large, same
+
+MIB = 1 << 20
+
+#: How long anything may take before a test gives up, in seconds.
+DEADLINE = 60.0
+
+#: What the documentation says, with these ports in place of its own.
+BALANCER = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+
+
+class Node:
+    """One `twistd ftpsvc` over the bucket."""
+
+    def __init__(self, store: Swift, bucket: str, folder: Path, number: int, *options: str) -> None:
+        (self.port,) = free_ports(1)
+        self.log = folder / f"node{number}.log"
+        endpoint = f"haproxy:tcp:{self.port}:interface=127.0.0.1"
+        command = [
+            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
+            *("-n", "--pidfile=", f"--logfile={self.log}", "ftpsvc", "--root", f"s3://{bucket}/home"),
+            *("--anonymous", "write", "--port", endpoint, *options),
+        ]
+        with python_path() as environment:
+            self.process = subprocess.Popen(command, env={**environment, **store.environment})
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def is_listening(self) -> bool:
+        return self.log.exists() and "Serving" in self.log.read_text()
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    give_up = time.monotonic() + DEADLINE
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+class Site:
+    """A balancer, and behind it nodes that can be reached one by one."""
+
+    def __init__(self, store: Swift, bucket: str, folder: Path) -> None:
+        self.store = store
+        self.bucket = bucket
+        self.requests = store.requests(bucket)
+        self.nodes = [Node(store, bucket, folder, number) for number in (1, 2)]
+        self.port, *each = self.ports = free_ports(3)
+        text = BALANCER.read_text().replace("bind :5000", f"bind 127.0.0.1:{self.port}")
+        for name, port, node in zip(("one", "two"), each, self.nodes, strict=True):
+            text = text.replace(f"{name}:5000", f"127.0.0.1:{node.port}")
+            text += f"\nlisten only-{name}\n    bind 127.0.0.1:{port}\n"
+            text += f"    server node 127.0.0.1:{node.port} send-proxy-v2\n"
+        (folder / "haproxy.cfg").write_text(text)
+        for node in self.nodes:
+            eventually(lambda node=node: node.is_listening)
+        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or ""
+        self.balancer = subprocess.Popen([program, "-f", str(folder / "haproxy.cfg")])
+        eventually(lambda: self.answers(self.port))
+
+    @staticmethod
+    def answers(port: int) -> bool:
+        try:
+            with ftplib.FTP() as session:
+                session.connect("127.0.0.1", port, 5)
+        except OSError:
+            return False
+        return True
+
+    def session(self, through: int) -> ftplib.FTP:
+        """Logged in at one of the nodes (1 or 2), or at either (0)."""
+        session = ftplib.FTP()
+        session.connect("127.0.0.1", self.ports[through], DEADLINE)
+        session.login()
+        return session
+
+    def client(self, *words: object) -> str:
+        """Our own, as a script has it."""
+        program = "import sys; from ftpsvc.program import main; sys.exit(main())"
+        with python_path() as environment:
+            done = subprocess.run(
+                [sys.executable, "-c", program, *map(str, words)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def url(self, through: int, path: str = "") -> str:
+        return f"ftp://127.0.0.1:{self.ports[through]}/{path}"
+
+    def uploads(self) -> int:
+        """How many there are of which the parts are there, and the object isn't."""
+        return self.requests.ask("GET", query={"uploads": ""}).count(b"<UploadId>")
+
+    def stop(self) -> None:
+        self.requests.close()
+        self.balancer.kill()
+        self.balancer.wait()
+        for node in self.nodes:
+            node.kill()
+
+
+@pytest.fixture
+def site(store: Swift, tmp_path: Path) -> Iterator[Site]:
+    if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("haproxy is not installed")
+        pytest.skip("haproxy is not installed")
+    bucket = f"nodes{time.monotonic_ns()}"
+    store.make_bucket(bucket)
+    made = Site(store, bucket, tmp_path)
+    yield made
+    made.stop()
+
+
+class Inline:
+    """A connection in MODE I, of which the test says each byte."""
+
+    def __init__(self, session: ftplib.FTP) -> None:
+        self.session = session
+        session.voidcmd("MODE I")
+        assert session.sock is not None
+        self.socket = session.sock
+
+    def begin(self, name: str, data: bytes) -> None:
+        """Send a STOR and some of its data."""
+        self.socket.sendall(b"STOR %s\r\n" % name.encode())
+        self.go_on(data)
+
+    def go_on(self, data: bytes) -> None:
+        self.socket.sendall(b"DATA %d\r\n" % len(data) + data)
+
+    def end(self) -> str:
+        """Send the end; the final reply."""
+        self.socket.sendall(b"DONE\r\n")
+        while (reply := self.session.getmultiline()).startswith("1"):
+            pass
+        return reply
+
+
+def test_a_tree_goes_up_through_one_node_and_down_through_the_other(site: Site, tmp_path: Path) -> None:
+    near, back = tmp_path / "near", tmp_path / "back"
+    (near / "deep" / "er").mkdir(parents=True)
+    (near / "empty").mkdir()
+    for number in range(60):
+        (near / "deep" / f"f{number}").write_bytes(os.urandom(4096))
+    for number, name in enumerate(("one", "deep/er/two", "deep/\u00e4 b;c")):
+        (near / name).write_bytes(os.urandom(number * 1000))
+        os.utime(near / name, ns=(0, 1_600_000_000_123_456_789 + number))
+    make_large(near / "large", 30_000_000)
+    site.client("mirror", near, site.url(1, "tree"))
+    site.client("mirror", site.url(2, "tree"), back)
+    assert subprocess.run(["diff", "-r", near, back]).returncode == 0
+    for path in near.rglob("*"):
+        if path.is_file():
+            assert (back / path.relative_to(near)).stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert site.uploads() == 0
+    # Times are exact, so a second look finds nothing to do.
+    for through in (2, 0):
+        assert "copied 0 files" in site.client("mirror", near, site.url(through, "tree"))
+
+
+def test_a_node_that_dies_in_an_upload_leaves_the_old_file_and_a_name_that_can_be_stored(site: Site) -> None:
+    first = site.session(1)
+    first.storbinary("STOR file", _Bytes(b"old"))
+    dying = Inline(first)
+    dying.begin("file", b"x" * MIB)
+    for _ in range(20):
+        dying.go_on(b"x" * MIB)
+    eventually(site.uploads)
+    site.nodes[0].kill()
+    second = site.session(2)
+    assert _content(second, "file") == b"old"
+    second.storbinary("STOR file", _Bytes(b"new"))
+    assert _content(second, "file") == b"new"
+    assert second.nlst() == ["file"]
+    assert site.uploads() == 1, "what the dead node has left, and the sweep removes when it is a day old"
+    first.close()
+    second.close()
+    # The balancer sends who comes now to the node that lives.
+    eventually(lambda: site.answers(site.port))
+
+
+def test_an_upload_that_is_given_up_leaves_no_part(site: Site) -> None:
+    session = site.session(1)
+    going = Inline(session)
+    going.begin("file", b"x" * MIB)
+    for _ in range(20):
+        going.go_on(b"x" * MIB)
+    eventually(site.uploads)
+    session.close()
+    eventually(lambda: site.uploads() == 0)
+    other = site.session(2)
+    assert other.nlst() == []
+    other.close()
+
+
+def test_a_storage_node_that_dies_in_transfers_costs_nobody_anything(site: Site, tmp_path: Path) -> None:
+    near = make_large(tmp_path / "near", 60_000_000)
+    data = near.read_bytes()
+    session = site.session(0)
+    going = Inline(session)
+    going.begin("file", data[:MIB])
+    for at in range(MIB, 20 * MIB, MIB):
+        going.go_on(data[at : at + MIB])
+    site.store.kill_node(2)
+    try:
+        for at in range(20 * MIB, len(data), MIB):
+            going.go_on(data[at : at + MIB])
+        assert going.end().startswith("226")
+        session.close()
+        site.client("get", site.url(0, "file"), tmp_path / "back")
+        assert same(near, tmp_path / "back")
+    finally:
+        site.store.start_node(2)
+
+
+def test_while_the_engine_is_down_clients_hear_450_and_their_sessions_live_on(site: Site) -> None:
+    session = site.session(1)
+    session.storbinary("STOR file", _Bytes(b"content"))
+    site.store.stop_proxy()
+    try:
+        began = time.monotonic()
+        with pytest.raises(ftplib.error_temp, match="450"):
+            session.storbinary("STOR other", _Bytes(b"content"))
+        assert time.monotonic() - began < DEADLINE
+        assert session.pwd() == "/"
+    finally:
+        site.store.start_proxy()
+    assert _content(session, "file") == b"content"
+    session.close()
+
+
+def test_a_download_that_broke_off_goes_on_through_another_node(site: Site, tmp_path: Path) -> None:
+    large = make_large(tmp_path / "large", 20_000_000)
+    site.client("put", large, site.url(1, "large"))
+    session = site.session(1)
+    assert session.sock is not None
+    with pytest.raises(_Enough):
+        session.retrbinary("RETR large", _take(tmp_path / "back", 9_000_000))
+    session.close()
+    site.nodes[0].kill()
+    begun = (tmp_path / "back").stat().st_size
+    assert 0 < begun < 20_000_000
+    other = site.session(2)
+    with open(tmp_path / "back", "ab") as back:
+        other.retrbinary("RETR large", back.write, rest=begun)
+    other.close()
+    assert same(large, tmp_path / "back")
+
+
+def test_a_passive_data_connection_goes_past_the_balancer_to_its_node(site: Site) -> None:
+    session = site.session(0)
+    session.storbinary("STOR file", _Bytes(b"content"))
+    assert session.nlst() == ["file"]
+    _, port = session.makepasv()
+    assert port not in site.ports, "the node's own"
+    session.close()
+
+
+def test_what_rclone_puts_there_shows_and_the_reverse(
+    site: Site, tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # rclone stumbles over one
+    rclone = program("rclone")
+    home = f"{site.bucket}/home"
+    options = [
+        *("--config=/dev/null", "--s3-provider=Other", f"--s3-access-key-id={swift.ACCESS}"),
+        *(f"--s3-secret-access-key={swift.SECRET}", f"--s3-endpoint={site.store.endpoint}", "--s3-region=us-east-1"),
+    ]
+    (tmp_path / "theirs" / "sub").mkdir(parents=True)
+    for name in ("a b", "sub/\u00e4", "sub/100%"):
+        (tmp_path / "theirs" / name).write_text(name)
+        os.utime(tmp_path / "theirs" / name, ns=(0, 1_500_000_000_987_654_321))
+    rclone(*options, "copy", str(tmp_path / "theirs"), f":s3:{home}/theirs")
+    site.client("mirror", site.url(1, "theirs"), tmp_path / "seen")
+    assert subprocess.run(["diff", "-r", tmp_path / "theirs", tmp_path / "seen"]).returncode == 0
+    assert (tmp_path / "seen" / "a b").stat().st_mtime_ns == 1_500_000_000_987_654_321
+    site.client("mirror", tmp_path / "theirs", site.url(1, "ours"))
+    assert rclone(*options, "check", str(tmp_path / "theirs"), f":s3:{home}/ours") == ""
+    listed = rclone(*options, "lsl", f":s3:{home}/ours")
+    assert listed.count("2017-07-14 02:40:00.987654321") == 3
+
+
+class _Bytes:
+    """As much of a file as `storbinary` needs."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, size: int) -> bytes:
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+
+class _Enough(Exception):
+    pass
+
+
+def _take(path: Path, most: int) -> Callable[[bytes], None]:
+    """Write what comes to a file, and break off."""
+
+    def take(data: bytes) -> None:
+        with open(path, "ab") as file:
+            file.write(data)
+            if file.tell() > most:
+                raise _Enough
+
+    return take
+
+
+def _content(session: ftplib.FTP, name: str) -> bytes:
+    found: list[bytes] = []
+    session.retrbinary(f"RETR {name}", found.append)
+    return b"".join(found)

@@ -1,0 +1,364 @@
+"""Object storage: its addresses, options and metadata, and the requests to S3 that are made without obstore."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import support
+from obstore.exceptions import AlreadyExistsError, GenericError, PermissionDeniedError
+from serverprocess import python_path
+from twisted.internet.task import Clock
+from twisted.python.usage import UsageError
+
+from ftpsvc import accountfile, model
+from ftpsvc.homes import Homes
+from ftpsvc.model import Account, Facts, Permission
+from ftpsvc.objects import metadata, requests
+from ftpsvc.objects.calls import told
+from ftpsvc.objects.opening import Objects, Unusable
+from ftpsvc.objects.options import ObjectOptions, environment
+from ftpsvc.objects.requests import Answer, Endpoint, RefusedByS3, Requests
+from ftpsvc.objects.s3 import S3Engine
+from ftpsvc.objects.signing import Keys, signed
+from ftpsvc.objects.urls import Location, is_address, location
+from ftpsvc.options import Options
+
+REQUESTS: Any = requests
+
+# -- metadata
+
+
+@pytest.mark.parametrize(
+    ("said", "facts"),
+    [
+        ({"mtime": "1795356666.522815076"}, Facts(1795356666_522815076)),  # as rclone writes it
+        ({"Mtime": "1795356666"}, Facts(1795356666_000000000)),
+        ({"mtime": "-1.5"}, Facts(-1_500_000_000)),
+        ({"mode": "100640", "mtime": "0"}, Facts(0, 0o640)),
+        ({"mode": "0100640"}, Facts(None, 0o640)),
+        ({"mode": "640"}, Facts(None, 0o640)),
+        ({"mtime": "yesterday", "mode": "rwx", "xxh3128": "?"}, Facts()),
+        ({"mtime": "9" * 40, "mode": "9"}, Facts()),
+        ({}, Facts()),
+    ],
+)
+def test_facts_are_read_from_metadata(said: dict[str, str], facts: Facts) -> None:
+    assert metadata.facts_of(said) == facts
+    assert metadata.digest_in(said) == ""
+
+
+@pytest.mark.parametrize("modified", [0, 1, -1, -1_500_000_000, 1795356666_522815076, 10**18])
+def test_what_is_written_is_read(modified: int) -> None:
+    written = metadata.from_facts(Facts(modified, 0o604), "0123456789abcdef" * 2)
+    assert metadata.facts_of(written) == Facts(modified, 0o604)
+    assert metadata.digest_in(written) == "0123456789abcdef" * 2
+
+
+# -- addresses and options
+
+
+def test_addresses_are_told_from_folders() -> None:
+    assert is_address("s3://bucket")
+    assert not any(map(is_address, ("/srv/s3", "s3", "s3:", "http://x", "./s3://x")))
+    assert location("s3://bucket") == Location("s3", "bucket", "")
+    assert location("gs://b/a//c/") == Location("gs", "b", "a/c/")
+    for wrong in ("s3://", "s3:///x", "s3://b/../c", "s3://b/x?y", "ftp://b"):
+        with pytest.raises(ValueError):
+            location(wrong)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--root", "s3://"], "--root: s3:// is no address"),
+        (["--object-endpoint", "storage:80"], "--object-endpoint is an address without a path"),
+        (["--object-endpoint", "https://key:secret@storage"], "--object-endpoint is"),
+        (["--object-part", "4"], "--object-part is a number of MiB, from 5 to 1024"),
+        (["--object-times", "maybe"], "--object-times is exact or stored"),
+        (["--object-credentials", "/missing"], "can't read /missing: No such file"),
+    ],
+)
+def test_wrong_options_are_told(words: list[str], why: str) -> None:
+    with pytest.raises(SystemExit) as refused:
+        Options().parseOptions(words)
+    assert why in str(refused.value)
+
+
+def test_keys_come_from_a_file_and_never_show(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("# ours\n\nAWS_ACCESS_KEY_ID=us\nAWS_SECRET_ACCESS_KEY='s3cret=/x'\n")
+    found = environment(str(file))
+    assert (found["AWS_ACCESS_KEY_ID"], found["AWS_SECRET_ACCESS_KEY"]) == ("us", "s3cret=/x")
+    assert "s3cret" not in repr(ObjectOptions(environment=found)) + repr(Keys("us", "s3cret", "s3cret"))
+    file.write_text("AWS_ACCESS_KEY_ID=us\nthe s3cret\n")
+    with pytest.raises(UsageError, match="line 2") as refused:
+        environment(str(file))
+    assert "s3cret" not in str(refused.value)
+
+
+def test_without_keys_it_is_told_which() -> None:
+    with pytest.raises(Unusable, match="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        Objects(ObjectOptions(environment={}), Clock()).open("s3://bucket")
+
+
+def test_google_and_azure_take_the_environment_and_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "known to others")
+    monkeypatch.setenv("AZURE_OTHER", "x")
+    said = {**os.environ, "AZURE_STORAGE_ACCOUNT_NAME": "us", "AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0"}
+    objects = Objects(ObjectOptions(environment=said), Clock())
+    for home in ("gs://bucket/mia", "az://container"):
+        storage = objects.open(home)
+        assert storage.lacks(False) == Permission.APPEND | Permission.SET_FACTS
+    said["AZURE_STORAGE_ACCOUNT_KEYS"] = "c2VjcmV0"
+    with pytest.raises(Unusable) as refused:
+        Objects(ObjectOptions(environment=said), Clock()).open("az://container")
+    assert "c2VjcmV0" not in str(refused.value)
+
+
+WITHOUT = """
+import sys
+sys.modules["obstore"] = None
+from ftpsvc.options import Options
+from ftpsvc.service import makeService
+options = Options()
+options.parseOptions(["--port", "tcp:0:interface=127.0.0.1", "--root", sys.argv[1]])
+makeService(options)
+"""
+
+
+def test_without_obstore_folders_are_served_and_for_the_others_it_is_told_what_is_missing(tmp_path: Path) -> None:
+    with python_path() as environment:
+        for root, status in ((str(tmp_path), 0), ("s3://bucket", 1)):
+            command = [sys.executable, "-c", WITHOUT, root]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            assert done.returncode == status, done.stderr
+    assert (
+        "can't serve s3://bucket: it needs obstore, which isn't installed: pip install 'ftpsvc[object]'" in done.stderr
+    )
+
+
+def test_an_account_has_a_bucket_for_its_home(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.toml"
+    file.write_text('[ann]\npermissions = ["all"]\nhome = "s3://ann"\n[bob]\npermissions = ["all"]\nhome = "b"\n')
+    records = accountfile.read(file)
+    assert (records["ann"].home, records["bob"].home) == ("s3://ann", str(tmp_path / "b"))
+    opened: list[tuple[str, str]] = []
+
+    def open_home(home: str, owner: str) -> Any:
+        opened.append((home, owner))
+        return object()
+
+    homes = Homes(open_home, support.at_once, float)
+    first = homes.storage("s3://ann/x/", Account("ann"), "ann")
+    assert homes.storage("s3://ann//x", Account("ann"), "ann") is first
+    assert opened == [("s3://ann/x/", "ann")]
+    file.write_text('[ann]\npermissions = ["all"]\nhome = "s3://"\n')
+    with pytest.raises(accountfile.BadAccounts, match="no address"):
+        accountfile.read(file)
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (FileNotFoundError("x"), model.NotFound),
+        (RefusedByS3(404, "NoSuchKey"), model.NotFound),
+        (AlreadyExistsError("x"), model.AlreadyExists),
+        (RefusedByS3(412, "PreconditionFailed"), model.LocalFault),
+        (PermissionDeniedError("x"), model.Denied),
+        (RefusedByS3(403, "AccessDenied"), model.Denied),
+        (ValueError("x"), model.InvalidName),
+        (GenericError("x"), model.Busy),
+        (RefusedByS3(503, "SlowDown"), model.Busy),
+        (ConnectionRefusedError(), model.Busy),
+        (TimeoutError(), model.Busy),
+        (http.client.RemoteDisconnected(), model.Busy),
+        (KeyError("a mistake of ours"), KeyError),
+    ],
+)
+def test_errors_of_the_engine_in_the_domains_terms(error: Exception, meaning: type[Exception]) -> None:
+    assert type(told(error, "/path")) is meaning
+
+
+# -- requests
+
+
+def test_requests_are_signed_as_amazon_says() -> None:
+    """The examples of its documentation, "Examples: Signature Calculations"."""
+    keys = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    now = datetime.datetime(2013, 5, 24, tzinfo=datetime.UTC)
+    host = "examplebucket.s3.amazonaws.com"
+
+    def signature(method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> str:
+        sent = signed(keys, "us-east-1", method, host, path, query, headers, body, now)
+        return sent["authorization"].rpartition("=")[2]
+
+    expected = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"
+    assert signature("GET", "/test.txt", {}, {"Range": "bytes=0-9"}, b"") == expected
+    expected = "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
+    assert signature("GET", "/", {"max-keys": "2", "prefix": "J"}, {}, b"") == expected
+    expected = "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"
+    assert signature("GET", "/", {"lifecycle": ""}, {}, b"") == expected
+    expected = "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"
+    headers = {"Date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY"}
+    assert signature("PUT", "/test%24file.text", {}, headers, b"Welcome to Amazon S3.") == expected
+
+
+class Scripted(Requests):
+    """Answers as it was told, and remembers what was asked and how long was waited."""
+
+    def __init__(self, *answers: Answer | Exception) -> None:
+        self.waits: list[float] = []
+        self.asked: list[tuple[str, str, dict[str, str], dict[str, str]]] = []
+        super().__init__(Endpoint("http://host/bucket", "r"), Keys("a", "b"), self.waits.append)
+        self.answers = list(answers)
+
+    def once(self, method: str, key: str, query: Any, headers: Any, body: bytes) -> Answer:
+        self.asked.append((method, key, dict(query), dict(headers)))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def answer(status: int = 200, body: bytes = b"", tag: str = "") -> Answer:
+    return Answer(status, tag, body)
+
+
+def test_what_passes_is_tried_again_with_growing_delays() -> None:
+    error = answer(200, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>")
+    requests = Scripted(answer(503), answer(429), ConnectionResetError(), error, answer(500), answer(200, b"ok"))
+    assert requests.ask("GET") == b"ok"
+    for waited, most in zip(requests.waits, (0.2, 0.4, 0.8, 1.6, 3.2), strict=True):
+        assert most / 2 <= waited <= most
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 412, 501])
+def test_what_does_not_pass_is_not(status: int) -> None:
+    requests = Scripted(answer(status, b"<Error><Code>Why</Code></Error>"))
+    with pytest.raises(RefusedByS3, match=f"{status} Why"):
+        requests.ask("GET")
+
+
+def test_it_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    requests = Scripted(*[ConnectionRefusedError() for _ in range(100)])
+    requests._sleep = lambda seconds: now.__setitem__(0, now[0] + seconds)
+    monkeypatch.setattr(REQUESTS.time, "monotonic", lambda: now[0])
+    with pytest.raises(ConnectionRefusedError):
+        requests.ask("GET")
+    assert 5 < now[0] <= 15
+
+
+def make_new(requests: Requests) -> None:
+    requests.ask_for_new("PUT", "key", {}, {}, b"data")
+
+
+def test_a_new_object_is_made_under_a_condition() -> None:
+    requests = Scripted(answer())
+    make_new(requests)
+    assert requests.asked == [("PUT", "key", {}, {"if-none-match": "*"})]
+    with pytest.raises(AlreadyExistsError):
+        make_new(Scripted(answer(412)))
+    with pytest.raises(RefusedByS3, match="403"):
+        make_new(Scripted(answer(403)))
+
+
+def test_where_there_are_no_conditions_it_is_looked_for_first() -> None:
+    requests = Scripted(answer(501), answer(404), answer(), answer(200))
+    make_new(requests)
+    assert [asked[0] for asked in requests.asked] == ["PUT", "HEAD", "PUT"]
+    assert requests.asked[-1][3] == {}
+    with pytest.raises(AlreadyExistsError):
+        make_new(requests)
+
+
+UPLOADS = b"""<ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
+<Upload><Key>home/old+name%%26</Key><UploadId>one</UploadId><Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>
+<Upload><Key>home/young</Key><UploadId>two</UploadId><Initiated>2999-01-01T00:00:00.000Z</Initiated></Upload>
+<IsTruncated>%s</IsTruncated><NextKeyMarker>home/young</NextKeyMarker><NextUploadIdMarker>two</NextUploadIdMarker>
+</ListMultipartUploadsResult>"""
+
+
+def test_the_sweep_aborts_old_uploads_and_no_others() -> None:
+    requests = Scripted(answer(200, UPLOADS % b"true"), answer(200, UPLOADS % b"false"), answer(204), answer(404))
+    engine = S3Engine(None, "bucket", requests)
+    assert engine.sweep("home/", 1_700_000_000) == 2
+    assert requests.asked[0][2]["prefix"] == "home/"
+    assert requests.asked[1][2]["key-marker"] == "home/young"
+    assert [asked[:3] for asked in requests.asked[2:]] == [("DELETE", "home/old name&", {"uploadId": "one"})] * 2
+
+
+def test_an_upload_completes_with_its_parts_in_order_or_is_aborted() -> None:
+    begun = b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
+    bodies: list[bytes] = []
+    requests = Scripted(answer(200, begun), answer(tag='"b"'), answer(tag='"a"'), answer(), answer(204))
+    once: Callable[..., Answer] = requests.once
+    requests.once = lambda *words: (bodies.append(words[4]), once(*words))[1]  # type: ignore[method-assign]
+    upload = S3Engine(None, "bucket", requests).upload("key", {"mtime": "1.5"}, 1000)
+    assert requests.asked[0] == ("POST", "key", {"uploads": ""}, {"x-amz-meta-mtime": "1.5"})
+    upload.send(2, b"second")
+    upload.send(1, b"first")
+    upload.complete(True)
+    assert bodies[-1].index(b'"a"') < bodies[-1].index(b'"b"')
+    upload.abort()
+    assert requests.asked[-1][:3] == ("DELETE", "key", {"uploadId": "id"})
+
+
+@pytest.mark.parametrize(("tag", "is_done"), [("f9c8d11e5c8d3b2a5a1a7f0b6c0d3d5e-1", False), ("", True)])
+def test_an_answer_that_was_lost_is_found_out_by_what_is_there(tag: str, is_done: bool) -> None:
+    begun = b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
+    part = hashlib.md5(b"data").hexdigest()
+    there = tag or f"{hashlib.md5(bytes.fromhex(part)).hexdigest()}-1"
+    lost = [ConnectionResetError(), answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")]
+    script = Scripted(answer(200, begun), answer(tag=f'"{part}"'), *lost, answer(tag=f'"{there}"'))
+    upload = S3Engine(None, "bucket", script).upload("key", {}, 1000)
+    upload.send(1, b"data")
+    if is_done:
+        upload.complete(True)
+    else:
+        with pytest.raises(RefusedByS3, match="NoSuchUpload"):
+            upload.complete(True)
+
+
+def test_a_page_is_read_whatever_the_keys_are_called() -> None:
+    body = b"""<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>true</IsTruncated>
+    <NextContinuationToken>more</NextContinuationToken>
+    <Contents><Key>p/a+b%0A%26</Key><Size>5</Size><ETag>"t"</ETag><LastModified>2020-01-01T00:00:00.123Z</LastModified>
+    </Contents><CommonPrefixes><Prefix>p/%C3%A4/</Prefix></CommonPrefixes></ListBucketResult>"""
+    page = S3Engine(None, "bucket", Scripted(answer(200, body))).page("p/")
+    assert page.after == "more"
+    assert page.folders == ["\u00e4"]
+    assert [(listed.key, listed.size, listed.tag) for listed in page.objects] == [("p/a b\n&", 5, '"t"')]
+    assert page.objects[0].modified == 1_577_836_800_123_000_000
+
+
+@pytest.mark.parametrize(("status", "why"), [(403, "keys aren't good"), (404, "no such bucket"), (301, "region")])
+def test_the_start_tells_what_is_amiss(monkeypatch: pytest.MonkeyPatch, status: int, why: str) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    objects = Objects(ObjectOptions(environment=keys), Clock())
+    monkeypatch.setattr(Requests, "once", lambda *_: answer(status))
+    with pytest.raises(Unusable, match=why):
+        objects.check("s3://bucket/x")
+    monkeypatch.setattr(Requests, "once", lambda *_: answer(200))
+    assert "Served from S3" in objects.check("s3://bucket/x")
+    objects.answers("s3://bucket/x")
+    monkeypatch.setattr(Requests, "once", lambda *_: answer(status))
+    with pytest.raises(OSError, match=why):
+        objects.answers("s3://bucket/x")
+    monkeypatch.undo()
+    with pytest.raises(OSError):
+        objects.answers("s3://bucket/x")
+    assert "doesn't answer at this moment" in objects.check("s3://bucket/x")
+    objects.close()
