@@ -25,7 +25,7 @@ FAULTS = {
     "the connection is lost or idle too long": """
         test_sockets.py::test_a_reset_in_the_middle_of_an_upload_keeps_the_old_file_and_the_part
         test_inline.py::test_a_connection_that_ends_inside_a_sequence_changes_nothing
-        test_server.py::test_an_upload_that_stalls_is_cut_off_and_its_part_kept
+        test_idleness.py::test_an_upload_that_stalls_is_cut_off_and_its_part_kept
         test_data_connections.py::test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on
         test_half_closed.py::test_an_upload_that_ends_in_its_middle_is_none_and_its_part_is_kept
     """,
