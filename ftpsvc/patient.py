@@ -15,10 +15,10 @@ from ftpsvc.clienttls import ClientTLS, Protection
 from ftpsvc.credentials import Login, Person, Run
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.model import TransferError
-from ftpsvc.remote import Remote, features_of
+from ftpsvc.remote import Remote
 from ftpsvc.streamclient import REFUSALS
 from ftpsvc.targets import Target
-from ftpsvc.wire import Reply
+from ftpsvc.wire import Reply, features_of
 
 #: How many seconds one address may take to accept a connection. Three lost packets, or a firewall that drops them.
 CONNECT_TIME = 8.0

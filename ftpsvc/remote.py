@@ -35,7 +35,7 @@ from ftpsvc.storage import ReadFile, Times, WriteFile
 from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
 from ftpsvc.streamtransfer import Dial
 from ftpsvc.threads import done_with
-from ftpsvc.wire import DEFAULT_PORT, Reply, unquoted
+from ftpsvc.wire import DEFAULT_PORT, Reply, features_of, unquoted
 
 #: How long, in seconds, a server may take to accept a connection, and then to greet.
 CONNECT_TIME = 30.0
@@ -392,14 +392,3 @@ def is_here(peer: object) -> bool:
         return True
     address = host_of(getattr(peer, "host", ""))
     return address is not None and address.is_loopback
-
-
-def features_of(reply: Reply) -> dict[str, str]:
-    """What FEAT lists: `MODE I` and the like as they are, and each first word with what stands behind it."""
-    features: dict[str, str] = {}
-    for line in reply.inner[1:]:
-        feature = line.strip().upper()
-        features[feature] = ""
-        word, _, rest = line.strip().partition(" ")
-        features.setdefault(word.upper(), rest)
-    return features

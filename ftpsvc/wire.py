@@ -137,6 +137,17 @@ def _one_line(text: str) -> bytes:
     return line.replace(b"\xff", b"\xff\xff") if b"\xff" in line else line
 
 
+def features_of(reply: Reply) -> dict[str, str]:
+    """What FEAT lists: `MODE I` and the like as they are, and each first word with what stands behind it."""
+    features: dict[str, str] = {}
+    for line in reply.inner[1:]:
+        feature = line.strip().upper()
+        features[feature] = ""
+        word, _, rest = line.strip().partition(" ")
+        features.setdefault(word.upper(), rest)
+    return features
+
+
 _REPLY = re.compile(rb"([1-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 
 #: The most lines one reply may have. Long ones are FEAT, HELP, STAT of a path; this bounds a hostile server.
