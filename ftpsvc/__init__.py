@@ -21,6 +21,7 @@ The map, in reading order:
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      what a client may take of the server: all values
+`commons`     what is counted and remembered of all sessions, and where
 `connections` who is connected, and how many may be; `refusals`, who is turned away
 `logins`      how often and how fast one may fail; `bans`, the addresses that have failed too often
 `rates`       how fast data may move; `passiveports`, how many ports may wait
@@ -35,11 +36,14 @@ The map, in reading order:
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key
 `accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one
-`quota`       a storage that grows so far and no further; `homes`, the storages behind the accounts
+`quota`       a storage that grows so far and no further, with `usage`; `homes`, the storages behind the accounts
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes
-`allocator`   how the service deals with memory
+`allocator`   how the service deals with memory; `premises`, what each process that serves has
 `reloading`   what a running service takes over; `signals`, `notify`, how it is told, and tells, how it is
+`workers`     several processes that serve, and `worker`, one of them; `sharing`, what they count together in a
+              `sharedtable`; `turnstile`, who of them lets in whom; `workerlink` and `workerlog`, what they say;
+              `allworkers`, how operators see them
 `configuration` the options in a file
 `livelist`    who is connected and does what; `throughput`, how much is moved; `blocklist`, whom an operator has banned;
               `diskspace`, how much room there is; all of it in `overview`

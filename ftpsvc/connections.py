@@ -7,12 +7,19 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Protocol
 
 from ftpsvc.addresses import host_of
+from ftpsvc.commons import Common
 from ftpsvc.limits import Limits
 from ftpsvc.model import ANONYMOUS, Account, OverLimit
 
 #: For how many seconds somebody who is not logged in is safe from having to make room. A client that logs in by itself
 #: rarely needs more; and a flood that fills ten thousand places in less is one that this process can't accept.
 GRACE = 1.0
+
+#: What all connections are counted as.
+ALL = "connections"
+
+_ADDRESS = "address "
+_ACCOUNT = "account "
 
 #: What one household or one server is given of IPv6 (RFC 6177). Who has one has 2^64 addresses.
 _PREFIX = 64
@@ -42,12 +49,13 @@ def source_of(address: object, limits: Limits) -> str:
 class Connections:
     """The connections of one server."""
 
-    def __init__(self, limits: Limits, clock: Any) -> None:
+    def __init__(self, limits: Limits, clock: Any, common: Common | None = None) -> None:
+        """`common`: where they are counted."""
         self._limits = limits
         self._clock = clock
+        self._common = common or Common()
+        self._counts = self._common.counts
         self._sources: dict[Guest, str] = {}
-        self._of_source: dict[str, int] = {}
-        self._of_account: dict[str, int] = {}
         self._strangers: dict[Guest, None] = {}  #: in the order in which they came
 
     def __len__(self) -> int:
@@ -58,54 +66,58 @@ class Connections:
         return iter(self._sources)
 
     def demand_room(self, source: str) -> None:
-        """See to it that there is room for one more. Raises `OverLimit`."""
+        """See to it that there is room for one more, and keep it for the next who `came`. Raises `OverLimit`."""
         most = self._limits.per_address
-        if source and most and self._of_source.get(source, 0) >= most:
+        if source and not self._counts.more(_ADDRESS + source, most or None):
             raise OverLimit(
                 f"There are {most} connections from your address already, which is the limit."
                 " End one of them, or try again later.",
                 "max-per-address",
             )
-        if self._limits.connections and len(self) >= self._limits.connections:
-            self._make_room()
+        most = self._limits.connections
+        if not self._counts.more(ALL, most or None) and not (self.make_room() and self._counts.more(ALL, most)):
+            if source:
+                self._counts.less(_ADDRESS + source)
+            self._common.make_room(ALL)
+            raise OverLimit(
+                f"There are {most} connections already, which is the limit. Try again later.", "max-connections"
+            )
 
-    def _make_room(self) -> None:
-        """Let the one who has been here longest without a login give way.
+    def make_room(self) -> bool:
+        """Let the one who has been here longest without a login give way; whether there is one to do so.
 
         Else whoever holds so many connections open, from however many addresses, would keep everybody out.
         """
         oldest = next(iter(self._strangers), None)
         if oldest is None or self._clock.seconds() - oldest.stranger_since < GRACE:
-            raise OverLimit(
-                f"There are {self._limits.connections} connections already, which is the limit. Try again later.",
-                "max-connections",
-            )
+            return False
         self.gone(oldest)
         oldest.give_way(OverLimit("All places are taken, and others wait for yours. Connect again.", "max-connections"))
+        return True
 
     def came(self, guest: Guest, source: str) -> None:
         """One more, for whom there is room. Nobody is logged in there."""
         self._sources[guest] = source
         self._strangers[guest] = None
-        if source:
-            self._of_source[source] = self._of_source.get(source, 0) + 1
 
     def gone(self, guest: Guest) -> None:
         """The connection is over, or as good as. Whoever was logged in there has to have left."""
+        if guest not in self._sources:
+            return
         self._strangers.pop(guest, None)
-        source = self._sources.pop(guest, "")
+        source = self._sources.pop(guest)
+        self._counts.less(ALL)
         if source:
-            _one_less(self._of_source, source)
+            self._counts.less(_ADDRESS + source)
 
     def enter(self, guest: Guest, account: Account) -> None:
         """Somebody has logged in. Raises `OverLimit`."""
         most = self._most(account)
-        if most is not None and self._of_account.get(account.name, 0) >= most:
+        if not self._counts.more(_ACCOUNT + account.name, most):
             raise OverLimit(
                 f"There are {most} sessions of this account already, which is its limit. End one, or try again later.",
                 "max-per-account",
             )
-        self._of_account[account.name] = self._of_account.get(account.name, 0) + 1
         self._strangers.pop(guest, None)
 
     def _most(self, account: Account) -> int | None:
@@ -115,13 +127,6 @@ class Connections:
 
     def leave(self, guest: Guest, account: Account) -> None:
         """The login that `enter` was told of is over."""
-        _one_less(self._of_account, account.name)
+        self._counts.less(_ACCOUNT + account.name)
         if guest in self._sources:
             self._strangers[guest] = None
-
-
-def _one_less(counts: dict[str, int], key: str) -> None:
-    if counts[key] == 1:
-        del counts[key]
-    else:
-        counts[key] -= 1

@@ -36,14 +36,14 @@ class Order:
 
 
 async def _who(overview: Overview, request: Request) -> Answer:
-    return (row._asdict() for row in overview.rows())
+    return (row._asdict() for row in await overview.rows())
 
 
 async def _kick(overview: Overview, request: Request) -> Answer:
     number = request.get("id")
     if type(number) is not int:
         raise Refused("kick takes the number of a session. Those there are: ftpsvc ctl who")
-    row = overview.kick(number)
+    row = await overview.kick(number)
     if row is None:
         raise Refused(f"there is no session {number}. Those there are: ftpsvc ctl who")
     return [row._asdict()]
@@ -54,7 +54,7 @@ async def _ban(overview: Overview, request: Request) -> Answer:
     if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds <= MAX_BAN):
         raise Refused("a ban's time is a number of seconds above 0, and at most a hundred years")
     try:
-        ended = overview.ban(network, seconds)
+        ended = await overview.ban(network, seconds)
     except ValueError as error:
         raise Refused(str(error)) from error
     return [{"network": shown(network), "seconds": seconds, "sessions": ended}]
@@ -62,7 +62,7 @@ async def _ban(overview: Overview, request: Request) -> Answer:
 
 async def _unban(overview: Overview, request: Request) -> Answer:
     network = _network(request)
-    if not overview.unban(network):
+    if not await overview.unban(network):
         raise Refused(f"{shown(network)} isn't banned. Who is: ftpsvc ctl stats")
     return [{"network": shown(network)}]
 
@@ -83,7 +83,7 @@ async def _reload(overview: Overview, request: Request) -> Answer:
 
 
 async def _drain(overview: Overview, request: Request) -> Answer:
-    return [overview.drain()]
+    return [await overview.drain()]
 
 
 async def _stats(overview: Overview, request: Request) -> Answer:

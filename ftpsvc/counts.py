@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from ftpsvc.records import Ending, Happening, Record, SessionEvent, Transfer
 
@@ -92,6 +93,26 @@ class Counts:
     def refused(self, limit: str) -> None:
         """A connection is turned away; not each of them has a record."""
         self.refusals[limit] = self.refusals.get(limit, 0) + 1
+
+    def take(self) -> dict[str, Any]:
+        """What was counted since the last time, beside what records tell, fit for JSON; from here on it counts anew."""
+        taken = {
+            "replies": [[*key, count] for key, count in self.replies.items()],
+            "hooks": [[*key, count] for key, count in self.hooks.items()],
+            "refusals": list(self.refusals.items()),
+        }
+        for counts in (self.replies, self.hooks, self.refusals):
+            counts.clear()
+        return taken
+
+    def add(self, taken: Mapping[str, Any]) -> None:
+        """What another process of this server has counted."""
+        for verb, code, count in taken["replies"]:
+            self.replies[verb, code] = self.replies.get((verb, code), 0) + count
+        for hook, ending, count in taken["hooks"]:
+            self.hooks[hook, ending] = self.hooks.get((hook, ending), 0) + count
+        for limit, count in taken["refusals"]:
+            self.refusals[limit] = self.refusals.get(limit, 0) + count
 
     def recorded(self, records: Iterable[Record]) -> None:
         for record in records:

@@ -16,6 +16,7 @@ from twisted.logger import Logger, LogLevel
 from ftpsvc.addresses import Origin
 from ftpsvc.bans import Bans
 from ftpsvc.blocklist import Blocklist
+from ftpsvc.commons import Common
 from ftpsvc.connections import Connections, source_of
 from ftpsvc.counts import Counts
 from ftpsvc.digests import KnownDigests
@@ -61,8 +62,11 @@ class ServerFactory(Factory):
         passive: PassiveOptions = PassiveOptions(),  # noqa: B008 (frozen)
         tls: ServerTLS | None = None,
         required: Required = Required.NONE,
+        common: Common | None = None,
     ) -> None:
-        """`reactor` is the clock, and makes data connections; `run` is where work that waits for a disk is done."""
+        """`reactor` is the clock, and makes data connections; `run` is where work that waits for a disk is done;
+        `common` is where all that limits hold together is counted."""
+        common = common or Common()
         self.accounts = accounts
         self.clock = reactor
         self.run = run
@@ -71,13 +75,13 @@ class ServerFactory(Factory):
         self.tls = tls
         self.required = required
         self.digests = KnownDigests(time.time)
-        self.connections = Connections(self.limits, reactor)
-        self.bans = Bans(self.limits, reactor)
+        self.connections = Connections(self.limits, reactor, common)
+        self.bans = Bans(self.limits, reactor, common)
         self.blocklist = Blocklist(reactor)
-        self.door = Door(self.limits, reactor, self.connections, self.bans)
-        self.passive_ports = PassivePorts(0, reactor)
+        self.door = Door(self.limits, reactor, self.connections, self.bans, common)
+        self.passive_ports = PassivePorts(0, reactor, common)
         self.take_data_connections(passive)
-        self.rates = Rates(self.limits, reactor)
+        self.rates = Rates(self.limits, reactor, common)
         self.counts = Counts(VERBS)
         self.records = Recorder(reactor, self.counts.recorded, self._log_records)
         self.next_number = itertools.count(1).__next__
@@ -128,6 +132,10 @@ class ServerFactory(Factory):
         """A line each. Those of the same moment share an event, for that is what a log costs."""
         level = LogLevel.debug if all(record.is_quiet for record in records) else LogLevel.info
         self._log.emit(level, "{lines}", lines="\n".join(map(str, records)), **{RECORDS: records})
+
+    def heard(self, records: Sequence[Record]) -> None:
+        """Records of another process of this server, which were logged as they came."""
+        self.records.hand_on(records, but=self._log_records)
 
     @property
     def sessions(self) -> Iterable[ServerProtocol]:

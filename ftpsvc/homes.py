@@ -11,11 +11,13 @@ from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 
+from ftpsvc.commons import Common
 from ftpsvc.model import Account
 from ftpsvc.objects.urls import is_address, location
-from ftpsvc.quota import Quota, Usage, Used
+from ftpsvc.quota import Quota
 from ftpsvc.storage import Storage
 from ftpsvc.threads import Run
+from ftpsvc.usage import Usage, Used
 
 #: How many entries one trip to a thread counts, so that others get their turn there.
 COUNT_STEP = 2000
@@ -24,8 +26,9 @@ COUNT_STEP = 2000
 class Disk(Storage, Protocol):
     """What a home is kept in."""
 
-    async def sweep(self, before: float) -> int:
-        """Remove the parts that were last written before this time of day and that no upload holds; how many."""
+    async def sweep(self, before: float, run: str = "") -> int:
+        """Remove the parts that no upload holds and that were last written before this time of day, or that have names
+        of this run of a worker (`parts.RUN`), which nobody can go on from; how many."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -42,11 +45,19 @@ class CountsItself(Protocol):
 class Homes:
     """Finds the storage for an account. Who shares a home shares its usage; the parts of uploads are each one's own."""
 
-    def __init__(self, open_disk: Callable[[str, str], Disk], run: Run, clock: Callable[[], float]) -> None:
-        """`open_disk` takes a folder and the owner of the parts that are made in it; it raises `OSError`."""
+    def __init__(
+        self,
+        open_disk: Callable[[str, str], Disk],
+        run: Run,
+        clock: Callable[[], float],
+        common: Common | None = None,
+    ) -> None:
+        """`open_disk` takes a folder and the owner of the parts that are made in it; it raises `OSError`. `common`:
+        where what lies in the homes is remembered."""
         self._open_disk = open_disk
         self._run = run
         self._clock = clock
+        self._common = common or Common()
         self._disks: dict[tuple[str, str], tuple[tuple[int, int], Disk]] = {}
         self._left: list[Disk] = []  #: of homes that were replaced by others; sessions may still be in them
         self._places: dict[str, str] = {}  #: the homes, by the names of those who have logged in
@@ -63,7 +74,7 @@ class Homes:
             return disk
         usage = self._usages.get(home)
         if usage is None:
-            usage = self._usages[home] = Usage(lambda: self._count(home, disk), self._clock)
+            usage = self._usages[home] = Usage(lambda: self._count(home, disk), self._clock, self._common, home)
         return Quota(disk, usage, account)
 
     def locate(self, account: str, path: str) -> str:
@@ -86,21 +97,22 @@ class Homes:
         self._disks[home, owner] = identity, disk
         return disk
 
-    async def sweep(self, before: float) -> int:
-        """Remove the old parts in all homes, those of accounts that nobody has used yet among them; how many."""
+    async def sweep(self, before: float, run: str = "") -> int:
+        """The same in all homes, those of accounts that nobody has used yet among them."""
         homes = {_canonical(home): None for home in self.known()} | {home: None for home, _ in self._disks}
         removed = 0
         for home in homes:
             with contextlib.suppress(OSError):  # whoever logs in hears of it
                 disk = next((disk for (path, _), (_, disk) in self._disks.items() if path == home), None)
-                removed += await (disk.sweep(before) if disk is not None else self._sweep_unused(home, before))
+                sweep = self._sweep_unused(home, before, run) if disk is None else disk.sweep(before, run)
+                removed += await sweep
         return removed
 
-    async def _sweep_unused(self, home: str, before: float) -> int:
+    async def _sweep_unused(self, home: str, before: float, run: str) -> int:
         # Not kept open: there may be thousands, and nobody knows who will ever come.
         disk = self._open_disk(home, "")
         try:
-            return await disk.sweep(before)
+            return await disk.sweep(before, run)
         finally:
             disk.close()
 

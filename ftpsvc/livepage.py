@@ -122,7 +122,7 @@ class Live(Guarded):
             host=socket.gethostname(),
             stats=stats,
             plot=plot(self._overview.throughput.samples),
-            glimpse=self._overview.glimpse(MAX_ROWS),
+            glimpse=await self._overview.glimpse(MAX_ROWS),
             failures=self._overview.failures(),
         )
         return text.encode("utf-8", "replace")
@@ -160,12 +160,15 @@ class End(Guarded):
             self._log.warn("{peer}: a wrong token at the live page", peer=peer)
             request.setHeader("www-authenticate", "Bearer")
             return say(request, http.UNAUTHORIZED, "That is not the operator's token; ftpsvc ctl token shows it.")
+        return self.render_GET(request)
+
+    async def answer(self, request: Request) -> bytes:
+        if request.method != b"POST":
+            return say(request, http.NOT_ALLOWED, "To end a session takes a POST.")
+        peer = origin_of(request.getClientAddress()).name
         number = request.getHeader(b"session-number") or b""
-        row = self._overview.kick(int(number)) if _NUMBER.fullmatch(number) else None
+        row = await self._overview.kick(int(number)) if _NUMBER.fullmatch(number) else None
         if row is None:
             return say(request, http.NOT_FOUND, "There is no such session any more.")
         self._log.info("{peer}: session {id} was ended at the live page", peer=peer, id=row.id)
         return say(request, http.OK, ctltables.kicked(row._asdict()))
-
-    async def answer(self, request: Request) -> bytes:
-        return say(request, http.NOT_ALLOWED, "To end a session takes a POST.")

@@ -264,9 +264,10 @@ class LocalDisk:
         finally:
             os.close(descriptor)
 
-    async def sweep(self, before: float) -> int:
-        """Remove the parts that were last written before this time of day and that no upload holds; how many."""
-        sweep = Sweep(self._jail, before)
+    async def sweep(self, before: float, run: str = "") -> int:
+        """Remove the parts that no upload holds and that were last written before this time of day, or that have names
+        of this run (`parts.RUN`), which nobody can go on from; how many."""
+        sweep = Sweep(self._jail, before, run)
         job = self._run(sweep.step)
         try:
             while await done_with(job):

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import deferLater
 
 from ftpsvc.bans import Bans
+from ftpsvc.commons import Common
 from ftpsvc.connections import Connections, Guest
 from ftpsvc.limits import Limits
 from ftpsvc.model import Account, NotLoggedIn, OverLimit, TransferError
@@ -20,6 +21,8 @@ from ftpsvc.threads import done_with
 #: The longest that an answer is delayed. More would not slow down who guesses, because the ban comes first.
 MAX_DELAY = 10.0
 
+_EXAMINED = "examined "
+
 #: How a login is examined: the account and its storage. Raises `NotLoggedIn`.
 Examine = Callable[[], Awaitable[tuple[Account, Storage]]]
 
@@ -27,11 +30,14 @@ Examine = Callable[[], Awaitable[tuple[Account, Storage]]]
 class Door:
     """Where all sessions of a server log in."""
 
-    def __init__(self, limits: Limits, clock: Any, connections: Connections, bans: Bans) -> None:
+    def __init__(
+        self, limits: Limits, clock: Any, connections: Connections, bans: Bans, common: Common | None = None
+    ) -> None:
         self.limits = limits
         self.clock = clock
         self.connections = connections
         self.bans = bans
+        self._common = common or Common()
         self._locks: dict[str, DeferredLock] = {}
 
     async def turn(self, source: str) -> Callable[[], None]:
@@ -51,7 +57,14 @@ class Door:
             if not lock.locked:
                 self._locks.pop(source, None)
 
+        try:
+            await self._common.turn(_EXAMINED + source)
+        except BaseException:
+            release()
+            raise
+
         def done() -> None:
+            self._common.counts.less(_EXAMINED + source)
             if lock.waiting:
                 # Not at once: each of those who wait may be done at once too, and the calls would nest.
                 self.clock.callLater(0, release)

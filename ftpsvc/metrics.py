@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -17,6 +18,26 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.lateness import Lateness
 
 
+class Gauges(NamedTuple):
+    """What one process has at this moment."""
+
+    known: int  #: sessions that are logged in
+    sessions: int
+    transferring: int
+    passive_ports: int
+    hooks_waiting: int
+    lateness: float  #: the reactor's
+
+    @classmethod
+    def of(cls, factory: ServerFactory, lateness: Lateness) -> Gauges:
+        known = transferring = 0
+        for session in factory.sessions:
+            known += session.is_known
+            transferring += session.is_transferring
+        ports, waiting = len(factory.passive_ports), factory.counts.hooks_waiting
+        return cls(known, len(factory.connections), transferring, ports, waiting, lateness.longest)
+
+
 class ServerMetrics(Collector):
     """What one server's counters and gauges come to. Its registry has those of the process too, and nobody else's."""
 
@@ -24,9 +45,17 @@ class ServerMetrics(Collector):
         self._factory = factory
         self._lateness = lateness
         self.free: int | None = None  #: how many bytes can still be stored, if that is known
+        #: Asks the other processes of this server, if there are any, and has what they have counted added to ours.
+        self.ask_others: Callable[[], Awaitable[Sequence[Gauges]]] | None = None
+        self._others: Sequence[Gauges] = ()
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
+
+    async def look(self) -> None:
+        """Ask the others. To be called before the numbers are read."""
+        if self.ask_others is not None:
+            self._others = await self.ask_others()
 
     def collect(self) -> Iterable[Metric]:
         self._factory.records.flush()  # those of the last moment too
@@ -36,17 +65,16 @@ class ServerMetrics(Collector):
 
     def _gauges(self) -> Iterable[Metric]:
         factory = self._factory
+        everywhere = (Gauges.of(factory, self._lateness), *self._others)
+        known, there, transferring, ports, waiting = (sum(column) for column in list(zip(*everywhere, strict=True))[:5])
         sessions = GaugeMetricFamily("ftpsvc_sessions", "Who is connected: logged in, or not yet.", labels=["state"])
-        known = transferring = 0
-        for session in factory.sessions:
-            known += session.is_known
-            transferring += session.is_transferring
         sessions.add_metric(["ready"], known)
-        sessions.add_metric(["stranger"], max(len(factory.connections) - known, 0))
+        sessions.add_metric(["stranger"], max(there - known, 0))
         yield sessions
         yield _gauge("sessions_limit", "How many may be connected; 0 for any number.", factory.limits.connections)
         yield _gauge("transfers_under_way", "Transfers and listings whose data moves.", transferring)
-        yield _gauge("passive_ports", "Ports that wait for the client's data connection.", len(factory.passive_ports))
+        yield _gauge("passive_ports", "Ports that wait for the client's data connection.", ports)
+        yield _gauge("hooks_waiting", "Records that wait for their hook.", waiting)
         yield _gauge(
             "passive_ports_limit", "How many ports may wait at once; 0 for any number.", factory.passive_ports.most
         )
@@ -54,7 +82,7 @@ class ServerMetrics(Collector):
         yield _gauge(
             "reactor_lateness_seconds",
             "The longest, in the last minute, that something due had to wait for its turn.",
-            self._lateness.longest,
+            max(gauges.lateness for gauges in everywhere),
         )
         if self.free is not None:
             yield _gauge("storage_free_bytes", "What can still be stored; missing while nobody can tell.", self.free)
@@ -85,7 +113,6 @@ def _counted(counts: Counts) -> Iterable[Metric]:
     for (hook, ending), count in sorted(counts.hooks.items()):
         hooks.add_metric([hook, ending], count)
     yield hooks
-    yield _gauge("hooks_waiting", "Records that wait for their hook.", counts.hooks_waiting)
     transfers = CounterMetricFamily(
         "ftpsvc_transfers", "Transfers, by command and by how they ended.", labels=["verb", "ending"]
     )

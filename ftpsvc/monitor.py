@@ -34,7 +34,8 @@ class Monitor:
         self.root = Root()
         self.root.putChild(b"healthz", Health())
         self.root.putChild(b"readyz", Readiness(probe, trouble))
-        self.root.putChild(b"metrics", Metrics(ServerMetrics(factory, self._lateness), probe))
+        self.metrics = ServerMetrics(factory, self._lateness)
+        self.root.putChild(b"metrics", Metrics(self.metrics, probe))
         self.site = QuietSite(self.root, timeout=IDLE, reactor=factory.clock)
 
         self.port: IListeningPort | None = None  #: where they are to be had
@@ -159,6 +160,7 @@ class Metrics(Page):
             self._metrics.free = await self._probe.free()
         except LocalFault:
             self._metrics.free = None
+        await self._metrics.look()
         encode, content_type = choose_encoder(request.getHeader("accept") or "")
         request.setHeader(b"content-type", content_type.encode())
         return encode(self._metrics.registry)

@@ -35,6 +35,9 @@ from ftpsvc.wire import DEFAULT_PORT
 #: The limits that are options, each with a number.
 LIMITS = [limit for limit in fields(Limits) if limit.metadata]
 
+#: How many workers there may be: each has a column in the tables that all share, and its own memory.
+MAX_WORKERS = 64
+
 _AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kMG]?)")
 _TIMES = {"": 1, "k": 1000, "M": 1000_000, "G": 1000_000_000}
 
@@ -59,6 +62,13 @@ def _amount_for(limit: Field[float]) -> Callable[[str], float]:
         return int(value) if limit.type == "int" else value
 
     return amount
+
+
+def _workers(text: str) -> int:
+    """How many processes are to serve."""
+    if not re.fullmatch(r"[0-9]{1,3}", text) or int(text) > MAX_WORKERS:
+        raise usage.UsageError(f"--workers takes a number up to {MAX_WORKERS}; 0: one for each processor")
+    return int(text) or min(len(os.sched_getaffinity(0)), MAX_WORKERS)
 
 
 class Options(usage.Options, AuthOptionMixin):
@@ -95,6 +105,7 @@ class Options(usage.Options, AuthOptionMixin):
         ),
         ("check-upload", None, "", "A command that looks at each upload before its name is seen, and may refuse it."),
         ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
+        ("workers", None, 1, "Processes that serve; 0: one for each processor.", _workers),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *OBJECT_PARAMETERS,
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
@@ -103,7 +114,7 @@ class Options(usage.Options, AuthOptionMixin):
     def __init__(self, folder: str = "") -> None:
         """`folder`: where relative paths begin, if not in the current folder."""
         super().__init__()
-        self._folder = folder
+        self.folder = folder
         self._words: list[str] = []
         self._said: dict[str, tuple[str, ...]] = {}  #: what stood behind each option, wherever
         self["ports"] = []
@@ -147,7 +158,7 @@ class Options(usage.Options, AuthOptionMixin):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         given = self._words = list(sys.argv[1:] if options is None else options)
-        self._folder = self._folder or os.getcwd()
+        self.folder = self.folder or os.getcwd()
         file, names = None, set[str]()
         try:
             names = self._given(given)
@@ -163,14 +174,20 @@ class Options(usage.Options, AuthOptionMixin):
             why = str(error) if file is None else file.located(str(error), names)
             refuse(f"{why.rstrip('.')}. See: twistd ftpsvc --help")
 
-    def again(self) -> Options:
-        """The same words, with what the configuration file says by now. Raises `SystemExit`, as the start does.
+    def again(self, words: Sequence[str] | None = None) -> Options:
+        """The same words, with what the configuration file says by now; or other words.
 
-        Paths on the command line are what they were, though a daemon is in another folder by now.
+        Raises `SystemExit`, as the start does. Paths on the command line are what they were, though a daemon is in
+        another folder by now.
         """
-        fresh = Options(self._folder)
-        fresh.parseOptions(self._words)
+        fresh = Options(self.folder)
+        fresh.parseOptions(self._words if words is None else words)
         return fresh
+
+    @property
+    def words(self) -> list[str]:
+        """These options without a file, for a process that is to have them whatever has become of the file."""
+        return [f"--{name}={value}" for name, said in self._said.items() if name != "config" for value in said]
 
     def chosen(self) -> dict[str, object]:
         """What each option comes to that a file may have, or the words behind it where it is kept under other names."""
@@ -178,13 +195,12 @@ class Options(usage.Options, AuthOptionMixin):
 
     def keep(self, name: str, other: Options) -> None:
         """Have this option as the other has it."""
+        self._said[name] = other._said.get(name, ())
         if name in self:
             self[name] = other[name]
-        else:
-            self._said[name] = other._said.get(name, ())
 
     def _absolute(self, path: str) -> str:
-        return os.path.normpath(os.path.join(self._folder, path))
+        return os.path.normpath(os.path.join(self.folder, path))
 
     def _given(self, words: Sequence[str]) -> set[str]:
         """The options that are there, by their whole names."""
@@ -269,7 +285,7 @@ _DEFAULTS = {"port": (str(DEFAULT_PORT),)}
 def _kind(name: str) -> Takes:
     if name in _PATHS:
         return Takes.PATH
-    return Takes.NUMBER if any(_option(limit) == name for limit in LIMITS) else Takes.TEXT
+    return Takes.NUMBER if name == "workers" or any(_option(limit) == name for limit in LIMITS) else Takes.TEXT
 
 
 #: The networks that no router leads to (RFC 1918, RFC 4193, and the link-local ones).

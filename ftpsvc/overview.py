@@ -66,6 +66,16 @@ class Glimpse(NamedTuple):
     others: list[Row]
 
 
+class Now(NamedTuple):
+    """How much goes on."""
+
+    sessions: int
+    transfers: int
+    rate: float  #: of all transfers, in bytes a second
+    up: int  #: how many bytes those under way have received so far
+    down: int  #: and how many they have sent
+
+
 class Overview:
     """One server's."""
 
@@ -89,11 +99,11 @@ class Overview:
     def stop(self) -> None:
         self.throughput.stop()
 
-    def rows(self) -> Iterator[Row]:
+    async def rows(self) -> Iterable[Row]:
         """All sessions, each as it is when it is asked for."""
         return self.sessions.rows(self.throughput.rate)
 
-    def glimpse(self, most: int) -> Glimpse:
+    async def glimpse(self, most: int) -> Glimpse:
         """Not more than so many of each kind: it is made at once, while everybody else waits."""
         sessions = self.sessions
         transfers: list[Row] = []
@@ -113,7 +123,7 @@ class Overview:
             if isinstance(record, Transfer) and record.ending is not Ending.COMPLETE:
                 self._failures.append((next(self._numbers), record))
 
-    def kick(self, number: int) -> Row | None:
+    async def kick(self, number: int) -> Row | None:
         """End the session with this number, and say what it was; None if there is none."""
         sessions = self.sessions
         guest = sessions.find(number)
@@ -123,7 +133,7 @@ class Overview:
         dismiss(guest, "An operator has ended this session.", "kick")
         return row
 
-    def ban(self, network: Network, seconds: float | None) -> int:
+    async def ban(self, network: Network, seconds: float | None) -> int:
         """Let nobody in from there, and end the sessions from there; how many. Raises `ValueError`."""
         self._factory.blocklist.block(network, seconds)
         banned = [guest for guest in self.sessions.present() if _is_from(guest, network)]
@@ -131,7 +141,7 @@ class Overview:
             dismiss(guest, BANNED, "ban")
         return len(banned)
 
-    def drain(self) -> dict[str, Any]:
+    async def drain(self) -> dict[str, Any]:
         """Let nobody in any more, and see everybody out; who is left, and for how many seconds transfers may go on."""
         done = self.daemon.drain()
         Deferred.fromCoroutine(_over(done)).addErrback(lambda why: self._log.failure("The sessions did not end", why))
@@ -139,7 +149,7 @@ class Overview:
         moving = sum(guest.session.moving is not None for guest in left)
         return {"sessions": len(left), "transfers": moving, "seconds": self._factory.limits.drain}
 
-    def unban(self, network: Network) -> bool:
+    async def unban(self, network: Network) -> bool:
         """Let those from there in again, also those whose logins have failed; whether somebody was banned."""
         was_blocked = self._factory.blocklist.unblock(network)
         return bool(self._factory.bans.forgive(network)) or was_blocked
@@ -151,10 +161,17 @@ class Overview:
         for source, left, count in self._factory.bans.listed():
             yield Ban(source, left, f"{count} logins have failed")
 
+    async def now(self) -> Now:
+        """How much goes on at this moment."""
+        moving = list(self.sessions.moving())
+        up = sum(one.moved for one in moving if one.verb != "RETR")
+        rate, down = sum(map(self.throughput.rate, moving)), sum(one.moved for one in moving) - up
+        return Now(len(self._factory.connections), len(moving), rate, up, down)
+
     async def stats(self) -> dict[str, Any]:
         """All numbers, as a JSON object: sizes in bytes, times in seconds."""
         factory, counts = self._factory, self._factory.counts
-        moving = list(self.sessions.moving())
+        now = await self.now()
         total = self.throughput.total()
         endings = Counter[str]()
         for made in counts.transfers.values():
@@ -163,9 +180,9 @@ class Overview:
             "version": __version__,
             "uptime": factory.clock.seconds() - self._began,
             "since": time.time() - (factory.clock.seconds() - self._began),
-            "sessions": len(factory.connections),
-            "transfers": len(moving),
-            "rate": sum(map(self.throughput.rate, moving)),
+            "sessions": now.sessions,
+            "transfers": now.transfers,
+            "rate": now.rate,
             "bytes_in": total.up,
             "bytes_out": total.down,
             "complete": endings[Ending.COMPLETE.value],

@@ -17,7 +17,10 @@ from ftpsvc.model import PART_PREFIX, BadOffset, Facts, encode_name
 from ftpsvc.storage import CHUNK, Buffer
 
 _PREFIX = encode_name(PART_PREFIX)
-_RUN = token_hex(8).encode()
+
+#: What tells this process's made-up names from those of any other.
+RUN = token_hex(8)
+
 _count = itertools.count()
 
 
@@ -28,7 +31,12 @@ def is_part(name: bytes) -> bool:
 
 def made_up_part() -> bytes:
     """A name that no other part has, for one that nobody will go on from."""
-    return b"%s%s-%x" % (_PREFIX, _RUN, next(_count))
+    return b"%s%x" % (made_up_in(RUN), next(_count))
+
+
+def made_up_in(run: str) -> bytes:
+    """What all names that one process makes up begin with."""
+    return b"%s%s-" % (_PREFIX, run.encode())
 
 
 def known_part(name: bytes, owner: str) -> bytes:

@@ -7,13 +7,7 @@ underneath knows nothing of all this.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
-
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from collections.abc import AsyncGenerator, Awaitable
 
 from ftpsvc import model
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Permission, Stored, Whole
@@ -28,97 +22,7 @@ from ftpsvc.storage import (
     known_digest,
     lacking,
 )
-from ftpsvc.threads import done_with
-
-#: How old, in seconds, a count may become before the next login has the home counted again: for what has changed there
-#: without passing through here.
-COUNT_AGAIN = 3600.0
-
-
-class Used(NamedTuple):
-    """What lies in a home. Folders count as files: they take up inodes as those do."""
-
-    size: int = 0
-    files: int = 0
-
-
-class Usage:
-    """What lies in one home, counted once and then kept up to date by all who write there."""
-
-    _log = Logger()
-
-    def __init__(self, count: Callable[[], Deferred[Used]], clock: Callable[[], float]) -> None:
-        """`count` looks at the disk, beside the reactor."""
-        self._count = count
-        self._clock = clock
-        self._counted: float | None = None
-        self._counting: Deferred[Any] | None = None
-        self._changes = 0
-        self.uploads = 0  #: how many are under way
-        self.growing: dict[str, int] = {}  #: files that are added to in place, by `Entry.unique`, and their old sizes
-        self._kept: dict[str, int] = {}  #: bytes in the parts of uploads that broke off
-        self._commits: dict[str, tuple[DeferredLock, int]] = {}
-        self.size = 0
-        self.files = 0
-
-    def look_again(self) -> None:
-        """Have the home counted, if that was long ago or never."""
-        is_old = self._counted is None or self._clock() - self._counted > COUNT_AGAIN
-        if is_old and self._counting is None:
-            changes = self._changes
-            self._counting = self._count()
-            self._counting.addCallback(self._learn, changes).addErrback(self._not_counted)
-
-    def _learn(self, used: Used, changes: int) -> None:
-        self._counting = None
-        # Of what changed during a count nobody knows whether it is in it. The first has nothing beside it: all wait.
-        if self._counted is None or (changes == self._changes and not self.uploads):
-            self.size, self.files = used
-            self._kept.clear()
-            self._counted = self._clock()
-
-    def _not_counted(self, failure: Failure) -> None:
-        self._counting = None
-        self._log.failure("A home could not be counted, and its quota can't be held", failure)
-
-    async def counted(self) -> None:
-        """Wait for the first count. Raises `Busy` if there is none."""
-        if self._counted is None:
-            self.look_again()
-            if self._counting is not None:
-                await done_with(self._counting)
-            if self._counted is None:
-                raise model.Busy("What lies in this account's home could not be counted. Try again later.")
-
-    def add(self, size: int, files: int = 0) -> None:
-        """The home has grown by this, or has become smaller."""
-        self._changes += 1
-        self.size, self.files = max(self.size + size, 0), max(self.files + files, 0)
-
-    def keep(self, path: str, size: int) -> None:
-        """A part stays on the disk, and goes on counting."""
-        self._kept[path] = self._kept.get(path, 0) + size
-        self.add(size)
-
-    def use_kept(self, path: str) -> None:
-        """Somebody goes on from what was kept there, or writes over it."""
-        self.add(-self._kept.pop(path, 0))
-
-    @asynccontextmanager
-    async def alone(self, path: str) -> AsyncGenerator[None, None]:
-        """Be the only one who commits to a path: else two would give back the same old file."""
-        lock, waiting = self._commits.get(path, (DeferredLock(), 0))
-        self._commits[path] = lock, waiting + 1
-        try:
-            await lock.acquire()
-            try:
-                yield
-            finally:
-                lock.release()
-        finally:
-            lock, waiting = self._commits.pop(path)
-            if waiting > 1:
-                self._commits[path] = lock, waiting - 1
+from ftpsvc.usage import Usage, Used
 
 
 class Quota:
@@ -133,12 +37,9 @@ class Quota:
 
     def claim(self, path: str, size: int, files: int = 0) -> None:
         """Let the home grow. Raises `OverQuota`, and then nothing is claimed."""
-        used = self.usage
-        if self._most is not None and size > 0 and used.size + size > self._most:
-            raise model.OverQuota(f"{path}: this account's quota of {self._most} bytes is used up.")
-        if self._most_files is not None and files > 0 and used.files + files > self._most_files:
-            raise model.OverQuota(f"{path}: this account's quota of {self._most_files} files and folders is used up.")
-        used.add(size, files)
+        if over := self.usage.claim(size, files, self._most, self._most_files):
+            most = self._most if over == "bytes" else self._most_files
+            raise model.OverQuota(f"{path}: this account's quota of {most} {over} is used up.")
 
     async def found(self, path: str) -> Entry | None:
         """The file that would be replaced, if there is one; with the size that is counted for it by now."""
@@ -146,7 +47,7 @@ class Quota:
             entry = await self._storage.stat(path)
         except (model.NotFound, model.NotADirectory):
             return None
-        return entry._replace(size=self.usage.growing.get(entry.unique, entry.size))
+        return entry._replace(size=self.usage.size_of(entry))
 
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
         await self.usage.counted()
@@ -262,7 +163,7 @@ class ClaimingFile:
         self._size = size
         self._claimed = Used()
         self._is_over = False
-        quota.usage.uploads += 1
+        quota.usage.begin()
 
     def expect(self, facts: Facts) -> None:
         if isinstance(self._file, TakesFactsEarly):
@@ -312,7 +213,7 @@ class ClaimingFile:
 
     def _end(self) -> None:
         self._is_over = True
-        self._quota.usage.uploads -= 1
+        self._quota.usage.end()
 
 
 class GrowingFile:
@@ -325,8 +226,8 @@ class GrowingFile:
         self._before = before
         self._claimed = 0
         self._is_over = False
-        quota.usage.uploads += 1
-        quota.usage.growing[before.unique] = before.size
+        quota.usage.begin()
+        quota.usage.grows(before)
 
     async def write(self, chunk: Buffer) -> None:
         self._quota.claim(self._path, len(chunk))
@@ -352,5 +253,5 @@ class GrowingFile:
 
     def _end(self) -> None:
         self._is_over = True
-        self._quota.usage.uploads -= 1
-        self._quota.usage.growing.pop(self._before.unique, None)
+        self._quota.usage.end()
+        self._quota.usage.has_grown(self._before)

@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 
 from twisted.internet.task import deferLater
 
+from ftpsvc.commons import Common, Note, Notes
 from ftpsvc.limits import Limits
 from ftpsvc.model import Account
 from ftpsvc.storage import Buffer
@@ -40,6 +41,27 @@ class Bucket:
         now = self._clock.seconds()
         self._tokens = min(self._tokens + (now - self._at) * self.rate, self.rate * BURST) - size
         self._at = now
+        return max(0.0, -self._tokens / self.rate)
+
+
+class SharedBucket(Bucket):
+    """One that the workers of a server take from together."""
+
+    __slots__ = ("_name", "_notes")
+
+    def __init__(self, rate: int, clock: Any, notes: Notes, name: str) -> None:
+        super().__init__(rate, clock)
+        self._notes = notes
+        self._name = name
+
+    def take(self, size: int) -> float:
+        def taken(known: Note | None) -> Note:
+            # What nobody has taken from for long may have been forgotten, and was full.
+            self._tokens, self._at = known or (0.0, self._clock.seconds())
+            super(SharedBucket, self).take(size)
+            return self._tokens, self._at
+
+        self._notes.change(self._name, taken)
         return max(0.0, -self._tokens / self.rate)
 
 
@@ -93,9 +115,11 @@ class Paces(NamedTuple):
 class Rates:
     """Makes the paces of a server's sessions."""
 
-    def __init__(self, limits: Limits, clock: Any) -> None:
+    def __init__(self, limits: Limits, clock: Any, common: Common | None = None) -> None:
+        """`common`: where the tokens of accounts are."""
         self._limits = limits
         self._clock = clock
+        self._common_buckets = common.buckets if common is not None else None
         #: What an account's sessions share. Each is kept by its sessions, and goes with the last of them.
         self._shared: WeakValueDictionary[tuple[str, str, int], Bucket] = WeakValueDictionary()
         self.free = Paces(Pace(clock), Pace(clock))  #: for who may go as fast as it goes
@@ -116,7 +140,12 @@ class Rates:
         buckets = [Bucket(own, self._clock)] if own else []
         if shared:
             key = (name, direction, shared)
-            bucket = self._shared.get(key) or Bucket(shared, self._clock)
+            bucket = self._shared.get(key) or self._bucket(shared, f"{name} {direction} {shared}")
             self._shared[key] = bucket
             buckets.append(bucket)
         return Pace(self._clock, *buckets)
+
+    def _bucket(self, rate: int, name: str) -> Bucket:
+        if self._common_buckets is None:
+            return Bucket(rate, self._clock)
+        return SharedBucket(rate, self._clock, self._common_buckets, name)

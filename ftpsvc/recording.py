@@ -48,9 +48,14 @@ class Recorder:
         if not self._gathered:
             return
         records, self._gathered = self._gathered, []
+        self.hand_on(records)
+
+    def hand_on(self, records: Sequence[Record], but: Listener | None = None) -> None:
+        """Hand on records to all who listen, but for one perhaps who has them already."""
         for listener in self.listeners:
-            with self._log.failuresHandled("Records were lost on their way to {listener}", listener=listener):
-                listener(records)
+            if listener != but:
+                with self._log.failuresHandled("Records were lost on their way to {listener}", listener=listener):
+                    listener(records)
 
 
 class Visit:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 
 class Ending(enum.StrEnum):
@@ -122,6 +123,22 @@ class SessionEvent(NamedTuple):
 
 
 Record = Transfer | Change | SessionEvent
+
+
+_KINDS: dict[str, type[Record]] = {kind.__name__: kind for kind in (Transfer, Change, SessionEvent)}
+
+
+def packed(record: Record) -> list[object]:
+    """A record as JSON has it, for another process of this server."""
+    return [type(record).__name__, *(value.value if isinstance(value, enum.Enum) else value for value in record)]
+
+
+def unpacked(found: Sequence[Any]) -> Record:
+    """The record that was packed."""
+    record = _KINDS[found[0]](*found[1:])
+    if isinstance(record, Transfer):
+        return record._replace(ending=Ending(record.ending))
+    return record._replace(happening=Happening(record.happening)) if isinstance(record, SessionEvent) else record
 
 
 def fields_of(record: Record) -> dict[str, object]:

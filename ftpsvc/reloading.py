@@ -5,7 +5,7 @@ All of it is read first. If any of it can't be used, nothing is changed. Session
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ftpsvc.admission import Entrance, admitted
@@ -51,26 +51,27 @@ class Reloading:
         affordable: Callable[[Limits], Limits],
     ) -> None:
         """`options`: those that it was started with. `affordable`: the limits, as far as the system allows them."""
-        self._options = options
+        self.options = options  #: those that are in force
         self._factory = factory
         self._entrance = entrance
         self._homes = homes
         self._affordable = affordable
 
-    def reload(self) -> Reloaded:
-        """Read everything again, and take it over if all of it can be used."""
+    def reload(self, words: Sequence[str] | None = None) -> Reloaded:
+        """Read everything again, and take it over if all of it can be used. `words`: the options from now on, in place
+        of those that they came from."""
         try:
-            return Reloaded(True, self._reload())
+            return Reloaded(True, self._reload(words))
         except SystemExit as refusal:  # what would have kept the server from starting keeps it as it is
             return Reloaded(False, [f"nothing was changed: {str(refusal).removeprefix('ftpsvc: ')}"])
 
-    def _reload(self) -> list[str]:
-        new = self._options.again()
-        before, after = self._options.chosen(), new.chosen()
+    def _reload(self, words: Sequence[str] | None) -> list[str]:
+        new = self.options.again(words)
+        before, after = self.options.chosen(), new.chosen()
         changed = [name for name in after if after[name] != before[name]]
         fixed = [name for name in changed if name not in _CHANGEABLE]
         for name in fixed:
-            new.keep(name, self._options)
+            new.keep(name, self.options)
         tls = secured(new["certificate"], new["key"], new["state"])
         admission = self._entrance.now
         if _DOORS.intersection(changed):
@@ -95,7 +96,7 @@ class Reloading:
             lines.append(f"the accounts were read again; there are {len(admission.file.records())}")
         lines.append(f"the certificate was read again; SHA-256 fingerprint {tls.fingerprint}")
         lines.extend(f"{name} is another, which needs a restart; until then it stays as it was" for name in fixed)
-        self._options = new
+        self.options = new
         return lines
 
 

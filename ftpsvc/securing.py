@@ -68,16 +68,23 @@ def with_type(port: str) -> str:
     return f"tcp:{port}" if port[:1].isdigit() and port.isascii() else port
 
 
-def endpoint_for(reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby) -> IStreamServerEndpoint:
+def endpoint_for(
+    reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby, inmost: IStreamServerEndpoint | None = None
+) -> IStreamServerEndpoint:
     """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint.
-    Nor its `haproxy:`, which greets before it is known who is there: they wait in the `lobby`."""
+    Nor its `haproxy:`, which greets before it is known who is there: they wait in the `lobby`.
+
+    `inmost`: what to listen with, where the text behind those two doesn't say it: a socket that a worker was given.
+    """
     if tls is not None and text.startswith(_IMPLICIT):
-        secured: IStreamServerEndpoint = wrapServerTLS(
-            tls, endpoint_for(reactor, text.removeprefix(_IMPLICIT), tls, lobby), reactor
-        )
+        within = endpoint_for(reactor, text.removeprefix(_IMPLICIT), tls, lobby, inmost)
+        secured: IStreamServerEndpoint = wrapServerTLS(tls, within, reactor)
         return secured
     if text.startswith(_PROXIED):
-        return ProxiedEndpoint(endpoint_for(reactor, text.removeprefix(_PROXIED), tls, lobby), reactor, lobby)
+        within = endpoint_for(reactor, text.removeprefix(_PROXIED), tls, lobby, inmost)
+        return ProxiedEndpoint(within, reactor, lobby)
+    if inmost is not None:
+        return inmost
     if _WITH_BACKLOG.match(text):
         text += f":backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, text)

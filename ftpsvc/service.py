@@ -6,15 +6,12 @@ before twistd leaves the terminal. So whoever typed the command sees the one lin
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import resource
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -26,29 +23,29 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from ftpsvc import collector
-from ftpsvc.admission import Entrance, admitted
-from ftpsvc.allocator import keep_freed_memory
+from ftpsvc.allworkers import AllWorkers
 from ftpsvc.companions import Companion, hooks_for, logging_for
 from ftpsvc.controlsocket import ControlSocket
 from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
-from ftpsvc.homes import Homes, since_the_start
-from ftpsvc.limits import Limits
-from ftpsvc.localdisk import LocalDisk
 from ftpsvc.notify import Manager
-from ftpsvc.objects.opening import AllHomes, Objects
 from ftpsvc.objects.urls import is_address
 from ftpsvc.operatortoken import kept_token
 from ftpsvc.options import Options
 from ftpsvc.overview import Overview
+from ftpsvc.premises import affordable, made, settle_in
 from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
-from ftpsvc.reloading import Reloaded, Reloading
-from ftpsvc.securing import endpoint_for, refuse, secured, state_folder
+from ftpsvc.reloading import Reloaded
+from ftpsvc.securing import endpoint_for, refuse, state_folder
+from ftpsvc.sharing import Sharing
 from ftpsvc.signals import OnSignal
-from ftpsvc.states import Required
-from ftpsvc.threads import done_with, pool_of
+from ftpsvc.threads import done_with
+from ftpsvc.workers import Opened, Workers
+
+if TYPE_CHECKING:
+    from ftpsvc.metrics import Gauges
+    from ftpsvc.monitor import Monitor
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -57,46 +54,55 @@ def makeService(options: Options) -> FileService:
     """Open the folder and listen. Who connects before the service has started waits in the socket's queue."""
     from twisted.internet import reactor  # not before: twistd installs the one that it was asked for
 
-    run = pool_of(reactor)
-    sync = options["sync"] == "on"
-    objects = Objects(options["objects"], reactor)
-    homes = Homes(
-        lambda home, owner: objects.open(home) if is_address(home) else LocalDisk(home, run, owner=owner, sync=sync),
-        run,
-        since_the_start,
-    )
-    silence = _check_root(options["root"], objects)
-    entrance = Entrance(admitted(options, homes, run))
-    homes.known = lambda: entrance.now.homes()
-    tls = secured(options["certificate"], options["key"], options["state"])
-    tls.wants_certificates = lambda: entrance.now.wants_certificates()
-    required = Required(options["require-tls"])
-    limits = _affordable(options["limits"])
-    factory = ServerFactory(entrance, reactor, run, limits, options["passive"], tls, required)
+    connections = affordable(options["limits"]).connections
+    sharing = Sharing.create(options["workers"], connections) if options["workers"] > 1 else None
+    common = sharing.common(reactor) if sharing is not None else None
+    storage, homes, factory, tls, entrance, reloading, told = made(options, reactor, common)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports]
-    announcements.extend([*silence, *entrance.now.announcements])
+    announcements.extend([*told, *entrance.now.announcements])
     announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
-    reloading = Reloading(options, factory, entrance, homes, _affordable)
-    service = FileService(AllHomes(homes, objects), factory, ports, announcements, reloading.reload)
+    service = FileService(storage, factory, ports, announcements, reloading.reload)
     logging = logging_for(options, options.parent, factory)
     service.observer = logging.observer
-    overview = Overview(factory, DiskSpace(homes.known, run, reactor), service)
+    space = DiskSpace(homes.known, factory.run, reactor)
+    if sharing is None:
+        overview = Overview(factory, space, service)
+        serving = hooks_for(options, factory, homes.locate)
+    else:
+        opened = [_handed_on(endpoint, port) for endpoint, port in zip(options["ports"], ports, strict=True)]
+        workers = Workers(reactor, sharing, opened, lambda: reloading.options.words, options.folder)
+        overview = AllWorkers(factory, space, service, workers)
+        serving = [workers]  # each of which has hooks of its own
+        service.has_workers(workers, overview)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
-    service.companions += [logging, *hooks_for(options, factory, homes.locate), control]
+    service.companions += [logging, *serving, control]
     if options["monitor"]:
         root: str = options["root"]
-        look = (lambda: objects.answers(root)) if is_address(root) else (lambda: free_in(root))
-        probe = Probe(look, factory.run, reactor)
-        service.companions.append(_monitor(reactor, options, factory, service, overview, probe))
+        look = (lambda: storage.objects.answers(root)) if is_address(root) else (lambda: free_in(root))
+        monitor = _monitor(reactor, options, factory, service, overview, Probe(look, factory.run, reactor))
+        service.companions.append(monitor)
+        if sharing is not None:
+            monitor.metrics.ask_others = lambda: numbers_of(workers, factory)
     return service
+
+
+async def numbers_of(workers: Workers, factory: ServerFactory) -> list[Gauges]:
+    """What all workers have at this moment; what they have counted is added to what the parent has."""
+    from ftpsvc.metrics import Gauges
+
+    found = []
+    for numbers in (await workers.ask_all("numbers")).values():
+        factory.counts.add(numbers["counts"])
+        found.append(Gauges(*numbers["gauges"]))
+    return found
 
 
 def _monitor(
     reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview, probe: Probe
-) -> Companion:
+) -> Monitor:
     # Not before: they bring a web server with them, which most do without.
     from ftpsvc.livepage import put_below
     from ftpsvc.monitor import Monitor
@@ -108,32 +114,13 @@ def _monitor(
     return monitor
 
 
-#: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
-_SHARE = 2 / 3
-
-
-def _affordable(limits: Limits) -> Limits:
-    """The limits, with no more connections than there are descriptors for: a server without any can't even refuse."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = int(hard * _SHARE) if hard != resource.RLIM_INFINITY else limits.connections
-    if 0 < limits.connections <= most:
-        return limits
-    return replace(limits, connections=most)
-
-
-def _check_root(root: str, objects: Objects) -> list[str]:
-    """What to tell of it. Refuses to start with one that can't be served."""
-    if is_address(root):
-        try:
-            return [objects.check(root)]
-        except OSError as error:
-            refuse(f"can't serve {root}: {error.strerror}. See docs/object-storage.md")
+def _handed_on(endpoint: str, port: Any) -> Opened:
+    """A port whose clients the workers let in. Who comes before there are any waits in the socket's queue."""
     try:
-        os.scandir(root).close()  # may it be listed?
-        os.stat(os.path.join(root, "."))  # may what is in it be reached?
-    except OSError as error:
-        refuse(f"can't serve {root}: {error.strerror}. Choose a folder that is there and may be read: --root DIR")
-    return []
+        port.stopReading()
+        return Opened(endpoint, port.fileno)
+    except AttributeError:
+        refuse(f"can't share {endpoint} among several processes: it is no socket. Serve it with --workers 1.")
 
 
 _ADVICE: dict[int | None, str] = {
@@ -199,8 +186,9 @@ KEEP_PARTS = 24 * 3600
 class Kept(Protocol):
     """What is looked after while the service runs."""
 
-    async def sweep(self, before: float) -> int:
-        """Remove the parts of broken uploads that were last written before this time of day; how many."""
+    async def sweep(self, before: float, run: str = "") -> int:
+        """Remove the parts of broken uploads that were last written before this time of day, and those of this run of
+        a worker that nobody can go on from; how many."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -224,21 +212,31 @@ class FileService(Service):
         self._factory = factory
         self._ports = ports
         self._announcements = announcements
-        self._sweeping = LoopingCall(self._sweep)
-        self._sweep_under_way: Deferred[int] | None = None
+        self._sweeping = LoopingCall(self.sweep)
+        self._sweeps: set[Deferred[None]] = set()
         self._reload = reload
         self._drained: Deferred[None] | None = None
         self._hangup = OnSignal(factory.clock, self.reload, signal.SIGHUP)
-        self._hurry = OnSignal(factory.clock, factory.draining.hurry, signal.SIGTERM, signal.SIGINT)
+        self._hurry = OnSignal(factory.clock, self._wait_no_longer, signal.SIGTERM, signal.SIGINT)
         self._manager = Manager(os.environ, factory.clock, self.status)
         self.companions: list[Companion] = []
+        self._workers: Workers | None = None
+        self._overview: AllWorkers | None = None
         self.observer: Any = None  #: an `ILogObserver` for twistd to use; None for its own
+
+    def has_workers(self, workers: Workers, overview: AllWorkers) -> None:
+        """Those serve in its place; `overview` knows how busy they are."""
+        self._workers, self._overview = workers, overview
+        workers.sweep = self.sweep
+        workers.hear = self._factory.heard
 
     def trouble(self) -> str:
         """Why nobody is served; empty if they are."""
         if self._drained is not None:
             return "the server is stopping"
-        return "" if self.running else "the server has not started yet"
+        if not self.running:
+            return "the server has not started yet"
+        return "" if self._workers is None else self._workers.trouble()
 
     def setServiceParent(self, parent: Any) -> None:
         """Tells twistd, whose application that is, where to log. It asks for this before it logs anything."""
@@ -248,9 +246,7 @@ class FileService(Service):
 
     def startService(self) -> None:
         super().startService()
-        _allow_many_files()
-        collector.relax()
-        keep_freed_memory()
+        settle_in()
         self._sweeping.clock = self._factory.clock
         self._sweeping.start(SWEEP_EVERY, now=True)
         self._hangup.listen()
@@ -262,6 +258,8 @@ class FileService(Service):
 
     def status(self) -> str:
         """What goes on, in a few words."""
+        if self._overview is not None:
+            return f"{self._overview.last.sessions} sessions, {self._overview.last.transfers} transfers"
         return f"{len(self._factory.connections)} sessions, {self._factory.transfers_under_way} transfers"
 
     def reload(self) -> Reloaded:
@@ -275,12 +273,17 @@ class FileService(Service):
             self._manager.ready()
         for line in outcome.lines:
             (self._log.info if outcome.is_done else self._log.error)("Reload: {line}", line=printable(line))
+        if outcome.is_done and self._workers is not None:
+            self._workers.reload()
         return outcome
 
-    def _sweep(self) -> Deferred[None]:
-        """Remove what broken uploads have left and nobody came back for."""
-        self._sweep_under_way = Deferred.fromCoroutine(self._storage.sweep(time.time() - KEEP_PARTS))
-        return self._sweep_under_way.addCallbacks(self._swept, self._not_swept)
+    def sweep(self, run: str = "") -> Deferred[None]:
+        """Remove what broken uploads have left and nobody came back for; and what a worker has left that has died, as
+        far as nobody can. `run` is what it called its run."""
+        sweep = Deferred.fromCoroutine(self._storage.sweep(time.time() - KEEP_PARTS, run))
+        outcome: Deferred[None] = sweep.addCallbacks(self._swept, self._not_swept)
+        self._sweeps.add(outcome)
+        return outcome.addBoth(lambda _: self._sweeps.discard(outcome))
 
     def _swept(self, removed: int) -> None:
         if removed:
@@ -311,22 +314,22 @@ class FileService(Service):
     async def _drain(self) -> None:
         for port in self._ports:
             await maybeDeferred(port.stopListening)
+        if self._workers is not None:
+            await self._workers.drain()
         await self._factory.stop()
+
+    def _wait_no_longer(self) -> None:
+        self._factory.draining.hurry()
+        if self._workers is not None:
+            self._workers.hurry()
 
     async def _stop(self) -> None:
         await self.drain()
-        if self._sweep_under_way is not None:
-            self._sweep_under_way.cancel()
-            await self._sweep_under_way
+        for sweep in list(self._sweeps):
+            sweep.cancel()
+            await sweep
         for companion in reversed(self.companions):
             await companion.stop()
         self._storage.close()
         self._manager.gone()
         self._hurry.forget()
-
-
-def _allow_many_files() -> None:
-    """Each session and each transfer holds descriptors, and the usual soft limit of 1024 is soon reached."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # macOS says "unlimited" and means less
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

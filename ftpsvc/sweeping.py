@@ -14,7 +14,7 @@ import stat
 from collections.abc import Generator, Iterator
 
 from ftpsvc.jail import Jail
-from ftpsvc.parts import is_part
+from ftpsvc.parts import is_part, made_up_in
 
 #: How many entries one step looks at: some milliseconds, for which a thread is not to be had by others.
 STEP = 2000
@@ -26,10 +26,12 @@ _PART = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Sweep:
     """One walk through the tree. `step` is called, in a thread, until it says that there is no more to do."""
 
-    def __init__(self, jail: Jail, before: float) -> None:
-        """`before`: parts that were written to since then stay, in seconds since 1970."""
+    def __init__(self, jail: Jail, before: float, run: str = "") -> None:
+        """`before`: parts that were written to since then stay, in seconds since 1970; but not those of a run that is
+        over, whose names nobody else makes up."""
         self._jail = jail
         self._before = before
+        self._of_run = made_up_in(run) if run else None
         self._folders = [b""]
         self._entries: Generator[None, None, None] | None = None
         self.removed = 0
@@ -60,7 +62,8 @@ class Sweep:
             for entry in entries:
                 name = os.fsencode(entry.name)
                 if is_part(name):
-                    self.removed += remove_part(directory, name, self._before)
+                    is_lost = self._of_run is not None and name.startswith(self._of_run)
+                    self.removed += remove_part(directory, name, None if is_lost else self._before)
                 elif entry.is_dir(follow_symlinks=False):
                     self._folders.append(path + b"/" + name if path else name)
                 yield

@@ -9,8 +9,10 @@ from typing import Any
 import support
 from links import RawPeer
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.task import Clock
 
 from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.commons import Common
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Limits
 
@@ -49,10 +51,18 @@ class Visitor:
 class Hall:
     """The server."""
 
-    def __init__(self, folder: Path, limits: Limits, accounts: Any = None, run: Any = support.at_once) -> None:
-        self.clock = support.make_clock()
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        accounts: Any = None,
+        run: Any = support.at_once,
+        clock: Clock | None = None,
+        common: Common | None = None,
+    ) -> None:
+        self.clock = clock or support.make_clock()
         disk = support.local_disk(folder, run)
-        self.factory = ServerFactory(accounts or AnonymousOnly(disk), self.clock, run, limits)
+        self.factory = ServerFactory(accounts or AnonymousOnly(disk), self.clock, run, limits, common=common)
         support.LEFT_OPEN.append(self)
 
     def visit(self, host: str = "192.0.2.1", cut: Callable[[], int] = lambda: 1 << 16) -> Visitor:

@@ -234,4 +234,4 @@ def test_nothing_is_remembered_of_who_has_gone(tmp_path: Path) -> None:
         visitor.leave()
     connections = hall.factory.connections
     assert len(connections) == 0
-    assert not (connections._of_source or connections._of_account or connections._strangers)
+    assert not (connections._counts._counts or connections._strangers)

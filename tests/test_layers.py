@@ -15,23 +15,24 @@ ALL = {module.split(".")[0] for module in MODULES}
 #: What would stay as it is on any other event loop.
 NO_TWISTED = set(
     "addresses newlines model rules wire frames listing states session verbs storage records channel lookahead".split()
-    + "copying tunnel filters rolls steps plans lines removing reports journal treeoptions counts".split()
+    + "commons copying tunnel filters rolls steps plans lines removing reports journal treeoptions counts".split()
     + "livelist blocklist control ctltables".split()
 )
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
-    + "tls securing proxied rules accountfile passwords accounts checkers homes quota admission".split()
+    + "tls securing proxied rules accountfile passwords accounts checkers homes quota usage admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
-    + "connections bans logins refusals passiveports rates watchdog objects".split()
+    + "commons connections bans logins refusals passiveports rates watchdog objects".split()
     + "draining reloading notify".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
     + "livelist throughput blocklist diskspace overview control controlsocket ctlcommand".split()
     + "plot operatortoken livepage".split()
+    + "sharedtable sharing turnstile workerlink workerlog workers worker allworkers premises".split()
 )
 #: Where the parts are put together. Nobody else knows which storage there is, or that there is one reactor.
-ASSEMBLE = set("service shell oneshot assembly underasyncio doctorcommand".split())
+ASSEMBLE = set("service premises worker shell oneshot assembly underasyncio doctorcommand".split())
 
 
 def imported(module: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from test_service import parsed
 
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.options import LIMITS
-from ftpsvc.service import _affordable
+from ftpsvc.premises import affordable
 
 DOCUMENTED = (Path(__file__).parents[1] / "docs" / "limits.md").read_text()
 
@@ -70,4 +70,4 @@ def test_no_more_connections_than_there_are_descriptors_for(
 ) -> None:
     hard = resource.RLIM_INFINITY if descriptors is None else descriptors
     monkeypatch.setattr(resource, "getrlimit", lambda _: (hard, hard))
-    assert _affordable(Limits(connections=wanted)).connections == most
+    assert affordable(Limits(connections=wanted)).connections == most

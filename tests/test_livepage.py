@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import by_hand, make_clock, start
+from support import by_hand, make_clock, result_of, start
 from test_monitor import Answer, Watched
 
 from ftpsvc import operatortoken
@@ -90,7 +90,7 @@ def test_the_page_shows_sessions_transfers_and_disks(shown: Shown, tmp_path: Pat
 
 def test_each_table_has_a_caption_and_heads_and_each_field_a_label(shown: Shown) -> None:
     shown.talk.log_in()
-    shown.overview.ban(ip_network("192.0.2.0/24"), 60)
+    result_of(shown.overview.ban(ip_network("192.0.2.0/24"), 60))
     page = Reader(shown.ask("/").body)
     assert len(page.all("table")) == len(page.all("caption")) == 3  # sessions, bans, disks
     assert {th["scope"] for th in page.all("th")} == {"col", "row"}

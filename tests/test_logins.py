@@ -10,7 +10,7 @@ import support
 from hall import Hall, Visitor
 from twisted.internet.defer import Deferred
 
-from ftpsvc import bans, logins
+from ftpsvc import commons, logins
 from ftpsvc.bans import Bans
 from ftpsvc.limits import Limits
 from ftpsvc.model import Account, NotLoggedIn, OverLimit
@@ -226,13 +226,13 @@ def test_who_gives_up_while_waiting_for_a_turn_is_not_examined(tmp_path: Path, d
 
 
 def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bans, "MAX_KNOWN", 100)
+    monkeypatch.setattr(commons, "MAX_KNOWN", 100)
     clock = support.make_clock()
     known = Bans(Limits(ban_after=2), clock)
     for number in range(1000):
         known.failed(f"192.0.2.{number}")
         known.failed("203.0.113.1")
-    assert len(known._failures) == 100
+    assert len(known._failures.items()) == 100
     with pytest.raises(OverLimit):
         known.demand_none("203.0.113.1")
     known.demand_none("192.0.2.0")

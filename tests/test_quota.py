@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from ftpsvc import model
 from ftpsvc.homes import Homes
 from ftpsvc.model import Account, Facts, OverQuota, Whole
-from ftpsvc.quota import COUNT_AGAIN, Quota, Usage, Used
+from ftpsvc.quota import Quota
+from ftpsvc.usage import COUNT_AGAIN, Usage, Used
 
 MOST = 1000
 

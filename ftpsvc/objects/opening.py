@@ -126,14 +126,14 @@ class AllHomes:
 
     def __init__(self, homes: Homes, objects: Objects) -> None:
         self._homes = homes
-        self._objects = objects
+        self.objects = objects
 
-    async def sweep(self, before: float) -> int:
-        return await self._homes.sweep(before)
+    async def sweep(self, before: float, run: str = "") -> int:
+        return await self._homes.sweep(before, run)
 
     def close(self) -> None:
         self._homes.close()
-        self._objects.close()
+        self.objects.close()
 
 
 def engine_for(where: Location, options: ObjectOptions) -> ObstoreEngine:

@@ -16,8 +16,8 @@ from ftpsvc.objects.listed import Exact, entry_of, folder
 from ftpsvc.objects.metadata import digest_in, facts_of
 from ftpsvc.objects.reading import ObjectReadFile
 from ftpsvc.objects.writing import PART, ObjectWriteFile
-from ftpsvc.quota import Used
 from ftpsvc.storage import SMALL, Times
+from ftpsvc.usage import Used
 
 #: The longest key that all engines take, in bytes.
 MAX_KEY = 1024
@@ -267,8 +267,9 @@ class ObjectStorage:
             used = Used(used.size + sum(listed.size for listed in page), used.files + len(page))
         return used
 
-    async def sweep(self, before: float) -> int:
-        """Abort the uploads in parts that began before this time of day; how many there were."""
+    async def sweep(self, before: float, run: str = "") -> int:
+        """Abort the uploads in parts that began before this time of day; how many there were. Of a `run` nothing is
+        known here: what a worker leaves that dies is as old as any other."""
         return await self._calls("/", self._engine.sweep, self._home, before)
 
 

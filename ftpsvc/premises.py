@@ -1,0 +1,106 @@
+"""What the options make in each process that serves, be it the only one or one of several; and what that asks for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ftpsvc import collector
+from ftpsvc.admission import Entrance, admitted
+from ftpsvc.allocator import keep_freed_memory
+from ftpsvc.commons import Common
+from ftpsvc.factory import ServerFactory
+from ftpsvc.homes import Homes, since_the_start
+from ftpsvc.limits import Limits
+from ftpsvc.localdisk import LocalDisk
+from ftpsvc.objects.opening import AllHomes, Objects
+from ftpsvc.objects.urls import is_address
+from ftpsvc.options import Options
+from ftpsvc.reloading import Reloading
+from ftpsvc.securing import refuse, secured
+from ftpsvc.states import Required
+from ftpsvc.threads import pool_of
+from ftpsvc.tls import ServerTLS
+
+
+class Made(NamedTuple):
+    """What the options make, in each process that serves, before anybody is let in."""
+
+    storage: AllHomes
+    homes: Homes
+    factory: ServerFactory
+    tls: ServerTLS
+    entrance: Entrance
+    reloading: Reloading
+    told: list[str]  #: what to tell of the root
+
+
+def made(options: Options, reactor: Any, common: Common | None) -> Made:
+    """Open the folder, and read what there is to read. `common`: where to count; None for here."""
+    run = pool_of(reactor)
+    sync = options["sync"] == "on"
+    objects = Objects(options["objects"], reactor)
+    homes = Homes(
+        lambda home, owner: objects.open(home) if is_address(home) else LocalDisk(home, run, owner=owner, sync=sync),
+        run,
+        since_the_start,
+        common,
+    )
+    told = _check_root(options["root"], objects)
+    entrance = Entrance(admitted(options, homes, run))
+    homes.known = lambda: entrance.now.homes()
+    tls = secured(options["certificate"], options["key"], options["state"])
+    tls.wants_certificates = lambda: entrance.now.wants_certificates()
+    required = Required(options["require-tls"])
+    limits = affordable(options["limits"], common)
+    factory = ServerFactory(entrance, reactor, run, limits, options["passive"], tls, required, common)
+    reloading = Reloading(options, factory, entrance, homes, lambda limits: affordable(limits, common))
+    return Made(AllHomes(homes, objects), homes, factory, tls, entrance, reloading, told)
+
+
+#: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
+_SHARE = 2 / 3
+
+
+def affordable(limits: Limits, common: Common | None = None) -> Limits:
+    """The limits, with no more connections than there are descriptors for: a server without any can't even refuse; nor
+    more than can be counted."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = int(hard * _SHARE) if hard != resource.RLIM_INFINITY else limits.connections
+    if common is not None and common.room is not None:
+        most = min(most or common.room, common.room)
+    if 0 < limits.connections <= most:
+        return limits
+    return replace(limits, connections=most)
+
+
+def _check_root(root: str, objects: Objects) -> list[str]:
+    """What to tell of it. Refuses to start with one that can't be served."""
+    if is_address(root):
+        try:
+            return [objects.check(root)]
+        except OSError as error:
+            refuse(f"can't serve {root}: {error.strerror}. See docs/object-storage.md")
+    try:
+        os.scandir(root).close()  # may it be listed?
+        os.stat(os.path.join(root, "."))  # may what is in it be reached?
+    except OSError as error:
+        refuse(f"can't serve {root}: {error.strerror}. Choose a folder that is there and may be read: --root DIR")
+    return []
+
+
+def settle_in() -> None:
+    """What a process that serves asks of the system and of Python."""
+    _allow_many_files()
+    collector.relax()
+    keep_freed_memory()
+
+
+def _allow_many_files() -> None:
+    """Each session and each transfer holds descriptors, and the usual soft limit of 1024 is soon reached."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS says "unlimited" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,217 @@
+"""What lies in the homes that have a quota: counted once, and then kept up to date by all who write there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ftpsvc import model
+from ftpsvc.commons import Common, Note
+from ftpsvc.model import Entry
+from ftpsvc.threads import done_with
+
+#: How old, in seconds, a count may become before the next login has the home counted again: for what has changed there
+#: without passing through here.
+COUNT_AGAIN = 3600.0
+
+
+class Used(NamedTuple):
+    """What lies in a home. Folders count as files: they take up inodes as those do."""
+
+    size: int = 0
+    files: int = 0
+
+
+#: When a home was counted that is to be counted again at the next login.
+LONG_AGO = float("-inf")
+
+
+class _Known(NamedTuple):
+    """What is remembered of a home."""
+
+    size: float
+    files: float
+    counted: float  #: when
+    changes: float  #: how often something was added or taken away
+
+
+class Usage:
+    """What lies in one home, counted once and then kept up to date by all who write there."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        count: Callable[[], Deferred[Used]],
+        clock: Callable[[], float],
+        common: Common | None = None,
+        home: str = "",
+    ) -> None:
+        """`count` looks at the disk, beside the reactor. `common`: where it is remembered, by the home's path."""
+        self._count = count
+        self._clock = clock
+        self._common = common or Common()
+        self._home = home
+        self._counting: Deferred[Any] | None = None
+        self._commits: dict[str, tuple[DeferredLock, int]] = {}
+
+    @property
+    def _known(self) -> _Known | None:
+        note = self._common.homes.get(self._home)
+        return None if note is None else _Known(*note)
+
+    @property
+    def size(self) -> int:
+        return int(known.size) if (known := self._known) else 0
+
+    @property
+    def files(self) -> int:
+        return int(known.files) if (known := self._known) else 0
+
+    @property
+    def uploads(self) -> int:
+        """How many are under way."""
+        return self._common.counts.count(_UPLOADS + self._home)
+
+    def look_again(self) -> None:
+        """Have the home counted, if that was long ago or never."""
+        known = self._known
+        is_old = known is None or self._clock() - known.counted > COUNT_AGAIN
+        if is_old and self._counting is None:
+            changes = known.changes if known else 0
+            self._counting = self._count()
+            self._counting.addCallback(self._learn, changes).addErrback(self._not_counted)
+
+    def _learn(self, used: Used, changes: float) -> None:
+        self._counting = None
+        is_quiet, now = not self.uploads, self._clock()
+
+        def learnt(note: Note | None) -> Note:
+            # Of what changed during a count nobody knows whether it is in it. Beside the first nothing does: all wait.
+            known = _Known(*note) if note else None
+            if known is None or (changes == known.changes and is_quiet):
+                return _Known(used.size, used.files, now, known.changes if known else 0)
+            return known
+
+        self._common.homes.change(self._home, learnt)
+
+    def _not_counted(self, failure: Failure) -> None:
+        self._counting = None
+        self._log.failure("A home could not be counted, and its quota can't be held", failure)
+
+    async def counted(self) -> None:
+        """Wait for the first count. Raises `Busy` if there is none."""
+        if self._known is None:
+            self.look_again()
+            if self._counting is not None:
+                await done_with(self._counting)
+            if self._known is None:
+                raise model.Busy("What lies in this account's home could not be counted. Try again later.")
+
+    def add(self, size: int, files: int = 0) -> None:
+        """The home has grown by this, or has become smaller."""
+        self._common.homes.change(self._home, lambda note: note and _grown(_Known(*note), size, files))
+
+    def claim(self, size: int, files: int, most: int | None, most_files: int | None) -> str:
+        """The same, in one step, if it doesn't become more than this; else nothing, and what there would be too much
+        of: `bytes` or `files and folders`. Raises `Busy` if the home has to be counted first."""
+        over = ""
+
+        def claimed(note: Note | None) -> Note | None:
+            nonlocal over
+            if note is None:
+                raise model.Busy("What lies in this account's home has to be counted again. Try again in a moment.")
+            known = _Known(*note)
+            if most is not None and size > 0 and known.size + size > most:
+                over = "bytes"
+            elif most_files is not None and files > 0 and known.files + files > most_files:
+                over = "files and folders"
+            return known if over else _grown(known, size, files)
+
+        try:
+            self._common.homes.change(self._home, claimed)
+        except model.Busy:
+            self.look_again()
+            raise
+        return over
+
+    # -- uploads under way
+
+    def begin(self) -> None:
+        """An upload, of which nobody knows how much of it a count would see."""
+        self._common.counts.more(_UPLOADS + self._home)
+
+    def end(self) -> None:
+        self._common.counts.less(_UPLOADS + self._home)
+
+    def grows(self, file: Entry) -> None:
+        """A file is added to in place, and was this large before."""
+        self._common.growing.change(file.unique, lambda _: (file.size,))
+
+    def has_grown(self, file: Entry) -> None:
+        """Nobody adds to it any more."""
+        self._common.growing.change(file.unique, lambda _: None)
+
+    def size_of(self, file: Entry) -> int:
+        """The size that is counted for a file by now."""
+        note = self._common.growing.get(file.unique)
+        return int(note[0]) if note else file.size
+
+    def keep(self, path: str, size: int) -> None:
+        """A part stays on the disk, and goes on counting."""
+        counted = known.counted if (known := self._known) else LONG_AGO
+
+        def kept(note: Note | None) -> Note:
+            before = note[0] if note and note[1] == counted else 0
+            return before + size, counted
+
+        self._common.kept.change(self._kept(path), kept)
+        self.add(size)
+
+    def use_kept(self, path: str) -> None:
+        """Somebody goes on from what was kept there, or writes over it."""
+        found: list[Note] = []
+        self._common.kept.change(self._kept(path), lambda note: found.append(note) if note else None)
+        # A count since then has seen it as it was, like anything else.
+        if found and (known := self._known) and found[0][1] == known.counted:
+            self.add(-int(found[0][0]))
+
+    def _kept(self, path: str) -> str:
+        return f"{self._home}\0{path}"
+
+    @asynccontextmanager
+    async def alone(self, path: str) -> AsyncGenerator[None, None]:
+        """Be the only one who commits to a path: else two would give back the same old file."""
+        lock, waiting = self._commits.get(path, (DeferredLock(), 0))
+        self._commits[path] = lock, waiting + 1
+        try:
+            await lock.acquire()
+            try:
+                await self._common.turn(turn := f"commit {self._home}\0{path}")
+                try:
+                    yield
+                finally:
+                    self._common.counts.less(turn)
+            finally:
+                lock.release()
+        finally:
+            lock, waiting = self._commits.pop(path)
+            if waiting > 1:
+                self._commits[path] = lock, waiting - 1
+
+
+_UPLOADS = "uploads "
+
+
+def _grown(known: _Known, size: int, files: int) -> _Known:
+    return _Known(max(known.size + size, 0), max(known.files + files, 0), known.counted, known.changes + 1)
+
+
+def counted_long_ago(note: Note) -> Note:
+    """What is remembered of a home of which something is not known any more."""
+    return _Known(*note)._replace(counted=LONG_AGO)

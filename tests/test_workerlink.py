@@ -1,0 +1,271 @@
+"""What parent and workers say to each other, and the log that goes that way; and who replaces a worker that dies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import support
+from support import start
+from twisted.internet.error import ProcessTerminated
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from ftpsvc.sharing import Sharing
+from ftpsvc.workerlink import ANSWER_LIMIT, Unanswered, WorkerLink
+from ftpsvc.workerlog import GATHER, MAX_WAITING, ToParent, from_worker
+from ftpsvc.workers import DELAYS, LONG_ENOUGH, Opened, Workers
+
+
+class Ends:
+    """Both ends of a link, in memory."""
+
+    def __init__(self, **handlers: Any) -> None:
+        self.clock = support.make_clock()
+        self.asking, self.answering = WorkerLink(self.clock, {}), WorkerLink(self.clock, handlers)
+        for end in (self.asking, self.answering):
+            end.makeConnection(StringTransport())
+
+    def pump(self) -> None:
+        for source, target in ((self.asking, self.answering), (self.answering, self.asking)):
+            data = source.transport.value()
+            source.transport.clear()
+            target.dataReceived(data)
+
+
+def test_an_answer_comes_to_its_question() -> None:
+    ends = Ends(double=lambda number: number * 2, name=lambda: "é\udcff\n")
+    first, second = start(ends.asking.ask("double", number=21)), start(ends.asking.ask("name"))
+    ends.pump()
+    assert (first.result(), second.result()) == (42, "é\udcff\n")
+
+
+def test_an_answer_may_take_its_time(logged_errors: Any) -> None:
+    later = support.Deferred()
+    ends = Ends(later=lambda: later)
+    asked = start(ends.asking.ask("later"))
+    ends.pump()
+    later.callback([1, 2])
+    ends.pump()
+    assert asked.result() == [1, 2]
+
+
+def test_what_fails_there_is_said_here(logged_errors: Any) -> None:
+    ends = Ends(fail=lambda: 1 / 0)
+    asked = start(ends.asking.ask("fail"))
+    ends.pump()
+    with pytest.raises(Unanswered, match="division by zero"):
+        asked.result()
+    assert len(logged_errors.take()) == 1
+
+
+def test_who_does_not_answer_is_not_waited_for() -> None:
+    ends = Ends()
+    asked = start(ends.asking.ask("anything"))
+    ends.clock.advance(ANSWER_LIMIT)
+    with pytest.raises(Unanswered, match="within 5 seconds"):
+        asked.result()
+
+
+def test_who_ends_owes_no_answer() -> None:
+    ends = Ends()
+    asked = start(ends.asking.ask("anything"))
+    ends.asking.connectionLost()
+    with pytest.raises(Unanswered, match="ended"):
+        asked.result()
+    with pytest.raises(Unanswered, match="nobody"):
+        start(ends.asking.ask("anything")).result()
+    ends.asking.tell("anything")
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[]", b"nonsense", b'{"tell": "unknown", "with": {}}', b"\xff"])
+def test_nonsense_ends_the_link(line: bytes, logged_errors: Any) -> None:
+    ends = Ends()
+    ends.answering.dataReceived(line + b"\n")
+    assert ends.answering.transport.disconnected or ends.answering.transport.disconnecting
+    assert len(logged_errors.take()) == 1
+
+
+# -- the log
+
+
+@pytest.fixture
+def logged() -> Iterator[list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+
+
+def test_an_event_comes_with_its_level_its_text_and_the_number_of_the_worker(logged: list[dict[str, Any]]) -> None:
+    ends = Ends(log=lambda **about: from_worker(2, hear=lambda _: None, **about))
+    logger = Logger("ftpsvc.somewhere", observer=ToParent(ends.asking, ends.clock))
+    logger.info("{n} more", n=1)
+    assert ends.asking.transport.value() == b""
+    logger.warn("{peer}: {why}", peer="192.0.2.1", why=ValueError("{bad}"))
+    ends.pump()
+    first, event = logged
+    assert formatEvent(first) == "1 more"
+    assert event["log_level"] is LogLevel.warn
+    assert event["log_system"] == "worker 2 ftpsvc.somewhere#warn"
+    assert (event["worker"], formatEvent(event)) == (2, "192.0.2.1: {bad}")
+
+
+def test_a_failure_keeps_its_traceback(logged_errors: Any) -> None:
+    ends = Ends(log=lambda **about: from_worker(1, hear=lambda _: None, **about))
+    logger = Logger(observer=ToParent(ends.asking, ends.clock))
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        logger.failure("something failed")
+    ends.pump()
+    (event,) = logged_errors.events
+    assert "KeyError" in event["log_failure"].getTraceback()
+    logged_errors.events.clear()
+
+
+def test_what_the_parent_does_not_take_waits_and_then_is_counted(logged_errors: Any) -> None:
+    ends = Ends()
+    logger = Logger(observer=ToParent(ends.asking, ends.clock))
+    ends.asking.pauseProducing()
+    for n in range(MAX_WAITING + 5):
+        logger.info("{n}", n=n)
+    assert ends.asking.transport.value() == b""
+    ends.asking.resumeProducing()
+    lines = [json.loads(line) for line in ends.asking.transport.value().splitlines()]
+    assert sum(len(line["with"]["events"]) for line in lines) == MAX_WAITING
+    (lost,) = logged_errors.events
+    assert lost["lost"] == 5
+    logged_errors.events.clear()
+
+
+def test_what_is_usual_waits_a_moment_for_more(logged: list[dict[str, Any]]) -> None:
+    ends = Ends(log=lambda **about: from_worker(1, hear=lambda _: None, **about))
+    logger = Logger(observer=ToParent(ends.asking, ends.clock))
+    for n in range(3):
+        logger.info("{n}", n=n)
+    ends.clock.advance(GATHER)
+    assert ends.asking.transport.value().count(b"\n") == 1
+    ends.pump()
+    assert [formatEvent(event) for event in logged] == ["0", "1", "2"]
+
+
+# -- places among the workers
+
+
+class Process:
+    pid = 4711
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+
+    def signalProcess(self, number: int) -> None:
+        self.signals.append(number)
+
+
+class FakeReactor(Clock):
+    """Starts no process, and remembers that it was to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[tuple[Any, float]] = []
+
+    def spawnProcess(self, protocol: Any, *_: Any, **__: Any) -> Process:
+        self.spawned.append((protocol, self.seconds()))
+        return Process()
+
+    def adoptStreamConnection(self, fileno: int, family: int, factory: Factory) -> None:
+        link = factory.buildProtocol(None)
+        assert link is not None
+        link.makeConnection(StringTransport())
+
+
+def gone(signal: int | None = None) -> Failure:
+    return Failure(ProcessTerminated(None if signal else 1, signal))
+
+
+@pytest.fixture
+def place() -> Iterator[tuple[Workers, FakeReactor]]:
+    reactor = FakeReactor()
+    support.CLOCKS.append(reactor)
+    workers = Workers(reactor, Sharing.create(1, 10), [Opened("tcp:0", lambda: 0)], lambda: ["--root=/srv"], "/")
+    workers.start()
+    yield workers, reactor
+    for worker in workers._workers:
+        worker._link_lost()
+        if worker._process is not None:
+            worker._over = support.Deferred()
+            worker.processExited(gone())
+    workers.sharing.close()
+
+
+def test_one_that_keeps_dying_is_replaced_ever_more_slowly(place: Any, logged_errors: Any) -> None:
+    _, reactor = place
+    for delay in (*DELAYS, DELAYS[-1]):
+        worker, began = reactor.spawned[-1]
+        worker.processExited(gone(9))
+        reactor.advance(delay)
+        assert reactor.spawned[-1][1] == pytest.approx(began + delay)
+    reactor.advance(LONG_ENOUGH)
+    reactor.spawned[-1][0].processExited(gone())
+    reactor.advance(0)
+    assert len(reactor.spawned) == len(DELAYS) + 3
+    logged_errors.events.clear()
+
+
+def test_behind_one_that_dies_it_is_cleared_up(place: Any, logged_errors: Any) -> None:
+    workers, reactor = place
+    swept: list[str] = []
+    workers.sweep = swept.append
+    worker, _ = reactor.spawned[0]
+    worker._ready("abc")
+    worker.processExited(gone(9))
+    assert swept == ["abc"]
+    logged_errors.events.clear()
+    reactor.advance(0)
+
+
+def test_it_has_ended_when_the_process_has_and_all_it_said_was_heard(place: Any) -> None:
+    _, reactor = place
+    worker, _ = reactor.spawned[0]
+    process = worker._process
+    over = start(worker.stop())
+    assert [int(number) for number in process.signals] == [15]
+    worker.processExited(gone(15))
+    assert not over.is_over
+    worker._link_lost()
+    assert over.is_over
+    assert len(reactor.spawned) == 1
+
+
+def test_one_that_waits_to_be_started_is_not_started_at_the_end(place: Any, logged_errors: Any) -> None:
+    _, reactor = place
+    worker, _ = reactor.spawned[0]
+    worker.processExited(gone(9))
+    worker._link_lost()
+    over = start(worker.stop())
+    reactor.advance(100)
+    assert over.is_over and len(reactor.spawned) == 1
+    logged_errors.events.clear()
+
+
+def test_who_can_be_asked_is_asked_and_the_others_are_left_out(place: Any, logged_errors: Any) -> None:
+    workers, reactor = place
+    assert start(workers.ask_all("anything")).result() == {}  # it has not begun yet
+    worker, _ = reactor.spawned[0]
+    worker._ready("abc")
+    asked, alone = start(workers.ask_all("double", number=21)), start(workers.ask(1, "anything"))
+    questions = [json.loads(line) for line in worker._link.transport.value().splitlines()]
+    assert questions[-2]["ask"] == "double"
+    worker._link.dataReceived(json.dumps({"answer": 42, "to": questions[-2]["number"]}).encode() + b"\n")
+    assert asked.result() == {1: 42}
+    reactor.advance(ANSWER_LIMIT)
+    with pytest.raises(Unanswered):
+        alone.result()
+    with pytest.raises(Unanswered, match="no worker 2"):
+        start(workers.ask(2, "anything")).result()
