@@ -22,7 +22,7 @@ from ftpsvc.options import Options
 from ftpsvc.reloading import Reloading
 from ftpsvc.securing import refuse, secured
 from ftpsvc.states import Required
-from ftpsvc.threads import pool_of
+from ftpsvc.threads import THREADS, THREADS_OF_A_DISK, by_device, pool_of
 from ftpsvc.tls import ServerTLS
 
 
@@ -40,11 +40,15 @@ class Made(NamedTuple):
 
 def made(options: Options, reactor: Any, common: Common | None) -> Made:
     """Open the folder, and read what there is to read. `common`: where to count; None for here."""
+    reactor.suggestThreadPoolSize(THREADS)
     run = pool_of(reactor)
+    disks = by_device(run, THREADS_OF_A_DISK)
     sync = options["sync"] == "on"
     objects = Objects(options["objects"], reactor)
     homes = Homes(
-        lambda home, owner: objects.open(home) if is_address(home) else LocalDisk(home, run, owner=owner, sync=sync),
+        lambda home, owner: (
+            objects.open(home) if is_address(home) else LocalDisk(home, disks(home), owner=owner, sync=sync)
+        ),
         run,
         since_the_start,
         common,

@@ -227,7 +227,7 @@ class ServerProtocol(LineThenRaw):
 
     @property
     def is_transferring(self) -> bool:
-        return self._channel is not None
+        return self._channel is not None and self.lost is None
 
     @property
     def is_at_work(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,11 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
+
+#: How many threads a server has for jobs, and how many of them one disk may take: enough for two that hang to leave
+#: some to a third, to passwords and to the monitor. They are begun when they are needed.
+THREADS = 24
+THREADS_OF_A_DISK = 10
 
 
 class Run(Protocol):
@@ -37,6 +43,23 @@ def few_at_once(run: Run, most: int) -> Run:
         return job
 
     return limited
+
+
+def by_device(run: Run, most: int) -> Callable[[str], Run]:
+    """For each folder the same place for jobs, but all folders of one device have at most so many in it at a time.
+
+    So a disk that is slow, or hangs, doesn't take the threads that others need. The place raises `OSError` if there is
+    no such folder.
+    """
+    places: dict[int, Run] = {}
+
+    def place(folder: str) -> Run:
+        device = os.stat(folder).st_dev
+        if device not in places:
+            places[device] = few_at_once(run, most)
+        return places[device]
+
+    return place
 
 
 def done_with(job: Deferred[T]) -> Deferred[T]:

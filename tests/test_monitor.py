@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import LoggedErrors
 from prometheus_client.parser import text_string_to_metric_families
-from support import Conversation, at_once, by_hand, frames, local_disk, make_clock
+from support import Conversation, at_once, by_hand, frames, local_disk, make_clock, parts_in
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from ftpsvc.counts import OTHER, Counts, Histogram
@@ -195,6 +195,15 @@ def test_a_transfer_under_way_is_seen(watched: Watched) -> None:
     assert watched.samples()["ftpsvc_transfers_under_way"] == 1
     talk.send(b"c", b"FAIL\r\n")
     assert watched.samples()["ftpsvc_transfers_under_way"] == 0
+
+
+def test_a_transfer_that_broke_off_is_not_under_way(watched: Watched, tmp_path: Path) -> None:
+    talk = watched.talk.log_in()
+    talk.send(b"STOR a\r\nDATA 3\r\nab")
+    talk.link.lose()
+    assert watched.samples()["ftpsvc_transfers_under_way"] == 0
+    for part in parts_in(tmp_path):  # it is kept, to be gone on from
+        part.unlink()
 
 
 def test_the_process_and_the_disk_are_told_of(watched: Watched, tmp_path: Path) -> None:
