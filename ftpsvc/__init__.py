@@ -36,6 +36,7 @@ The map, in reading order:
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key
 `accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one
+`around`      a storage before another
 `quota`       a storage that grows so far and no further, with `usage`; `homes`, the storages behind the accounts
 `accounts`    who may log in
 `options`     what follows `twistd ftpsvc`; `admission`, what that comes to for logins; `service`, what it makes

@@ -8,19 +8,20 @@ old file stays.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.logger import Logger
 
 from ftpsvc import model
 from ftpsvc.addresses import Origin
+from ftpsvc.around import Around
 from ftpsvc.frames import digest_of
-from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Permission, Stored, Whole
+from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
 from ftpsvc.programs import Outcome, Programs
 from ftpsvc.records import printable
 from ftpsvc.session import Accounts, Visitor
-from ftpsvc.storage import Buffer, KeepsParts, ReadFile, ShowsPart, Storage, WriteFile, known_digest, lacking
+from ftpsvc.storage import Buffer, ShowsPart, Storage, WriteFile
 
 #: How many uploads may wait for their check. Each holds two descriptors.
 MAX_WAITING = 1000
@@ -123,12 +124,12 @@ class CheckedAccounts:
         return account, CheckedStorage(storage, self.gate, told)
 
 
-class CheckedStorage:
+class CheckedStorage(Around):
     """A `Storage` into which nothing comes unchecked."""
 
     def __init__(self, storage: Storage, gate: Gate, told: Mapping[str, object]) -> None:
         """`told`: who stores here, for the record."""
-        self._storage = storage
+        super().__init__(storage)
         self._gate = gate
         self._told = told
 
@@ -170,49 +171,6 @@ class CheckedStorage:
         except BaseException:
             await file.abort()
             raise
-
-    # -- what needs no check
-
-    async def stat(self, path: str) -> Entry:
-        return await self._storage.stat(path)
-
-    def list(self, path: str) -> AsyncGenerator[Entry, None]:
-        return self._storage.list(path)
-
-    async def open_read(self, path: str, offset: int = 0) -> ReadFile:
-        return await self._storage.open_read(path, offset)
-
-    async def open_part(self, path: str, offset: int = 0) -> ReadFile:
-        if not isinstance(self._storage, KeepsParts):
-            raise model.NotFound(f"{path}: nothing is kept of it.")
-        return await self._storage.open_part(path, offset)
-
-    def fetch(self, path: str) -> Awaitable[Whole]:
-        return self._storage.fetch(path)
-
-    async def make_dir(self, path: str) -> None:
-        await self._storage.make_dir(path)
-
-    async def remove(self, path: str) -> None:
-        await self._storage.remove(path)
-
-    async def remove_dir(self, path: str) -> None:
-        await self._storage.remove_dir(path)
-
-    async def rename(self, source: str, target: str) -> None:
-        await self._storage.rename(source, target)
-
-    async def set_facts(self, path: str, facts: Facts) -> None:
-        await self._storage.set_facts(path, facts)
-
-    async def space(self, path: str) -> int:
-        return await self._storage.space(path)
-
-    def lacks(self, is_directory: bool) -> Permission:
-        return lacking(self._storage, is_directory)
-
-    async def known_digest(self, path: str) -> str:
-        return await known_digest(self._storage, path)
 
 
 class CheckedFile:

@@ -7,29 +7,24 @@ underneath knows nothing of all this.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
-
 from ftpsvc import model
-from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Permission, Stored, Whole
+from ftpsvc.around import Around
+from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
 from ftpsvc.storage import (
     Buffer,
-    KeepsParts,
-    ReadFile,
     ShowsPart,
     Storage,
     TakesFactsEarly,
     WriteFile,
-    known_digest,
-    lacking,
 )
 from ftpsvc.usage import Usage, Used
 
 
-class Quota:
+class Quota(Around):
     """The `Storage` of an account whose home may hold so much."""
 
     def __init__(self, storage: Storage, usage: Usage, account: Account) -> None:
-        self._storage = storage
+        super().__init__(storage)
         self.usage = usage
         self._most = account.quota_bytes
         self._most_files = account.quota_files
@@ -122,34 +117,6 @@ class Quota:
         entry = await self._storage.stat(path)
         left = self._most - self.usage.size + (entry.size if entry.is_file else 0)
         return min(space, max(left, 0))
-
-    # -- what needs no looking after
-
-    async def stat(self, path: str) -> Entry:
-        return await self._storage.stat(path)
-
-    def list(self, path: str) -> AsyncGenerator[Entry, None]:
-        return self._storage.list(path)
-
-    async def open_read(self, path: str, offset: int = 0) -> ReadFile:
-        return await self._storage.open_read(path, offset)
-
-    async def open_part(self, path: str, offset: int = 0) -> ReadFile:
-        if not isinstance(self._storage, KeepsParts):
-            raise model.NotFound(f"{path}: nothing is kept of it.")
-        return await self._storage.open_part(path, offset)
-
-    def fetch(self, path: str) -> Awaitable[Whole]:
-        return self._storage.fetch(path)
-
-    async def set_facts(self, path: str, facts: Facts) -> None:
-        await self._storage.set_facts(path, facts)
-
-    def lacks(self, is_directory: bool) -> Permission:
-        return lacking(self._storage, is_directory)
-
-    async def known_digest(self, path: str) -> str:
-        return await known_digest(self._storage, path)
 
 
 class ClaimingFile:

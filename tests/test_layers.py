@@ -21,7 +21,7 @@ NO_TWISTED = set(
 #: What only the server's own modules may import: neither the client nor what both share needs it.
 SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
-    + "tls securing proxied rules accountfile passwords accounts checkers homes quota usage admission".split()
+    + "tls securing proxied rules accountfile passwords accounts checkers homes around quota usage admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
     + "commons connections bans logins refusals passiveports rates watchdog objects".split()
     + "draining reloading notify".split()
