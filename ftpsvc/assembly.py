@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -40,13 +41,40 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that this locale has no letters for still lists
 
 
-def begun(reactor: Any, work: Coroutine[Any, Any, None], broken: Callable[[Failure], None]) -> Deferred[Any]:
-    """Begin what a program is for, behind which the reactor stops. `broken` is told if that is a defect's doing."""
-    running: Deferred[Any] = Deferred.fromCoroutine(work)
-    running.addErrback(lambda failure: failure.trap(CancelledError))
-    running.addErrback(broken)
-    running.addBoth(lambda _: reactor.stop())
-    return running
+#: What ends a program before its time.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def run(
+    reactor: Any,
+    work: Coroutine[Any, Any, None],
+    broken: Callable[[Failure], None],
+    stop: Callable[[], None],
+    listen: Callable[[Callable[[int], None]], None],
+) -> int:
+    """Run the reactor until the work is done. The signal that ended it before its time, or 0.
+
+    `broken` is told if a defect ended it, and `stop` is called if a signal did. `listen` has the signals of `ENDING`
+    call what it is given, in a turn of the reactor's.
+    """
+    ended_by = 0
+
+    def start() -> None:
+        def end(number: int) -> None:
+            nonlocal ended_by
+            ended_by = number
+            stop()
+            running.cancel()
+
+        running: Deferred[Any] = Deferred.fromCoroutine(work)
+        running.addErrback(lambda failure: failure.trap(CancelledError))
+        running.addErrback(broken)
+        running.addBoth(lambda _: reactor.stop())
+        listen(end)
+
+    reactor.callWhenRunning(start)
+    reactor.run(installSignalHandlers=False)
+    return ended_by
 
 
 def here_of(reactor: Any) -> Here:

@@ -314,7 +314,6 @@ def _misused(error: TransferError) -> int:
 
 def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | None]:
     """Run the reactor until the work is done: the signal that ended it before its time, and what was misunderstood."""
-    ended_by = 0
     misuse: TransferError | None = None
 
     async def whole() -> None:
@@ -329,20 +328,11 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
         OneShot.log.failure("the command broke down", failure)
         shell.complain("Something in ftpsvc itself is wrong; please report what stands above.")
 
-    def start() -> None:
-        def end(number: int) -> None:
-            nonlocal ended_by
-            ended_by = number
-            shell.stop()
-            running.cancel()
-
-        running = assembly.begun(reactor, whole(), broken)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    def listen(end: Callable[[int], None]) -> None:
+        for number in assembly.ENDING:
             signal.signal(number, lambda number, _: reactor.callFromThread(end, number))
 
-    reactor.callWhenRunning(start)
-    reactor.run(installSignalHandlers=False)
-    return ended_by, misuse
+    return assembly.run(reactor, whole(), broken, shell.stop, listen), misuse
 
 
 def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneShot:

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import signal
 import sys
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -129,29 +129,19 @@ def _run(
 
     `programs` are those that may have the terminal; None: there is none.
     """
-    ended_by = 0
 
     def broken(failure: Failure) -> None:
         Shell.log.failure("the shell broke down", failure)
         shell.failures += 1
 
-    def start() -> None:
-        def end(number: int) -> None:
-            nonlocal ended_by
-            ended_by = number
-            shell.stop()
-            running.cancel()
-
-        running = assembly.begun(reactor, talk, broken)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    def listen(end: Callable[[int], None]) -> None:
+        for number in assembly.ENDING:
             loop.add_signal_handler(number, end, number)
         if programs is not None:
             loop.add_signal_handler(signal.SIGINT, shell.interrupt)
             loop.add_signal_handler(signal.SIGTSTP, _put_aside, shell, programs)
 
-    reactor.callWhenRunning(start)
-    reactor.run(installSignalHandlers=False)
-    return ended_by
+    return assembly.run(reactor, talk, broken, shell.stop, listen)
 
 
 def _put_aside(shell: Shell, programs: OtherPrograms) -> None:
