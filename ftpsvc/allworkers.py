@@ -30,7 +30,7 @@ class AllWorkers(Overview):
         self.last = NOTHING  #: how much went on when it was looked last
         self._looking = LoopingCall(self._look)
         self._looking.clock = factory.clock
-        workers.has_come = self._has_come
+        workers.banned = self._banned
 
     def start(self) -> None:
         super().start()
@@ -83,10 +83,8 @@ class AllWorkers(Overview):
         about = await super().drain()
         return about | {name: sum(one[name] for one in left) for name in ("sessions", "transfers")}
 
-    def _has_come(self, number: int) -> None:
-        """A new worker doesn't know yet who is banned."""
-        for network, left in self._factory.blocklist.listed():
-            self._workers.tell(number, "ban", network=shown(network), seconds=left)
+    def _banned(self) -> list[tuple[str, float | None]]:
+        return [(shown(network), left) for network, left in self._factory.blocklist.listed()]
 
 
 def answers_of(overview: Overview) -> Handlers:

@@ -76,7 +76,7 @@ def _network(request: Request) -> Network:
 
 
 async def _reload(overview: Overview, request: Request) -> Answer:
-    outcome = overview.daemon.reload()
+    outcome = await overview.daemon.reload()
     if not outcome.is_done:
         raise Refused("; ".join(outcome.lines))
     return [{"lines": list(outcome.lines)}]

@@ -30,10 +30,6 @@ class Row(NamedTuple):
     took: float | None = None  #: seconds since the transfer began
     rate: float | None = None  #: bytes a second
 
-    @property
-    def is_transfer(self) -> bool:
-        return self.path is not None
-
 
 class LiveList:
     """The sessions of one server."""

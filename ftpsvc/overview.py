@@ -44,7 +44,7 @@ class Outcome(Protocol):
 class Daemon(Protocol):
     """The service that the sessions are of."""
 
-    def reload(self) -> Outcome:
+    def reload(self) -> Awaitable[Outcome]:
         """Read the configuration, the accounts and the certificate again."""
 
     def drain(self) -> Awaitable[None]:

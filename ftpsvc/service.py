@@ -216,7 +216,7 @@ class FileService(Service):
         self._sweeps: set[Deferred[None]] = set()
         self._reload = reload
         self._drained: Deferred[None] | None = None
-        self._hangup = OnSignal(factory.clock, self.reload, signal.SIGHUP)
+        self._hangup = OnSignal(factory.clock, lambda: Deferred.fromCoroutine(self.reload()), signal.SIGHUP)
         self._hurry = OnSignal(factory.clock, self._wait_no_longer, signal.SIGTERM, signal.SIGINT)
         self._manager = Manager(os.environ, factory.clock, self.status)
         self.companions: list[Companion] = []
@@ -262,19 +262,23 @@ class FileService(Service):
             return f"{self._overview.last.sessions} sessions, {self._overview.last.transfers} transfers"
         return f"{len(self._factory.connections)} sessions, {self._factory.transfers_under_way} transfers"
 
-    def reload(self) -> Reloaded:
-        """Read the configuration, the accounts and the certificate again: what was done, or why nothing was."""
+    async def reload(self) -> Reloaded:
+        """Read the configuration, the accounts and the certificate again: what was done, or why nothing was.
+
+        It is done when all workers have it, or have said why not.
+        """
         if self._drained is not None:
             return Reloaded(False, ["nothing was changed: the server is stopping"])
         self._manager.reloading()
         try:
             outcome = self._reload()
+            for line in outcome.lines:
+                (self._log.info if outcome.is_done else self._log.error)("Reload: {line}", line=printable(line))
+            if outcome.is_done and self._workers is not None:
+                outcome.lines.extend(await self._workers.reload())
         finally:
-            self._manager.ready()
-        for line in outcome.lines:
-            (self._log.info if outcome.is_done else self._log.error)("Reload: {line}", line=printable(line))
-        if outcome.is_done and self._workers is not None:
-            self._workers.reload()
+            if self._drained is None:  # it may have begun to stop meanwhile
+                self._manager.ready()
         return outcome
 
     def sweep(self, run: str = "") -> Deferred[None]:

@@ -109,10 +109,6 @@ class Reply(NamedTuple):
     opening: str = ""
 
     @property
-    def is_preliminary(self) -> bool:
-        return self.code < 200
-
-    @property
     def is_refusal(self) -> bool:
         return self.code >= 400
 

@@ -13,11 +13,13 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger, globalLogBeginner
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc import parts
@@ -87,7 +89,7 @@ class Serving:
         self._closed: Deferred[None] = Deferred()
 
     def begin(self, connection: socket.socket, start: Start) -> None:
-        """Let clients in."""
+        """Get all ready, and join the others."""
         with connection:
             connection.setblocking(False)
             self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, LinkFactory(self._link))
@@ -108,11 +110,28 @@ class Serving:
         self._link.handlers.update(answers_of(self._overview))
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         settle_in()
-        for n, endpoint in enumerate(start.ports):
+        joined = self._link.ask("join", run=parts.RUN)
+        joined.addCallback(self._open, start.ports)
+        joined.addErrback(self._outside)
+
+    def _open(self, banned: list[tuple[str, float | None]], ports: list[str]) -> None:
+        """Let clients in, but not those whom an operator has banned while there was another worker in this place."""
+        if self._drained is not None:
+            return
+        factory = self._made.factory
+        for network, left in banned:
+            factory.blocklist.block(ip_network(network), left)
+        for n, endpoint in enumerate(ports):
             shared = SharedSocket(self._turnstile, socket.socket(fileno=FIRST_PORT + n))
             endpoint_for(self._reactor, endpoint, self._made.tls, factory, shared).listen(factory)
         self._sharing.ready()
-        self._link.tell("ready", run=parts.RUN)
+        self._link.tell("ready")
+
+    def _outside(self, failure: Failure) -> None:
+        if not self._is_stopping:
+            self._say.failure("It can't let anybody in, and makes room for another", failure)
+            self._log.flush()
+            self._link.hang_up()
 
     def _turnstile(self, listening: socket.socket, factory: Any) -> Turnstile:
         turnstile = Turnstile(self._reactor, listening, factory, self._sharing.is_ahead)
@@ -133,7 +152,7 @@ class Serving:
         elif of == PORTS:
             factory.passive_ports.make_room()
 
-    def reload(self, words: list[str] | None = None) -> Reloaded:
+    async def reload(self, words: list[str] | None = None) -> Reloaded:
         """Take over the options that the parent has by now, and what it has read again."""
         outcome = self._made.reloading.reload(words)
         if outcome.is_done:
@@ -165,7 +184,8 @@ class Serving:
     def drain(self) -> Deferred[None]:
         """Let nobody in any more, and see everybody out. Who calls it again waits for the same."""
         if self._drained is None:
-            self._sharing.unready()
+            if self._turnstiles:
+                self._sharing.unready()
             for turnstile in self._turnstiles:
                 turnstile.stop()
             self._drained = Deferred.fromCoroutine(self._made.factory.stop())

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc.records import Record, printable
+from ftpsvc.reloading import Reloaded
 from ftpsvc.sharing import Sharing
 from ftpsvc.threads import done_with
 from ftpsvc.workerlink import Handlers, LinkFactory, Unanswered, WorkerLink
@@ -88,8 +89,8 @@ class Workers:
         self._workers = [Worker(self, number) for number in range(1, sharing.workers + 1)]
         #: What the workers may ask for and tell, beside what each needs for itself: it is called with the number first.
         self.handlers: dict[str, Callable[..., Any]] = {"log": self._log_events, "make_room": self._make_room}
-        #: Called with the number of each worker that begins to serve.
-        self.has_come: Callable[[int], None] = lambda number: None
+        #: Whom an operator has banned, and for how many seconds more: what a new worker has to know before it begins.
+        self.banned: Callable[[], list[tuple[str, float | None]]] = list
         #: Gets the records of what has happened at the workers, which are in the log by then.
         self.hear: Callable[[Sequence[Record]], None] = lambda records: None
 
@@ -98,9 +99,18 @@ class Workers:
         for worker in self._workers:
             worker.spawn()
 
-    def reload(self) -> None:
-        """Have them take over the options that are in force by now, and read the files that those name."""
-        self.tell_all("reload", words=self._words())
+    async def reload(self) -> list[str]:
+        """Have them take over the options that are in force by now, and read the files that those name.
+
+        What has kept any of them from that, in lines for people.
+        """
+        words = self._words()
+        for worker in self._workers:
+            if not worker.serves:
+                worker.tell("reload", words=words)  # it may have read the old ones; it hears of it when it has started
+        answers = await self.ask_all("reload", words=words)
+        outcomes = ((number, Reloaded(*answer)) for number, answer in answers.items())
+        return [f"worker {n}: {line}" for n, outcome in outcomes if not outcome.is_done for line in outcome.lines]
 
     def drain(self) -> Deferred[None]:
         """Have them see their sessions out; fires when all have ended."""
@@ -124,11 +134,6 @@ class Workers:
         sharing = self.sharing
         path = os.environ.get(_PATH, "")
         return Start(number, sharing.workers, sharing.rows, reactor, self._words(), self._folder, ports, path)
-
-    def tell_all(self, what: str, **about: Any) -> None:
-        """Have all workers do something."""
-        for worker in self._workers:
-            worker.tell(what, **about)
 
     async def ask_all(self, what: str, **about: Any) -> dict[int, Any]:
         """What each worker answers, by its number. Who doesn't answer in time, or is being replaced, is left out."""
@@ -232,12 +237,17 @@ class Worker(ProcessProtocol):
         def for_this(handler: Callable[..., Any]) -> Callable[..., Any]:
             return lambda **about: handler(self.number, **about)
 
-        return {"ready": self._ready} | {name: for_this(how) for name, how in self._workers.handlers.items()}
+        handlers: Handlers = {name: for_this(how) for name, how in self._workers.handlers.items()}
+        return {"join": self._join, "ready": self._ready, **handlers}
 
-    def _ready(self, run: str) -> None:
+    def _join(self, run: str) -> list[tuple[str, float | None]]:
+        """It has started, and lets somebody in when it has this answer. What changes later it is told behind that."""
         self._run = run
-        self._workers.has_come(self.number)
-        self._log.info("Worker {n} serves, as process {pid}", n=self.number, pid=self._process.pid)
+        return self._workers.banned()
+
+    def _ready(self) -> None:
+        if self._process is not None:  # else it has ended already
+            self._log.info("Worker {n} serves, as process {pid}", n=self.number, pid=self._process.pid)
 
     def processExited(self, reason: Failure) -> None:
         """Not `processEnded`, which comes when whatever the worker has started has ended too."""
@@ -287,7 +297,7 @@ class Worker(ProcessProtocol):
 
     @property
     def serves(self) -> bool:
-        """Whether it can be asked: it has begun, and not ended yet."""
+        """Whether it can be asked: it has joined the others, and not ended yet."""
         return self._link is not None and bool(self._run)
 
     def tell(self, what: str, **about: Any) -> None:

@@ -223,7 +223,7 @@ def test_behind_one_that_dies_it_is_cleared_up(place: Any, logged_errors: Any) -
     swept: list[str] = []
     workers.sweep = swept.append
     worker, _ = reactor.spawned[0]
-    worker._ready("abc")
+    worker._join("abc")
     worker.processExited(gone(9))
     assert swept == ["abc"]
     logged_errors.events.clear()
@@ -258,7 +258,7 @@ def test_who_can_be_asked_is_asked_and_the_others_are_left_out(place: Any, logge
     workers, reactor = place
     assert start(workers.ask_all("anything")).result() == {}  # it has not begun yet
     worker, _ = reactor.spawned[0]
-    worker._ready("abc")
+    worker._join("abc")
     asked, alone = start(workers.ask_all("double", number=21)), start(workers.ask(1, "anything"))
     questions = [json.loads(line) for line in worker._link.transport.value().splitlines()]
     assert questions[-2]["ask"] == "double"
@@ -269,3 +269,40 @@ def test_who_can_be_asked_is_asked_and_the_others_are_left_out(place: Any, logge
         alone.result()
     with pytest.raises(Unanswered, match="no worker 2"):
         start(workers.ask(2, "anything")).result()
+
+
+def said(worker: Any) -> list[Any]:
+    lines = [json.loads(line) for line in worker._link.transport.value().splitlines()]
+    worker._link.transport.clear()
+    return lines
+
+
+def hear(worker: Any, message: object) -> None:
+    worker._link.dataReceived(json.dumps(message).encode() + b"\n")
+
+
+def test_one_is_told_who_is_banned_before_it_lets_anybody_in(place: Any) -> None:
+    workers, reactor = place
+    worker, _ = reactor.spawned[0]
+    workers.banned = lambda: [("192.0.2.0/24", 4.5), ("2001:db8::1", None)]
+    assert [message["tell"] for message in said(worker)] == ["start"]
+    hear(worker, {"ask": "join", "with": {"run": "abc"}, "number": 1})
+    assert said(worker) == [{"answer": [["192.0.2.0/24", 4.5], ["2001:db8::1", None]], "to": 1}]
+    later = start(workers.ask_all("ban", network="192.0.2.1", seconds=None))
+    assert [message["ask"] for message in said(worker)] == ["ban"]  # behind the answer, so none is missed
+    reactor.advance(ANSWER_LIMIT)
+    assert later.result() == {}
+
+
+def test_a_reload_is_over_when_all_have_it_or_have_said_why_not(place: Any) -> None:
+    workers, reactor = place
+    worker, _ = reactor.spawned[0]
+    said(worker)
+    assert start(workers.reload()).result() == []
+    assert [message["tell"] for message in said(worker)] == ["reload"]  # it has read the old options, and can't answer
+    worker._join("abc")
+    outcome = start(workers.reload())
+    (question,) = said(worker)
+    assert not outcome.is_over
+    hear(worker, {"answer": [False, ["nothing was changed: no disk"]], "to": question["number"]})
+    assert outcome.result() == ["worker 1: nothing was changed: no disk"]
