@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 #: The types whose objects are counted. What is left over of a session is one of them, or is held by one.
-KINDS = ("ServerProtocol", "Session", "Deferred", "coroutine", "async_generator")
+KINDS = ("ServerProtocol", "Session", "DataConnection", "RangePump", "Deferred", "coroutine", "async_generator")
 
 
 def tell(file: Path) -> None:

@@ -7,6 +7,7 @@ On the server `way` tells how one comes about, and `stream` moves files and list
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import Any
 
 from OpenSSL import SSL
@@ -151,7 +152,7 @@ class DataConnection(Protocol):
         while not self.has_ended:
             await self._wait()
         if self.lost is not None:
-            raise self.lost
+            raise copy(self.lost)
 
     def _watch(self) -> None:
         if not self._is_watched:
@@ -250,8 +251,11 @@ class DataConnection(Protocol):
         self.transport.loseConnection()
 
     def _demand(self) -> None:
-        if self.lost is not None or self.has_ended:
-            raise self.lost or ConnectionFailed("The data connection was closed at the other end.")
+        if self.lost is not None:
+            # Not itself: its traceback would lead back here, and the connection be kept by its own error.
+            raise copy(self.lost)
+        if self.has_ended:
+            raise ConnectionFailed("The data connection was closed at the other end.")
 
     def _wait(self) -> Deferred[None]:
         self._waiter = Deferred(lambda _: setattr(self, "_waiter", None))

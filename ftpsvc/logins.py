@@ -77,11 +77,11 @@ class Door:
 class Logins:
     """One session's."""
 
-    __slots__ = ("_door", "_failed", "_guest", "_source", "_visit", "account")
+    __slots__ = ("_door", "_failed", "_source", "_visit", "account", "guest")
 
     def __init__(self, door: Door, guest: Guest, source: str, visit: Visit) -> None:
         self._door = door
-        self._guest = guest
+        self.guest = guest
         self._source = source
         self._visit = visit
         self._failed = 0
@@ -95,7 +95,10 @@ class Logins:
         if isinstance(result, NotLoggedIn):
             await self._delay(name)
         if isinstance(result, TransferError):
-            raise result
+            try:
+                raise result
+            finally:
+                del result  # its traceback holds this, which would hold it
         return result
 
     async def _examined(
@@ -125,7 +128,7 @@ class Logins:
         before = max(failed, self._door.bans.count(self._source)) - 1
         self._visit.tell(Happening.LOGIN_FAILED, name)
         await deferLater(self._door.clock, min(limits.delay * 2 ** min(before, 30), MAX_DELAY))
-        if self._door.clock.seconds() - self._guest.stranger_since >= limits.login:
+        if self._door.clock.seconds() - self.guest.stranger_since >= limits.login:
             raise OverLimit(f"Nobody has logged in for {limits.login:g} seconds; closing.", "login-time")
         if failed >= limits.attempts:
             raise OverLimit(
@@ -135,12 +138,12 @@ class Logins:
     def enter(self, account: Account) -> None:
         """Somebody has logged in. Raises `OverLimit`."""
         self.leave()
-        self._door.connections.enter(self._guest, account)
+        self._door.connections.enter(self.guest, account)
         self.account = account
         self._visit.logged_in(account.name)
 
     def leave(self) -> None:
         """Nobody is logged in any more."""
         if self.account is not None:
-            self._door.connections.leave(self._guest, self.account)
+            self._door.connections.leave(self.guest, self.account)
             self.account = None

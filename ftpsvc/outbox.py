@@ -26,7 +26,7 @@ class Outbox:
 
     def __init__(self, write: Callable[[bytes], None], count: Callable[[str, int], None]) -> None:
         """`count` is told the verb and the code of each reply."""
-        self._write = write
+        self.write = write
         self._count = count
         self.verb = ""  #: the command that is carried out
         self._places: deque[_Place] = deque()
@@ -43,7 +43,7 @@ class Outbox:
         if self._places:
             self._places.append(_Place(data))
         else:
-            self._write(data)
+            self.write(data)
 
     async def post_later(self, reply: Awaitable[Reply]) -> None:
         """Keep a place for a reply until it is known. Begins at once, and is over when it is."""
@@ -64,7 +64,7 @@ class Outbox:
         """Send what is due, and wake up who waits for that."""
         while self._places and (reply := self._places[0].reply) is not None:
             self._places.popleft()
-            self._write(reply)
+            self.write(reply)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.callback(None)

@@ -87,6 +87,7 @@ class _Direct:
     def close(self) -> None:
         self.rest()
         self._socket.close()
+        del self._pump  # which has this; either would keep the other, and the file
 
     def doWrite(self) -> None:
         self._pump.resumeProducing()

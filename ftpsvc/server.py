@@ -7,7 +7,7 @@ client sent meanwhile waits in `incoming`.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -36,7 +36,7 @@ from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
-from ftpsvc.tls import fingerprint_of_peer
+from ftpsvc.tls import fingerprint_of_peer, name_asked_for
 from ftpsvc.verbs import MOVING, UPLOADS, VERBS
 from ftpsvc.watchdog import Watchdog
 from ftpsvc.wire import FOREIGN_VERBS, Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
@@ -63,9 +63,8 @@ class ServerProtocol(LineThenRaw):
         self._server = factory
         self.peer = origin.name
         self.visit = Visit(factory.records, self._clock, self.peer, factory.next_number())
-        self.record = factory.records.add
-        self.digesting, self.aside = factory.digesting, factory.aside
-        self._session = Session(
+        self.record, self.digesting, self.aside = factory.records.add, factory.digesting, factory.aside
+        self.session = Session(
             self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin, number=self.visit.number
         )
         self.data = DataSetup(factory.clock, factory.passive, factory.passive_ports)
@@ -85,9 +84,9 @@ class ServerProtocol(LineThenRaw):
         super().connectionMade()
         beneath(self.transport).bufferSize = STRANGERS_BUFFER
         self.data.attach(self.transport)
-        self._session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
+        self.session.security = Security(self._server.tls is not None, self._server.required, self.is_secure)
         self.visit.connected(self.is_secure)
-        if why := self._server.accounts.refusal(self._session.origin):
+        if why := self._server.accounts.refusal(self.session.origin):
             self.visit.tell(Happening.REFUSED, cause=why)
             self.end(Reply(421, why))
             return
@@ -100,24 +99,23 @@ class ServerProtocol(LineThenRaw):
         self.flush()
 
     def dataReceived(self, data: bytes) -> None:
-        if not isinstance(self._session.state, Closed):
+        if not isinstance(self.session.state, Closed):
             super().dataReceived(data)
 
     def bytes_arrived(self) -> None:
         super().bytes_arrived()
-        if isinstance(self._channel, Stream):
-            self._look_ahead_for(self._channel)
-
-    def _look_ahead_for(self, channel: Stream) -> None:
-        """What takes effect while a transfer runs on a connection of its own, and this one is free for replies."""
+        if not isinstance(self._channel, Stream):
+            return
+        # What takes effect while a transfer runs on a connection of its own, and this one is free for replies.
         for _ in range(self._look_ahead.finds_status()):
             # 213 and a number are what clients take for progress.
-            self.reply(Reply(213, f"Status: {channel.moved} bytes transferred"))
+            self.reply(Reply(213, f"Status: {self._channel.moved} bytes transferred"))
         if self._look_ahead.finds_abort(False):
-            channel.fail(model.Aborted(ABORTED))
+            self._channel.fail(model.Aborted(ABORTED))
         elif len(self.incoming) >= self._server.limits.waiting:
             # Nothing more is read, so not even an ABOR would be heard.
-            channel.fail(OverLimit(f"{len(self.incoming)} bytes of commands wait for a transfer's end.", "max-waiting"))
+            why = f"{len(self.incoming)} bytes of commands wait for a transfer's end."
+            self._channel.fail(OverLimit(why, "max-waiting"))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
@@ -126,7 +124,7 @@ class ServerProtocol(LineThenRaw):
         upload would be taken for all of it.
         """
         self.has_heard_all = True
-        if isinstance(self._session.state, Closed):
+        if isinstance(self.session.state, Closed):
             self.hang_up()
         elif isinstance(self._channel, Stream):
             self._channel.fail(ConnectionFailed("The client closed the control connection in the middle of it."))
@@ -138,7 +136,7 @@ class ServerProtocol(LineThenRaw):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        self._session.state = Closed()
+        self.session.state = Closed()
         self._watchdog.stop()
         self._logins.leave()
         self._server.connections.gone(self)
@@ -147,15 +145,24 @@ class ServerProtocol(LineThenRaw):
         if not self.fail_waiters(self.lost) and self._serving is not None:
             self._serving.cancel()
         self.visit.ended(str(self.lost))
+        Deferred.fromCoroutine(self._let_go())
+
+    async def _let_go(self) -> None:
+        """When all is over, undo every circle of references: Python looks for those too seldom for so much memory."""
+        await self.over()
+        nobody: Any = None
+        self.session.control = self._watchdog.watched = self._logins.guest = self._outbox.write = nobody
+        self._channel = self.transport = None
+        self.lost = self.lost and self.lost.with_traceback(None)
 
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing is under way and no reply is owed: what is said now can't be taken for anything else."""
         is_idle = self._arrival is not None and self._channel is None and not self._outbox.pending
-        return is_idle and not isinstance(self._session.state, Closed)
+        return is_idle and not isinstance(self.session.state, Closed)
 
     def take_no_more(self) -> None:
-        self._session.verbs = LAST_VERBS
+        self.session.verbs = LAST_VERBS
 
     def break_off(self) -> None:
         if self._channel is not None:
@@ -173,7 +180,7 @@ class ServerProtocol(LineThenRaw):
 
     def end(self, last: Reply) -> None:
         """Send the last reply and close."""
-        self._session.state = Closed()
+        self.session.state = Closed()
         self.visit.ends(last.text)
         self.reply(last)
         self._close()
@@ -189,7 +196,7 @@ class ServerProtocol(LineThenRaw):
 
     def give_way(self, why: OverLimit) -> None:
         """End at once. Nothing is waited for: there are others for that place."""
-        self._session.state = Closed()
+        self.session.state = Closed()
         self._watchdog.wait_for_the_end()  # in case that they don't read
         self.visit.ends(str(why), why.limit)
         self.write(format_reply(reply_for(why)))
@@ -210,16 +217,12 @@ class ServerProtocol(LineThenRaw):
     # -- what the watchdog and the live list ask
 
     @property
-    def session(self) -> Session:
-        return self._session
-
-    @property
     def heard(self) -> float:
-        return self._session.idle_since(self._heard)
+        return self.session.idle_since(self._heard)
 
     @property
     def is_known(self) -> bool:
-        return isinstance(self._session.state, Ready)
+        return isinstance(self.session.state, Ready)
 
     @property
     def stream(self) -> Stream | None:
@@ -255,7 +258,7 @@ class ServerProtocol(LineThenRaw):
 
     async def _carry_out_all(self) -> None:
         turn = TURN
-        while not isinstance(self._session.state, Closed):
+        while not isinstance(self.session.state, Closed):
             line = self.incoming.line()
             if line is None and self.has_heard_all:
                 return
@@ -274,7 +277,7 @@ class ServerProtocol(LineThenRaw):
         """One command, from its line to its reply."""
         if is_frame(line):
             raise ProtocolViolation("A frame where none is due: frames follow STOR, APPE and STOU in MODE I.")
-        session = self._session
+        session = self.session
         marker = None
         if isinstance(session.state, Ready):
             marker, self.stranger_since = session.state.marker, self._clock.seconds()
@@ -306,8 +309,8 @@ class ServerProtocol(LineThenRaw):
         session.forget_marker(marker, verb)
 
     async def _admitted(self, command: Command) -> Outcome:
-        verb = admit(self._session, command)
-        return await verb.run(self._session, command.argument or "")
+        verb = admit(self.session, command)
+        return await verb.run(self.session, command.argument or "")
 
     async def _guarded(self, command: Command, work: Awaitable[T]) -> T | Reply:
         """The error boundary: whatever goes wrong in a command becomes its reply here, and nowhere else."""
@@ -318,7 +321,7 @@ class ServerProtocol(LineThenRaw):
         except TransferError as error:
             if self.lost is not None:
                 raise
-            if command.verb in FOREIGN_VERBS and not isinstance(self._session.state, Ready):
+            if command.verb in FOREIGN_VERBS and not isinstance(self.session.state, Ready):
                 raise ProtocolViolation("This is an FTP server.") from error
             return reply_for(error)
         except Exception:
@@ -352,17 +355,17 @@ class ServerProtocol(LineThenRaw):
         self._paces = self._server.rates.paces_for(account)
 
     def channel(self) -> Channel:
-        if self._session.is_inline:
+        if self.session.is_inline:
             return self._inline()
         if self.has_heard_all:
             raise model.NoDataConnection("A data connection needs this one, and it was closed at your end.")
-        server, limit, session = self._server, self._server.limits.connecting, self._session
+        server, limit, session = self._server, self._server.limits.connecting, self.session
         tls = server.tls if session.parameters.is_protected else None
         self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, self._paces, tls)
         return self._channel
 
     def receive_whole(self) -> tuple[bytes, Received] | None:
-        return self._inline().receive_whole() if self._session.is_inline else None
+        return self._inline().receive_whole() if self.session.is_inline else None
 
     def _inline(self) -> Inline:
         if not isinstance(self._channel, Inline):
@@ -375,8 +378,7 @@ class ServerProtocol(LineThenRaw):
 
     @property
     def server_name(self) -> str:
-        name = self.transport.getHandle().get_servername() if self.is_secure else None
-        return name.decode("ascii", "replace") if name else ""
+        return name_asked_for(self.transport) if self.is_secure else ""
 
     @property
     def idle_limit(self) -> float:
@@ -393,5 +395,5 @@ class ServerProtocol(LineThenRaw):
         return self._overdue
 
 
-#: What an error in a commit is logged as: the command itself was over when the commit began.
+# What an error in a commit is logged as: the command itself was over when the commit began.
 _COMMIT = Command("STOR", "(its commit)")

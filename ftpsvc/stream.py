@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from copy import copy
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -76,7 +77,7 @@ class Stream:
         """The connection, for one transfer; reset if that goes wrong."""
         try:
             if self._reason is not None:
-                raise self._reason
+                raise copy(self._reason)
             connection = await self._way.connected(self._limit)
             if self._tls is not None:
                 await connection.secure(self._tls.accepting())
@@ -117,7 +118,7 @@ class Stream:
         try:
             await self._pump.send()
         except TransferError as error:
-            raise connection.lost or error from error
+            raise copy(connection.lost or error) from error
         finally:
             self._moved, self._pump = self._pump.moved, None
 
@@ -167,7 +168,7 @@ class Stream:
                 await file.write(rest)
             await self._look_at_the_control_connection()
             if self._reason is not None:
-                raise self._reason
+                raise copy(self._reason)
         return Received(None, NO_FACTS)
 
     async def _look_at_the_control_connection(self) -> None:

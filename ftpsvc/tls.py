@@ -98,6 +98,12 @@ def fingerprint_of_peer(transport: Any) -> str:
     return "" if certificate is None else certificate.digest("sha256").decode("ascii").replace(":", "").lower()
 
 
+def name_asked_for(transport: Any) -> str:
+    """Which server the client has asked for in its handshake (SNI, RFC 6066, section 3); empty if it hasn't."""
+    name = transport.getHandle().get_servername()
+    return name.decode("ascii", "replace") if name else ""
+
+
 def _context_for(pair: Pair) -> SSL.Context:
     # Twisted's annotations still ask for pyOpenSSL's own classes, and pyOpenSSL warns of them.
     key: Any = pair.key

@@ -57,12 +57,12 @@ class Watched(Protocol):
 class Watchdog:
     """One session's. It looks only when it could be time."""
 
-    __slots__ = ("_call", "_clock", "_limits", "_watched")
+    __slots__ = ("_call", "_clock", "_limits", "watched")
 
     def __init__(self, clock: Any, limits: Limits, watched: Watched) -> None:
         self._clock = clock
         self._limits = limits
-        self._watched = watched
+        self.watched = watched
         self._call: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -75,13 +75,13 @@ class Watchdog:
     def wait_for_the_end(self) -> None:
         """From now on the client only has to take what was sent."""
         self.stop()
-        self._call = self._clock.callLater(self._limits.closing, self._watched.drop)
+        self._call = self._clock.callLater(self._limits.closing, self.watched.drop)
 
     def _look_in(self, seconds: float) -> None:
         self._call = self._clock.callLater(seconds, self._look)
 
     def _look(self) -> None:
-        watched = self._watched
+        watched = self.watched
         limit = self._limits.idle if watched.is_known else self._limits.login
         # A stranger gains no time by what they send: not with a byte now and then, not with whole commands.
         since = watched.heard if watched.is_known else watched.stranger_since
