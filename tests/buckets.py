@@ -10,7 +10,7 @@ from typing import Any
 
 import support
 from obstore.store import MemoryStore
-from storage_contract import EVERYTHING, Can, Place
+from storage_place import EVERYTHING, Can, Place
 
 from ftpsvc.objects import metadata
 from ftpsvc.objects.calls import Calls
