@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from test_service import DEADLINE, ENVIRONMENT, TWISTD, Conversation
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, Conversation
 
 
 class Gang:
     """A server of two workers, that serves the folder it was started in."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        command = (*TWISTD, "-n", "--pidfile=", "ftpsvc", "--port", "tcp:0:interface=127.0.0.1", "--workers", "2")
+        command = (*FOREGROUND, "ftpsvc", "--port", LOCAL, "--workers", "2")
         self.process = subprocess.Popen(
             (*command, "--anonymous", "write", *options),
             cwd=folder,

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 import support
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Conversation
 from gang import Gang, close, ctl, gangs_in, moved, page, two_free_ports
-from test_service import DEADLINE, ENVIRONMENT, TWISTD, Conversation
 
 from ftpsvc import certificates
 
@@ -119,7 +119,7 @@ def test_workers_end_when_their_parent_is_killed(gather: Callable[..., Gang]) ->
 
 
 def test_what_can_not_be_shared_is_refused_at_the_start(tmp_path: Path) -> None:
-    command = (*TWISTD, "-n", "--pidfile=", "ftpsvc", "--workers=2", "--port=stdio:")
+    command = (*FOREGROUND, "ftpsvc", "--workers=2", "--port=stdio:")
     ended = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     assert re.fullmatch(r"ftpsvc: can't [^\n]+\n", ended.stderr)
