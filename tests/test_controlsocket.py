@@ -35,7 +35,8 @@ def line(state: Path) -> Iterator[Callable[[bytes], list[dict[str, Any]]]]:
         file = opened.enter_context(raw.makefile("rb"))
 
         def ask(request: bytes) -> list[dict[str, Any]]:
-            raw.sendall(request)
+            if request:  # who is refused has no chance to ask, and none to hear of it if he tries
+                raw.sendall(request)
             said = []
             for one in map(json.loads, iter(file.readline, b"")):
                 said.append(one)
