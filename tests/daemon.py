@@ -21,7 +21,7 @@ import pytest
 
 import ftpsvc
 
-#: A start takes half a second; whatever takes this long, in seconds, has failed.
+#: A start takes half a second; whatever one waits for as long as this, in seconds, has failed.
 DEADLINE = 30
 
 #: The same ftpsvc that the test imports.
@@ -46,9 +46,6 @@ class Process:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        # If it neither speaks nor ends, it is ended, and whoever reads from it finds the end.
-        self._deadline = threading.Timer(DEADLINE, self.process.kill)
-        self._deadline.start()
         self.log = ""
         self.port = 0
 
@@ -58,13 +55,25 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """If it neither speaks nor ends, it is ended, and whoever reads from it finds the end."""
+        deadline = threading.Timer(DEADLINE, self.process.kill)
+        deadline.start()
+        try:
+            yield
+        finally:
+            deadline.cancel()
+            deadline.join()
+
     def expect(self, text: str) -> str:
         """Wait for a line with this text."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.log += line
-            if text in line:
-                return line
+        with self._in_time():
+            for line in self.process.stdout:
+                self.log += line
+                if text in line:
+                    return line
         raise AssertionError(f"it ended without {text!r}:\n{self.log}")
 
     def serving(self) -> int:
@@ -76,7 +85,8 @@ class Process:
 
     def died_of(self, number: signal.Signals) -> str:
         """Wait for the end that a signal has brought; all that it has logged."""
-        self.log += self.process.communicate()[0]
+        with self._in_time():
+            self.log += self.process.communicate()[0]
         assert self.process.returncode == -number  # as twistd does: it cleans up, and then lets the signal have its way
         return self.log
 
@@ -86,8 +96,6 @@ class Process:
         return self.died_of(signal.SIGTERM)
 
     def close(self) -> None:
-        self._deadline.cancel()
-        self._deadline.join()
         self.process.kill()
         self.process.wait()
         if self.process.stdout is not None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import argon2
 import pytest
-import serverprocess
-from secured import DEADLINE, Server, Talk, serving, trusting
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
+from secured import Server, Talk, serving, trusting
 from twisted.python.usage import UsageError
 
 from ftpsvc import certificates
@@ -121,13 +121,11 @@ def test_a_start_without_accounts_serves_this_machine_only(
     tmp_path: Path, options: tuple[str, ...], greeting: str
 ) -> None:
     (tmp_path / "root").mkdir()
-    twistd = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "ftpsvc")
-    command = [*twistd, "--port", "tcp:0", "--root", "root", "--state", "state", *options]
-    with serverprocess.python_path() as environment:
-        ended = subprocess.run(
-            ["unshare", "--net", "--map-root-user", "bash", "-c", ELSEWHERE, "bash", *command],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE,
-        )  # fmt: skip
+    command = [*FOREGROUND, "ftpsvc", "--port", "tcp:0", "--root", "root", "--state", "state", *options]
+    ended = subprocess.run(
+        ["unshare", "--net", "--map-root-user", "bash", "-c", ELSEWHERE, "bash", *command],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE,
+    )  # fmt: skip
     if ended.returncode == 77 or "unshare" in ended.stderr:
         pytest.skip("this system lets nobody make a network of their own")
     elsewhere, here, *log = ended.stdout.splitlines()
@@ -144,7 +142,6 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
     file = accounts(tmp_path)
     command = [sys.executable, "-c", "from ftpsvc.program import main; raise SystemExit(main())", "user"]
     with (
-        serverprocess.python_path() as environment,
         serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server,
         ftplib.FTP() as client,
     ):
@@ -154,7 +151,7 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
             client.login("bob", "hunter2")
         made = subprocess.run(
             [*command, "add", "bob", "--accounts", str(file), "--home", str(tmp_path / "bob"), "--password-stdin"],
-            env=environment, input="hunter2\n", capture_output=True, text=True,
+            env=ENVIRONMENT, input="hunter2\n", capture_output=True, text=True,
         )  # fmt: skip
         assert (made.returncode, made.stderr) == (0, "")
         assert client.login("bob", "hunter2") == "230 Logged in as bob."

@@ -5,14 +5,13 @@ from __future__ import annotations
 import getpass
 import io
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import serverprocess
-from secured import TWISTD, Server, Talk
+from daemon import FOREGROUND, LOCAL, Process
+from secured import Talk
 from test_usercommand import QUICK
 
 from ftpsvc import accountfile, certificates, initcommand, passwords
@@ -158,32 +157,14 @@ def test_the_options_are_what_they_should_be(run: Run, folder: Path) -> None:
 
 def test_a_server_starts_with_it_and_lets_nobody_in_without_tls(run: Run, folder: Path) -> None:
     assert run("--user", "mia", "--password-stdin", stdin="secret") == 0
-    server = Started(folder / "config.toml")
-    try:
+    config = os.path.relpath(folder / "config.toml", "/")  # in another folder than that
+    with Process((*FOREGROUND, "ftpsvc", "--config", config, "--port", LOCAL), Path("/")) as server:
+        server.serving()
+        assert "connect with: ftpsvc NAME@127.0.0.1" in server.log  # not as anonymous, who would be refused
         with Talk(server) as talk:
             assert talk.codes("USER mia") == [530]
         with Talk(server) as talk:
             assert talk.secure().codes("USER mia", "PASS wrong", "USER mia", "PASS secret") == [331, 530, 331, 230]
             assert talk.codes("MODE I", "MKD new") == [200, 257]
-    finally:
-        server.close()
     assert os.listdir(folder / "files") == ["new"]
     assert os.listdir(folder.parent) == ["server"]
-
-
-class Started(Server):
-    """A twistd process with a configuration, in another folder than that."""
-
-    def __init__(self, config: Path) -> None:
-        with serverprocess.python_path() as environment:
-            self.process = subprocess.Popen(
-                [*TWISTD, "--config", os.path.relpath(config, "/"), "--port", "tcp:0:interface=127.0.0.1"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd="/",
-                env={**environment, "PYTHONUNBUFFERED": "1"},
-            )
-        self.log = ""
-        self.port = int(self.wait_for(r"Serving .* on 127\.0\.0\.1:(\d+)"))
-        assert "connect with: ftpsvc NAME@127.0.0.1" in self.log  # not as anonymous, who would be refused
