@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import io
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from daemon import FOREGROUND, LOCAL, Process
+from membership import Run, answering, quick
 from secured import Talk
-from test_usercommand import QUICK
 
 from ftpsvc import accountfile, certificates, initcommand, passwords
 from ftpsvc.model import EVERYTHING
 from ftpsvc.options import Options
 
-Run = Callable[..., int]
+__all__ = ["quick"]  # a fixture, which pytest finds by its name
 
 
 @pytest.fixture
@@ -28,19 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command, with these words on stdin, or typed at a prompt: first a name, then passwords."""
-    monkeypatch.setattr(passwords, "_HASHER", QUICK)
-
-    def run(*words: str, stdin: str = "", typed: tuple[str, ...] = ()) -> int:
-        answers = iter(typed)
-        source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
-        monkeypatch.setattr(source, "isatty", lambda: bool(typed))
-        monkeypatch.setattr(sys, "stdin", source)
-        monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
-        monkeypatch.setattr(getpass, "getpass", lambda prompt: next(answers))
-        return initcommand.main(["init", str(folder), *words])
-
-    return run
+    """`typed`: first a name, then passwords."""
+    return answering(lambda words: initcommand.main(["init", str(folder), *words]), monkeypatch)
 
 
 def tree(folder: Path) -> list[str]:
