@@ -13,6 +13,7 @@ import argon2
 import pytest
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
 from secured import Server, Talk, serving, trusting
+from support import parsed
 from twisted.python.usage import UsageError
 
 from ftpsvc import certificates
@@ -33,12 +34,6 @@ def accounts(folder: Path, name: str = "alice", **settings: str) -> Path:
     file = folder / "etc" / "accounts.toml"
     file.write_text("\n".join(lines) + "\n")
     return file
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 # -- options

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, TWISTD, Conversation, Process
-from support import at_once
+from support import at_once, parsed
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
@@ -27,15 +27,9 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import BACKLOG, endpoint_for
-from ftpsvc.service import Options, makeService
+from ftpsvc.service import makeService
 
 TWIST = (sys.executable, "-c", "from twisted.application.twist._twist import Twist; Twist.main()")
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 class TestOptions:

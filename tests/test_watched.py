@@ -5,16 +5,9 @@ from __future__ import annotations
 import socket
 
 from daemon import Start, free_port, log_in, page, start
-
-from ftpsvc.service import Options
+from support import parsed
 
 __all__ = ["start"]  # a fixture, which pytest finds by its name
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 def test_what_watches_the_server_is_told_of_it(start: Start) -> None:
