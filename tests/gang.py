@@ -10,13 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, Conversation
+from streams import eventually
 
 
 class Gang:
@@ -140,6 +140,5 @@ def ctl(state: Path, *words: str) -> list[dict[str, Any]]:
 
 def moved(state: Path) -> list[dict[str, Any]]:
     """The transfers under way, once there is one."""
-    while not (rows := [row for row in ctl(state, "who") if row["moved"]]):
-        time.sleep(0.05)
+    rows: list[dict[str, Any]] = eventually(lambda: [row for row in ctl(state, "who") if row["moved"]])
     return rows

@@ -1,4 +1,4 @@
-"""What object storage does beside the contract: in its calls, in what it keeps in memory, and with its folders."""
+"""What object storage does beside the contract: what it keeps in memory, what others do meanwhile, and folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import ByHand, by_hand, collected, result_of, start
 from ftpsvc import model
 from ftpsvc.model import Facts, Whole
 from ftpsvc.objects import obstored
-from ftpsvc.objects.calls import PATIENCE, Calls
+from ftpsvc.objects.calls import Calls
 from ftpsvc.objects.engine import Engine, Listed, Page
 from ftpsvc.objects.listed import LOOKS_AT_ONCE
 from ftpsvc.objects.obstored import ObstoreEngine
@@ -23,22 +23,6 @@ from ftpsvc.objects.writing import ObjectWriteFile
 __all__ = ["engine", "storage"]  # fixtures, which pytest finds by their names
 
 TIME = 1_795_327_140_123_456_789
-
-
-# -- calls
-
-
-def test_an_engine_that_is_silent_is_a_450_and_the_session_lives_on(engine: Counting) -> None:
-    run = by_hand()
-    clock = support.make_clock()
-    storage = ObjectStorage(buckets.bucket(engine, run, clock))
-    waiting = start(storage.stat("/file"))
-    clock.advance(PATIENCE - 1)
-    assert not waiting.is_over
-    clock.advance(1)
-    with pytest.raises(model.Busy, match="Try again later"):
-        waiting.result()
-    run.fire()  # the answer that came too late is nobody's
 
 
 # -- memory

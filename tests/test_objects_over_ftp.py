@@ -10,12 +10,13 @@ import buckets
 import pytest
 import support
 from buckets import Counting, Incomplete, engine, storage
-from support import Conversation, frames, result_of
+from support import Conversation, by_hand, frames, result_of
 from twisted.internet.defer import Deferred
 
 from ftpsvc.copying import copy
 from ftpsvc.frames import digest_of
 from ftpsvc.model import Account
+from ftpsvc.objects.calls import PATIENCE
 from ftpsvc.objects.storage import ObjectStorage
 from ftpsvc.quota import Quota, Usage
 
@@ -137,4 +138,18 @@ def test_an_upload_that_fails_is_aborted_behind_its_parts() -> None:
     engine.done.clear()
     assert talk.codes(b"STOR file\r\n", frames(b"x" * 100_000, digest="0" * 32)) == [150, 451]
     assert engine.done[-1] == "aborted"
+    assert talk.codes(b"NOOP\r\n") == [200]
+
+
+def test_an_engine_that_is_silent_is_a_450_and_the_session_lives_on(engine: Counting) -> None:
+    run = by_hand()
+    clock = support.make_clock()
+    talk = Conversation(ObjectStorage(buckets.bucket(engine, run, clock))).log_in()
+    assert talk.codes(b"SIZE file\r\n") == []
+    clock.advance(PATIENCE - 1)
+    assert talk.codes() == []
+    clock.advance(1)
+    (reply,) = talk.ask()
+    assert text(reply).startswith("450 ") and "Try again later" in text(reply)
+    run.fire()  # the answer that came too late is nobody's
     assert talk.codes(b"NOOP\r\n") == [200]

@@ -11,7 +11,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 import support
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Conversation
 from gang import Gang, close, ctl, gangs_in, moved, page, two_free_ports
+from streams import eventually
 
 from ftpsvc import certificates
 
@@ -87,8 +87,7 @@ def test_a_worker_that_is_killed_is_replaced_and_cleared_up_behind(gather: Calla
     for talk in (first, second):
         talk.say("STOR old", "DATA 1000000", "x" * 100_000)
         talk.expect("150")
-    while len(support.parts_in(tmp_path)) < 2:
-        time.sleep(0.01)
+    eventually(lambda: len(support.parts_in(tmp_path)) == 2)
     os.kill(gang.pids[1], signal.SIGKILL)
     for talk in (first, second):
         talk.expect_end()
