@@ -13,21 +13,13 @@ from pathlib import Path
 
 from bareclient import Session
 from peers import Peer
-from stage import ftpsvc, scratch
+from stage import ftpsvc, memory, scratch
 
 SESSIONS = 10_000
 CLAIM = 20 * 1024
 
 #: As many logins before the count, so that everything is imported and every buffer has its size.
 BEFORE = 200
-
-
-def memory(pid: int) -> int:
-    """What a process has now, in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"process {pid} has ended")
 
 
 def processor_time(pid: int) -> float:

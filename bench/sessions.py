@@ -12,11 +12,10 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from bareclient import Session
 from peers import Peer, all_over
-from stage import compare, scratch, timed
+from stage import compare, memory, scratch, timed
 
 RUNS = 5
 LOGINS = 500
@@ -104,23 +103,15 @@ def _wait(peers: list[Peer]) -> None:
         for session in [Session(peer) for _ in range(100)]:  # so that everything is imported
             session.close()
         time.sleep(1)
-        before = _resident(peer.pid)
+        before = memory(peer.pid)
         sessions = [Session(peer) for _ in range(WAITING)]
         time.sleep(1)
-        grown = _resident(peer.pid) - before
+        grown = memory(peer.pid) - before
         print(f"{peer.name:46} {grown / WAITING / 1024:8.1f} KiB each")
         for session in sessions:
             session.ask("NOOP")
         for session in sessions:
             session.close()
-
-
-def _resident(pid: int) -> int:
-    """The memory that a process has now, in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f"process {pid} has ended")
 
 
 if __name__ == "__main__":

@@ -130,8 +130,17 @@ def on_the_reactor(work: Coroutine[Any, Any, None]) -> None:
 
 def resident(pid: int) -> int:
     """The most memory that a process has had so far, in bytes."""
+    return _kept(pid, "VmHWM")
+
+
+def memory(pid: int) -> int:
+    """The memory that a process has now, in bytes."""
+    return _kept(pid, "VmRSS")
+
+
+def _kept(pid: int, name: str) -> int:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     raise SystemExit(f"process {pid} has ended")
 

@@ -2,7 +2,7 @@
 
 Paths are absolute virtual paths as `model.resolve` makes them: `/`, `/a/b`. Every method raises the domain errors of
 `model` and no others. What implements this is finished when the shared contract suite passes on it
-(tests/storage_contract.py).
+(tests/storage_contract.py, tests/tree_contract.py).
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import support
 from obstore.store import MemoryStore
-from storage_contract import EVERYTHING, Can, Place
+from storage_place import EVERYTHING, Can, Place
 
 from ftpsvc.objects import metadata
 from ftpsvc.objects.calls import Calls
@@ -39,6 +40,44 @@ class MemoryEngine(ObstoreEngine):
 
     def rewrite(self, key: str, metadata: Mapping[str, str]) -> None:
         self._store.put(key, bytes(self._store.get(key).bytes()), attributes=dict(metadata))
+
+
+class Counting(MemoryEngine):
+    """Counts its calls, by name."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.calls: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("look", "whole", "read", "put", "upload", "remove", "copy", "rewrite", "page", "has_below"):
+            self.calls.append(name)
+        return super().__getattribute__(name)
+
+    def took(self) -> list[str]:
+        calls, self.calls[:] = list(self.calls), []
+        return calls
+
+
+class Incomplete(MemoryEngine):
+    """Takes the parts of an upload, and is never done with the whole; notes what it is asked for."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__(MemoryStore())
+        self.at_once = at_once
+        self.done: list[str] = []
+
+    def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Any:
+        return self
+
+    def send(self, number: int, data: bytes) -> None:
+        self.done.append(f"part {number}")
+
+    def complete(self, replace: bool) -> None:
+        raise OSError("no answer")
+
+    def abort(self) -> None:
+        self.done.append("aborted")
 
 
 @dataclass
@@ -101,6 +140,16 @@ def bucket(engine: Any, run: Any = support.at_once, clock: Any = None, exact: bo
     clock = clock or support.make_clock()
     calls = Calls(run, clock, "memory://")
     return Bucket(engine, calls, Folders(engine, calls, clock.seconds), Exact(engine, calls) if exact else None, part)
+
+
+@pytest.fixture
+def engine() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def storage(engine: Counting) -> ObjectStorage:
+    return ObjectStorage(bucket(engine))
 
 
 def place(engine: Any = None, home: str = "", can: Can = OBJECTS, part: int = PART) -> Place:

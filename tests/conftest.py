@@ -102,6 +102,12 @@ def nothing_left_behind(tmp_path: Path, logged_errors: LoggedErrors) -> Iterator
 
 
 @pytest.fixture
+def talk(tmp_path: Path) -> support.Conversation:
+    """Logged in, in MODE I, at a server that serves the test's folder."""
+    return support.Conversation(support.local_disk(tmp_path)).log_in()
+
+
+@pytest.fixture
 def stranger(tmp_path: Path) -> Desk:
     """Not connected."""
     return Desk(tmp_path)

@@ -10,20 +10,20 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from test_service import DEADLINE, ENVIRONMENT, TWISTD, Conversation
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, Conversation
+from streams import eventually
 
 
 class Gang:
     """A server of two workers, that serves the folder it was started in."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        command = (*TWISTD, "-n", "--pidfile=", "ftpsvc", "--port", "tcp:0:interface=127.0.0.1", "--workers", "2")
+        command = (*FOREGROUND, "ftpsvc", "--port", LOCAL, "--workers", "2")
         self.process = subprocess.Popen(
             (*command, "--anonymous", "write", *options),
             cwd=folder,
@@ -140,6 +140,5 @@ def ctl(state: Path, *words: str) -> list[dict[str, Any]]:
 
 def moved(state: Path) -> list[dict[str, Any]]:
     """The transfers under way, once there is one."""
-    while not (rows := [row for row in ctl(state, "who") if row["moved"]]):
-        time.sleep(0.05)
+    rows: list[dict[str, Any]] = eventually(lambda: [row for row in ctl(state, "who") if row["moved"]])
     return rows

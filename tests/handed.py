@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from test_service import DEADLINE, ENVIRONMENT
+from daemon import DEADLINE, ENVIRONMENT
 
 #: twistd, with the descriptor in its place. Whoever hands one over has to know the process's number.
 _TWISTD = """

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import getpass
+import io
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,25 @@ class Place:
         assert user_reply == "331 Name received; send the password with PASS."
         assert isinstance(reply, str)
         return reply
+
+
+#: Runs a command with these words; `stdin` is its input, or else `typed` are the answers to what it asks at a terminal.
+Run = Callable[..., int]
+
+
+def answering(main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A program for accounts, with whatever is said to it."""
+
+    def run(*words: str, stdin: str = "", typed: tuple[str, ...] = ()) -> int:
+        answers = iter(typed)
+        source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
+        monkeypatch.setattr(source, "isatty", lambda: bool(typed))
+        monkeypatch.setattr(sys, "stdin", source)
+        monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+        monkeypatch.setattr(getpass, "getpass", lambda prompt: next(answers))
+        return main(list(words))
+
+    return run
 
 
 @pytest.fixture

@@ -7,18 +7,11 @@ import os
 import re
 import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import serverprocess
-
-#: How long, in seconds, anything may take before the test fails. Only failures take this long.
-DEADLINE = 20.0
-
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "ftpsvc")
+from daemon import DEADLINE, LOCAL, Daemon
 
 
 def trusting() -> ssl.SSLContext:
@@ -29,49 +22,25 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-class Server:
+class Server(Daemon):
     """A twistd process over a folder. At its end it waits for nobody."""
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> None:
+    def __init__(self, folder: Path, *options: str, endpoint: str = LOCAL) -> None:
         folder.mkdir(exist_ok=True)
+        super().__init__(folder, "--drain-time", "0", *options, endpoint=endpoint)
         self.folder = folder
-        with serverprocess.python_path() as environment:
-            self.process = subprocess.Popen(
-                [*TWISTD, "--root", str(folder), "--port", endpoint, "--drain-time", "0", *options],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=folder.parent,
-                env={**environment, "PYTHONUNBUFFERED": "1"},
-            )
-        self.log = ""
-        self.port = int(self.wait_for(r"Serving .* on 127\.0\.0\.1:(\d+)"))
-        self.fingerprint = self.wait_for(r"fingerprint is ([0-9A-F:]+)")
-
-    def wait_for(self, pattern: str) -> str:
-        assert self.process.stdout is not None
-        while (found := re.search(pattern, self.log)) is None:
-            line = self.process.stdout.readline()
-            assert line, f"it ended: {self.log}"
-            self.log += line
-        return found[1]
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self.serving()
+        found = re.search(r"fingerprint is ([0-9A-F:]+)", self.expect("fingerprint is "))
+        assert found is not None
+        self.fingerprint = found[1]
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> Iterator[Server]:
-    server = Server(folder, *options, endpoint=endpoint)
-    try:
+def serving(folder: Path, *options: str, endpoint: str = LOCAL) -> Iterator[Server]:
+    with Server(folder, *options, endpoint=endpoint) as server:
         yield server
-    finally:
-        server.close()
 
 
 class Talk:

@@ -1,44 +1,23 @@
-"""What every storage promises, as tests. A storage is finished when these pass on it.
+"""What every storage promises, as tests. A storage is finished when these pass on it, and those of tree_contract.py.
 
-A subclass of `StorageContract` or `TreeContract`, named `Test...`, gives the fixture `place`: the storage, the folder
-in which its files really are, and how its coroutines are driven.
+A subclass of `StorageContract`, named `Test...`, gives the fixture `place` (storage_place.py).
 """
 
 from __future__ import annotations
 
-import enum
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from support import collected, parts_in, read_all
+from storage_place import Can, Place
+from support import collected
 
 from ftpsvc import model
 from ftpsvc.frames import digest_of
 from ftpsvc.model import Facts, Kind, Stored, Whole
-from ftpsvc.storage import SMALL, Storage
+from ftpsvc.storage import SMALL
 
 #: Larger than anything that is done at once, in one frame or in one read.
 BIG = bytes(range(256)) * 10_000
-
-
-class Can(enum.Flag):
-    """What a storage may lack. Where it does, the contract is that it says so at once, and changes nothing."""
-
-    LINK = enum.auto()  #: one file with several names, and names that lead to others
-    HOLD_SPECIAL_FILES = enum.auto()
-    BEAR_ANY_NAME = enum.auto()  #: also one that is no UTF-8
-    KEEP_A_MODE = enum.auto()  #: that of the file which is replaced
-    GO_ON = enum.auto()  #: from a byte of an upload
-    ADD = enum.auto()
-    SET_FACTS = enum.auto()
-    TELL_SPACE = enum.auto()
-
-
-EVERYTHING = ~Can(0)
 
 
 def is_utf8(name: bytes) -> bool:
@@ -47,52 +26,6 @@ def is_utf8(name: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-@dataclass
-class Place:
-    storage: Storage
-    folder: Any  #: where its files really are: a `Path`, or what has as much of one as is needed here
-    run: Callable[[Any], Any]
-    can: Can = EVERYTHING
-
-    def lacks(self, ability: Can) -> bool:
-        return ability not in self.can
-
-    def set_time(self, name: str, modified: int) -> None:
-        path = self.folder / name
-        if isinstance(path, Path):
-            os.utime(path, ns=(0, modified))
-        else:
-            path.set_time(modified)
-
-    def parts(self) -> list[Any]:
-        """What is there of uploads that aren't complete."""
-        return parts_in(self.folder) if isinstance(self.folder, Path) else self.folder.parts()
-
-    def make_fifo(self) -> set[str]:
-        """Make one, if it can be; what is there then."""
-        if self.lacks(Can.HOLD_SPECIAL_FILES):
-            return set()
-        os.mkfifo(self.folder / "fifo")
-        return {"fifo"}
-
-    def write(self, path: str, data: bytes, facts: Facts = model.NO_FACTS, digest: str | None = None) -> Stored:
-        async def write() -> Stored:
-            file = await self.storage.open_write(path)
-            await file.write(data)
-            return await file.commit(facts, digest)
-
-        return self.run(write())
-
-    def read(self, path: str, offset: int = 0) -> bytes:
-        async def read() -> bytes:
-            return await read_all(await self.storage.open_read(path, offset), 100_000)
-
-        return self.run(read())
-
-    def names(self, path: str = "/") -> set[str]:
-        return {entry.name for entry in self.run(collected(self.storage.list(path)))}
 
 
 class StorageContract:
@@ -400,80 +333,3 @@ class StorageContract:
         assert place.names() == ({"file"} if before else set())
         if before is not None:
             assert (place.folder / "file").read_bytes() == before
-
-
-class TreeContract:
-    """Changing the tree."""
-
-    def test_a_folder_is_made_once(self, place: Place) -> None:
-        place.run(place.storage.make_dir("/new"))
-        assert (place.folder / "new").is_dir()
-        with pytest.raises(model.Unavailable):
-            place.run(place.storage.make_dir("/new"))
-
-    def test_a_folder_is_not_made_without_its_parent(self, place: Place) -> None:
-        with pytest.raises(model.Unavailable):
-            place.run(place.storage.make_dir("/missing/new"))
-        assert place.names() == set()
-
-    def test_a_file_is_removed_and_a_folder_is_not(self, place: Place) -> None:
-        (place.folder / "file").touch()
-        (place.folder / "folder").mkdir()
-        place.run(place.storage.remove("/file"))
-        for path in ("/folder", "/file"):
-            with pytest.raises(model.Unavailable):
-                place.run(place.storage.remove(path))
-        assert place.names() == {"folder"}
-
-    def test_removing_a_link_leaves_what_it_leads_to(self, place: Place) -> None:
-        if place.lacks(Can.LINK):
-            pytest.skip("there are no links")
-        (place.folder / "file").touch()
-        (place.folder / "link").symlink_to("file")
-        place.run(place.storage.remove("/link"))
-        assert place.names() == {"file"}
-
-    def test_only_an_empty_folder_is_removed(self, place: Place) -> None:
-        (place.folder / "full").mkdir()
-        (place.folder / "full" / "file").touch()
-        (place.folder / "empty").mkdir()
-        place.run(place.storage.remove_dir("/empty"))
-        for path in ("/full", "/full/file", "/"):
-            with pytest.raises(model.Unavailable):
-                place.run(place.storage.remove_dir(path))
-        assert place.names() == {"full"}
-
-    def test_a_file_takes_the_place_of_another(self, place: Place) -> None:
-        (place.folder / "a").write_bytes(b"a")
-        (place.folder / "b").write_bytes(b"b")
-        place.run(place.storage.rename("/a", "/b"))
-        assert place.names() == {"b"}
-        assert (place.folder / "b").read_bytes() == b"a"
-
-    @pytest.mark.parametrize(("source", "target"), [("/missing", "/x"), ("/a", "/full"), ("/full", "/full/in")])
-    def test_a_rename_that_would_lose_something_is_refused(self, place: Place, source: str, target: str) -> None:
-        (place.folder / "a").touch()
-        (place.folder / "full").mkdir()
-        (place.folder / "full" / "file").touch()
-        with pytest.raises(model.TransferError):
-            place.run(place.storage.rename(source, target))
-        assert place.names() == {"a", "full"}
-        assert place.names("/full") == {"file"}
-
-    def test_time_and_mode_are_set_apart_from_each_other(self, place: Place) -> None:
-        (place.folder / "file").touch()
-        if place.lacks(Can.SET_FACTS):
-            with pytest.raises(model.NotImplementedHere):
-                place.run(place.storage.set_facts("/file", Facts(modified=1_000_000_000)))
-            return
-        place.run(place.storage.set_facts("/file", Facts(modified=1_000_000_000)))
-        place.run(place.storage.set_facts("/file", Facts(mode=0o604)))
-        status = (place.folder / "file").stat()
-        assert (status.st_mtime_ns, status.st_mode & 0o777) == (1_000_000_000, 0o604)
-
-    def test_the_space_that_is_left_is_known(self, place: Place) -> None:
-        if place.lacks(Can.TELL_SPACE):
-            with pytest.raises(model.NotImplementedHere):
-                place.run(place.storage.space("/"))
-            return
-        assert place.run(place.storage.space("/")) > 0

@@ -29,8 +29,10 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.model import PART_PREFIX, Account, NotLoggedIn
+from ftpsvc.model import EVERYTHING, PART_PREFIX, Account, NotLoggedIn, Permission
+from ftpsvc.options import Options
 from ftpsvc.remote import Remote
+from ftpsvc.rules import PathRule
 from ftpsvc.session import Visitor
 
 
@@ -153,7 +155,14 @@ def linked(clock: Clock, server: Any, client: Any, cut: Callable[[], int] = lamb
     return link
 
 
-# -- accounts
+# -- options and accounts
+
+
+def parsed(*words: str) -> Options:
+    """The options that these words make."""
+    options = Options()
+    options.parseOptions(words)
+    return options
 
 
 class OneAccount:
@@ -263,6 +272,14 @@ class Conversation:
     @property
     def is_closed(self) -> bool:
         return self.peer.is_lost
+
+
+def as_ann(folder: Path, permissions: Permission = EVERYTHING, *rules: PathRule) -> Conversation:
+    """One who may do this in a folder."""
+    disk = local_disk(folder)
+    talk = Conversation(disk, accounts=OneAccount(Account("ann", permissions, rules), disk))
+    assert talk.codes(b"USER ann\r\nPASS secret\r\nMODE I\r\n") == [220, 331, 230, 200]
+    return talk
 
 
 def frames(data: bytes, size: int = 1 << 16, digest: str | None = None, facts: str = "") -> bytes:

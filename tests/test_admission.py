@@ -11,8 +11,9 @@ from pathlib import Path
 
 import argon2
 import pytest
-import serverprocess
-from secured import DEADLINE, Server, Talk, serving, trusting
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
+from secured import Server, Talk, serving, trusting
+from support import parsed
 from twisted.python.usage import UsageError
 
 from ftpsvc import certificates
@@ -33,12 +34,6 @@ def accounts(folder: Path, name: str = "alice", **settings: str) -> Path:
     file = folder / "etc" / "accounts.toml"
     file.write_text("\n".join(lines) + "\n")
     return file
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 # -- options
@@ -121,20 +116,19 @@ def test_a_start_without_accounts_serves_this_machine_only(
     tmp_path: Path, options: tuple[str, ...], greeting: str
 ) -> None:
     (tmp_path / "root").mkdir()
-    twistd = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "ftpsvc")
-    command = [*twistd, "--port", "tcp:0", "--root", "root", "--state", "state", *options]
-    with serverprocess.python_path() as environment:
-        ended = subprocess.run(
-            ["unshare", "--net", "--map-root-user", "bash", "-c", ELSEWHERE, "bash", *command],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE,
-        )  # fmt: skip
+    command = [*FOREGROUND, "ftpsvc", "--port", "tcp:0", "--root", "root", "--state", "state", *options]
+    ended = subprocess.run(
+        ["unshare", "--net", "--map-root-user", "bash", "-c", ELSEWHERE, "bash", *command],
+        cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE,
+    )  # fmt: skip
     if ended.returncode == 77 or "unshare" in ended.stderr:
         pytest.skip("this system lets nobody make a network of their own")
     elsewhere, here, *log = ended.stdout.splitlines()
     assert elsewhere.startswith(greeting) and here.startswith("220 ")
     said = "\n".join(log)
-    assert ("Protected mode: nobody has said who may log in" in said) is not options
-    assert ("192.0.2.7" in said and "refused: This server has no accounts yet" in said) is not options
+    is_protected = not options
+    assert ("Protected mode: nobody has said who may log in" in said) is is_protected
+    assert ("192.0.2.7" in said and "refused: This server has no accounts yet" in said) is is_protected
 
 
 # -- accounts at a real server
@@ -144,7 +138,6 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
     file = accounts(tmp_path)
     command = [sys.executable, "-c", "from ftpsvc.program import main; raise SystemExit(main())", "user"]
     with (
-        serverprocess.python_path() as environment,
         serving(tmp_path / "root", *AT_ONCE, "--accounts", str(file)) as server,
         ftplib.FTP() as client,
     ):
@@ -154,13 +147,14 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
             client.login("bob", "hunter2")
         made = subprocess.run(
             [*command, "add", "bob", "--accounts", str(file), "--home", str(tmp_path / "bob"), "--password-stdin"],
-            env=environment, input="hunter2\n", capture_output=True, text=True,
+            env=ENVIRONMENT, input="hunter2\n", capture_output=True, text=True,
         )  # fmt: skip
         assert (made.returncode, made.stderr) == (0, "")
         assert client.login("bob", "hunter2") == "230 Logged in as bob."
         client.mkd("made")
         assert (tmp_path / "bob" / "made").is_dir()
-        assert "hunter2" not in server.log
+        log = server.ended()
+        assert "bob@127.0.0.1" in log and "hunter2" not in log
 
 
 def test_twisteds_checkers_at_a_real_server(tmp_path: Path) -> None:

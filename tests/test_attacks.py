@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import support
-from support import Conversation, Sequence, frames
-from test_server import as_ann
+from support import Conversation, Sequence, as_ann, frames
 
 from ftpsvc.jail import Jail
 from ftpsvc.model import EVERYTHING

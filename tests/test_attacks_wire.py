@@ -12,11 +12,6 @@ from support import Conversation, frames
 from ftpsvc.limits import Limits
 
 
-@pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
 def test_a_line_that_grows_byte_by_byte_does_not_put_the_login_off(tmp_path: Path) -> None:
     talk = Conversation(support.local_disk(tmp_path), limits=Limits(login=60))
     talk.take()

@@ -16,12 +16,6 @@ from ftpsvc import model
 from ftpsvc.frames import MAX_LINE
 from ftpsvc.model import Entry, Kind
 
-
-@pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
 # -- lines
 
 

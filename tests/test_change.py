@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 import support
-from support import Conversation
-from test_server import as_ann
+from support import Conversation, as_ann
 
 from ftpsvc.model import EVERYTHING, Permission
 
 #: 22 November 2026, 05:59:57 UTC.
 MOMENT = 1795327197
-
-
-@pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
 
 
 def text(talk: Conversation, line: bytes) -> str:

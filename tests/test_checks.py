@@ -218,7 +218,7 @@ class TestDoctor(TestCase):
         self.heard.clear()
         results = await self.found(port, user="mia", typed=SECRET)
         assert results["tls"].finding.outcome is Outcome.FAILED
-        assert not any(line.startswith(("USER", "PASS")) for line in self.heard)
+        assert self.heard and not any(line.startswith(("USER", "PASS")) for line in self.heard)
 
     # -- inside
 

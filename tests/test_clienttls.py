@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from authority import HOST, Authority
 from meeting import PORT, Meeting, meeting_ours
-from support import collected, result_of
+from support import Started, collected, result_of
 
 from ftpsvc import model
 from ftpsvc.clienttls import ChangedServer, Protection, UnknownServer
@@ -16,6 +16,15 @@ from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
 from ftpsvc.model import ConnectionFailed, ProtocolViolation, Whole
 
 FEATURES = ("211-x", " AUTH TLS", " MODE I", "211 x")
+
+
+def offered(folder: Path) -> tuple[Meeting, Started]:
+    """A client that has been offered TLS, and that has asked for it."""
+    meeting = Meeting(folder)
+    work = meeting.begin()
+    meeting.say("220 x")
+    meeting.say(*FEATURES)
+    return meeting, work
 
 
 @pytest.fixture
@@ -77,10 +86,7 @@ def test_addresses_are_names_too(tmp_path: Path, authority: Authority) -> None:
 
 def test_a_stranger_is_asked_about_and_nothing_is_sent_to_it(tmp_path: Path, authority: Authority) -> None:
     tls = authority.server(HOST, *(f"{number}.example.org" for number in range(9)))
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     assert meeting.heard() == "FEAT\r\nAUTH TLS\r\n"
     meeting.agree(tls)
     with pytest.raises(UnknownServer, match=f"--fingerprint {tls.fingerprint} {HOST} {PORT}") as raised:
@@ -176,10 +182,7 @@ def test_a_known_server_that_hides_its_tls_hears_no_name(tmp_path: Path) -> None
 
 
 def test_tls_that_is_offered_and_then_refused_is_not_done_without(tmp_path: Path) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.say("431 Not now.")
     with pytest.raises(ConnectionFailed, match="431 Not now"):
         work.result()
@@ -203,10 +206,7 @@ def test_where_feat_says_nothing_it_is_tried(tmp_path: Path, authority: Authorit
 
 @pytest.mark.usefixtures("is_trusted")
 def test_what_was_offered_in_clear_is_forgotten(tmp_path: Path, authority: Authority) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.agree(authority.server(HOST))
     assert meeting.heard() == "FEAT\r\nAUTH TLS\r\nFEAT\r\n"
     meeting.say("211-x", " SIZE", "211 x")
@@ -218,10 +218,7 @@ def test_what_was_offered_in_clear_is_forgotten(tmp_path: Path, authority: Autho
 
 @pytest.mark.parametrize("injected", ["230 Logged in.\r\n", "2", "211-x\r\n MODE I\r\n"])
 def test_what_stands_behind_the_234_in_clear_ends_it(tmp_path: Path, injected: str) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.link.server_end.write(b"234 x\r\n" + injected.encode())
     with pytest.raises(ProtocolViolation, match="in clear"):
         work.result()
@@ -230,20 +227,14 @@ def test_what_stands_behind_the_234_in_clear_ends_it(tmp_path: Path, injected: s
 
 
 def test_an_answer_to_auth_that_is_neither_yes_nor_no_ends_it(tmp_path: Path) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.say("334 x")
     with pytest.raises(ProtocolViolation, match="334"):
         work.result()
 
 
 def test_clear_text_in_place_of_a_handshake_is_no_reply(tmp_path: Path) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.say("234 x")
     meeting.say("230 Logged in.")
     with pytest.raises(ConnectionFailed, match="handshake failed: wrong version number"):
@@ -251,10 +242,7 @@ def test_clear_text_in_place_of_a_handshake_is_no_reply(tmp_path: Path) -> None:
 
 
 def test_a_handshake_that_does_not_come_is_given_up(tmp_path: Path) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.say("234 x")
     meeting.clock.advance(HANDSHAKE_LIMIT - 1)
     assert not work.is_over
@@ -264,10 +252,7 @@ def test_a_handshake_that_does_not_come_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_connection_that_is_lost_in_the_handshake_says_so(tmp_path: Path) -> None:
-    meeting = Meeting(tmp_path)
-    work = meeting.begin()
-    meeting.say("220 x")
-    meeting.say(*FEATURES)
+    meeting, work = offered(tmp_path)
     meeting.say("234 x")
     meeting.link.lose()
     with pytest.raises(ConnectionFailed, match="The TLS handshake failed"):

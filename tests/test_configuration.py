@@ -7,15 +7,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from support import parsed
 
 from ftpsvc import configuration
 from ftpsvc.options import Options
-
-
-def parsed(*words: str) -> Options:
-    options = Options()
-    options.parseOptions(words)
-    return options
 
 
 def refusal(*words: str) -> str:

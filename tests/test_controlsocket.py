@@ -35,7 +35,8 @@ def line(state: Path) -> Iterator[Callable[[bytes], list[dict[str, Any]]]]:
         file = opened.enter_context(raw.makefile("rb"))
 
         def ask(request: bytes) -> list[dict[str, Any]]:
-            raw.sendall(request)
+            if request:  # who is refused has no chance to ask, and none to hear of it if he tries
+                raw.sendall(request)
             said = []
             for one in map(json.loads, iter(file.readline, b"")):
                 said.append(one)
@@ -79,10 +80,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The state folder of one that all of these ask."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "root").mkdir()
-    daemon = Daemon(folder / "root", "--state", str(folder / "state"))
-    daemon.serving()
-    yield folder / "state"
-    daemon.close()
+    with Daemon(folder / "root", "--state", str(folder / "state")) as daemon:
+        daemon.serving()
+        yield folder / "state"
 
 
 def test_requests_that_come_together_are_answered_one_after_the_other(server: Path) -> None:
@@ -109,8 +109,7 @@ def test_the_lock_is_held_while_the_server_lives(server: Path) -> None:
 def test_another_user_is_refused_whatever_the_modes_are(root: Path) -> None:
     with tempfile.TemporaryDirectory() as parent:
         state = Path(parent, "state")
-        daemon = Daemon(root, "--state", str(state))
-        try:
+        with Daemon(root, "--state", str(state)) as daemon:
             daemon.serving()
             for path in (state / SOCKET, state, Path(parent)):
                 path.chmod(0o777)
@@ -120,5 +119,3 @@ def test_another_user_is_refused_whatever_the_modes_are(root: Path) -> None:
                     assert ask(b"") == [{"error": "only the server's own user and root may control it"}]
             finally:
                 os.seteuid(0)
-        finally:
-            daemon.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon, Start, log_in
+from daemon import Daemon, Start, daemons_in, log_in
 from streams import eventually
 
 from ftpsvc import ctlcommand, ctltables
@@ -36,15 +36,8 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(root: Path, state: Path) -> Iterator[Start]:
-    daemons: list[Daemon] = []
-
-    def start(*options: str) -> Daemon:
-        daemons.append(Daemon(root, "--state", str(state), *options))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.close()
+    with daemons_in(root, "--state", str(state)) as start:
+        yield start
 
 
 @pytest.fixture
@@ -295,27 +288,21 @@ def test_a_socket_that_ended_in_order_is_gone(start: Start, state: Path) -> None
 
 def test_a_path_that_is_too_long_for_a_socket_is_no_hindrance(root: Path, ctl: Ctl) -> None:
     folder = root.parent / ("x" * 100) / ("y" * 100)
-    daemon = Daemon(root, "--state", str(folder))
-    try:
+    with Daemon(root, "--state", str(folder)) as daemon:
         daemon.serving()
         assert (folder / SOCKET).stat().st_mode & 0o777 == 0o600
         eventually(lambda: ctl("who", state=folder)[0] == 0)
         assert "Traceback" not in daemon.ended()
         assert not (folder / SOCKET).exists()
-    finally:
-        daemon.close()
 
 
 def test_a_folder_that_can_not_be_written_keeps_nobody_from_being_served(root: Path, tmp_path: Path, ctl: Ctl) -> None:
     ours = tmp_path / "state"
     ours.mkdir()
     (ours / LOCK).mkdir()  # so that root can't write it either
-    daemon = Daemon(root, "--state", str(ours))
-    try:
+    with Daemon(root, "--state", str(ours)) as daemon:
         daemon.expect("ftpsvc ctl can't reach this server")
         log_in(daemon.serving()).close()
-    finally:
-        daemon.close()
 
 
 def test_watching_needs_a_terminal(port: int, ctl: Ctl) -> None:

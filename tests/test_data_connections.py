@@ -66,8 +66,9 @@ def test_what_was_prepared_is_given_back(server: Server, line: str) -> None:
 def test_a_port_is_given_back_with_its_session(server: Server) -> None:
     client = Client(server)
     port = port_in(client.ask("EPSV"))
+    assert is_open(port, "127.0.0.2")  # who is a stranger to it, and leaves it as it was
     client.reset()
-    eventually(lambda: not is_open(port))
+    eventually(lambda: not is_open(port, "127.0.0.2"))
 
 
 def test_strangers_are_turned_away_and_the_client_is_served(client: Client) -> None:

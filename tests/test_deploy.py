@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemon import DEADLINE, Conversation
 from handed import Shared
 from test_notify import Listening
-from test_service import DEADLINE, Conversation
 
 from ftpsvc import configuration
 from ftpsvc.options import Options

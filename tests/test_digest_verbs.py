@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import support
 import xxhash
-from support import Conversation, Sequence
-from test_server import as_ann
+from support import Conversation, Sequence, as_ann
 
 from ftpsvc.factory import MAX_ASIDE, MAX_DIGESTS
 from ftpsvc.model import EVERYTHING, Permission

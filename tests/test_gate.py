@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from conftest import LoggedErrors
 from hall import Hall
-from storage_contract import BIG, Place, StorageContract, TreeContract
+from storage_contract import BIG, StorageContract
+from storage_place import Place
 from support import Conversation, Started, at_once, frames, local_disk, parts_in, result_of, start
+from tree_contract import TreeContract
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ftpsvc import model

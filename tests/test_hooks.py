@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Conversation, frames, local_disk, make_clock, result_of, start
+from support import Conversation, frames, local_disk, make_clock, parsed, result_of, start
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, globalLogPublisher
 
 from ftpsvc.counts import Counts
 from ftpsvc.hooks import HOOKS, LAST_TIME, MAX_WAITING, Hooks, hook_of
-from ftpsvc.options import Options
 from ftpsvc.programs import Outcome
 from ftpsvc.records import Change, Ending, Happening, SessionEvent, Transfer
 
@@ -192,12 +191,6 @@ def test_a_session_has_its_hooks_run(tmp_path: Path) -> None:
         seen.append(setup.desk.begun[0][1]["hook"])
         setup.desk.end()
     assert seen == ["login", "mkdir", "upload", "download", "delete"]
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 def test_each_hook_is_an_option() -> None:

@@ -9,11 +9,13 @@ import os
 import shutil
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemon import DEADLINE, Daemon, Start, free_port, log_in, page
+from daemon import DEADLINE, Start, free_port, log_in, page, start
+
+__all__ = ["start"]  # a fixture, which pytest finds by its name
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
@@ -22,20 +24,6 @@ Script = Callable[[str, str], str]
 
 #: What the tests' scanners take for a virus.
 VIRUS = b"EVIL"
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    daemons: list[Daemon] = []
-    (tmp_path / "root").mkdir()
-
-    def start(*options: str, twistd: tuple[str, ...] = ()) -> Daemon:
-        daemons.append(Daemon(tmp_path / "root", *options, twistd=twistd))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.close()
 
 
 @pytest.fixture

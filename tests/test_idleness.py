@@ -12,11 +12,6 @@ from ftpsvc.limits import Limits
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
-@pytest.fixture
 def stranger(tmp_path: Path) -> Conversation:
     """Connected, and not logged in."""
     return Conversation(support.local_disk(tmp_path))

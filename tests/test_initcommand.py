@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import io
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import serverprocess
-from secured import TWISTD, Server, Talk
-from test_usercommand import QUICK
+from daemon import FOREGROUND, LOCAL, Process
+from membership import Run, answering, quick
+from secured import Talk
 
 from ftpsvc import accountfile, certificates, initcommand, passwords
 from ftpsvc.model import EVERYTHING
 from ftpsvc.options import Options
 
-Run = Callable[..., int]
+__all__ = ["quick"]  # a fixture, which pytest finds by its name
 
 
 @pytest.fixture
@@ -29,19 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command, with these words on stdin, or typed at a prompt: first a name, then passwords."""
-    monkeypatch.setattr(passwords, "_HASHER", QUICK)
-
-    def run(*words: str, stdin: str = "", typed: tuple[str, ...] = ()) -> int:
-        answers = iter(typed)
-        source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
-        monkeypatch.setattr(source, "isatty", lambda: bool(typed))
-        monkeypatch.setattr(sys, "stdin", source)
-        monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
-        monkeypatch.setattr(getpass, "getpass", lambda prompt: next(answers))
-        return initcommand.main(["init", str(folder), *words])
-
-    return run
+    """`typed`: first a name, then passwords."""
+    return answering(lambda words: initcommand.main(["init", str(folder), *words]), monkeypatch)
 
 
 def tree(folder: Path) -> list[str]:
@@ -158,32 +143,14 @@ def test_the_options_are_what_they_should_be(run: Run, folder: Path) -> None:
 
 def test_a_server_starts_with_it_and_lets_nobody_in_without_tls(run: Run, folder: Path) -> None:
     assert run("--user", "mia", "--password-stdin", stdin="secret") == 0
-    server = Started(folder / "config.toml")
-    try:
+    config = os.path.relpath(folder / "config.toml", "/")  # in another folder than that
+    with Process((*FOREGROUND, "ftpsvc", "--config", config, "--port", LOCAL), Path("/")) as server:
+        server.serving()
+        assert "connect with: ftpsvc NAME@127.0.0.1" in server.log  # not as anonymous, who would be refused
         with Talk(server) as talk:
             assert talk.codes("USER mia") == [530]
         with Talk(server) as talk:
             assert talk.secure().codes("USER mia", "PASS wrong", "USER mia", "PASS secret") == [331, 530, 331, 230]
             assert talk.codes("MODE I", "MKD new") == [200, 257]
-    finally:
-        server.close()
     assert os.listdir(folder / "files") == ["new"]
     assert os.listdir(folder.parent) == ["server"]
-
-
-class Started(Server):
-    """A twistd process with a configuration, in another folder than that."""
-
-    def __init__(self, config: Path) -> None:
-        with serverprocess.python_path() as environment:
-            self.process = subprocess.Popen(
-                [*TWISTD, "--config", os.path.relpath(config, "/"), "--port", "tcp:0:interface=127.0.0.1"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd="/",
-                env={**environment, "PYTHONUNBUFFERED": "1"},
-            )
-        self.log = ""
-        self.port = int(self.wait_for(r"Serving .* on 127\.0\.0\.1:(\d+)"))
-        assert "connect with: ftpsvc NAME@127.0.0.1" in self.log  # not as anonymous, who would be refused

@@ -16,11 +16,6 @@ HELLO = b"hello\n"
 BIG = bytes(range(256)) * 20_000
 
 
-@pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
 def end_for(path: Path, data: bytes) -> str:
     status = path.stat()
     return f"DONE {digest_of(data)} modify={format_time(status.st_mtime_ns)};unix.mode={status.st_mode & 0o777:04o};"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_service import parsed
+from support import parsed
 
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.options import LIMITS

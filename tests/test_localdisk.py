@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import support
-from storage_contract import BIG, Place, StorageContract, TreeContract
+from storage_contract import BIG, StorageContract
+from storage_place import Place
 from support import ByHand, collected, result_of, start
+from tree_contract import TreeContract
 
 from ftpsvc import model
 from ftpsvc.model import Kind

@@ -9,27 +9,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import DEADLINE, ENVIRONMENT, TWISTD, Daemon, Start, free_port, log_in
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Start, free_port, log_in, start
 from streams import eventually
 
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    daemons: list[Daemon] = []
-    (tmp_path / "root").mkdir()
-
-    def start(*options: str, twistd: tuple[str, ...] = ()) -> Daemon:
-        daemons.append(Daemon(tmp_path / "root", *options, twistd=twistd))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.close()
+__all__ = ["start"]  # a fixture, which pytest finds by its name
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -115,12 +102,12 @@ def refusal(*command: str, cwd: Path) -> str:
 def test_a_log_that_can_not_be_written_is_refused_at_the_start(tmp_path: Path) -> None:
     port = f"tcp:{free_port()}:interface=127.0.0.1"
     for option in ("--log", "--xferlog"):
-        said = refusal(*TWISTD, "ftpsvc", "--port", port, option, "nowhere/x", cwd=tmp_path)
+        said = refusal(*FOREGROUND, "ftpsvc", "--port", port, option, "nowhere/x", cwd=tmp_path)
         assert said == (
             f"ftpsvc: can't write to {tmp_path}/nowhere/x: No such file or directory."
             f" Choose a file that may be written: {option} FILE\n"
         )
-    said = refusal(*TWISTD, "--syslog", "ftpsvc", "--port", port, "--log", "x", cwd=tmp_path)
+    said = refusal(*FOREGROUND, "--syslog", "ftpsvc", "--port", port, "--log", "x", cwd=tmp_path)
     assert said.startswith("ftpsvc: --log and --log-format don't go with twistd's --logger and --syslog. ")
     twist = (sys.executable, "-c", "from twisted.application.twist._twist import Twist; Twist.main()")
     said = refusal(*twist, "ftpsvc", "--port", port, "--log-format", "json", cwd=tmp_path)

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-from twotrees import BIG, Two, content, write
+from twotrees import BIG, Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
 from ftpsvc.model import Kind
 
-
-@pytest.fixture(params=["disks", "down", "up"])
-def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
-    return Two(tmp_path, request.param)
-
-
-@pytest.fixture
-def disks(tmp_path: Path) -> Two:
-    return Two(tmp_path)
-
+__all__ = ["disks", "two"]  # fixtures, which pytest finds by their names
 
 # -- the same at both ends, in both directions ---------------------------------------------------------------
 

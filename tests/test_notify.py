@@ -7,14 +7,16 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import support
-from test_service import Server, serve  # noqa: F401 (a fixture)
+from daemon import Start, start
 
 from ftpsvc.notify import LOOK_EVERY, SLACK, Manager
+
+__all__ = ["start"]  # a fixture, which pytest finds by its name
 
 
 class Listening:
@@ -131,15 +133,10 @@ def test_a_manager_who_has_gone_harms_nobody(tmp_path: Path) -> None:
 
 
 def test_a_real_service_tells_of_its_start_its_reload_its_sessions_and_its_end(
-    listening: Listening,
-    serve: Callable[..., Server],  # noqa: F811
-    monkeypatch: pytest.MonkeyPatch,
+    listening: Listening, start: Start
 ) -> None:
-    import test_service
-
-    environment = {**test_service.ENVIRONMENT, "NOTIFY_SOCKET": listening.address, "WATCHDOG_USEC": "1000000"}
-    monkeypatch.setattr(test_service, "ENVIRONMENT", environment)
-    server = serve()
+    server = start(environment={"NOTIFY_SOCKET": listening.address, "WATCHDOG_USEC": "1000000"})
+    server.serving()
     assert "STATUS=0 sessions, 0 transfers" in listening.wait_for("READY=1")
     with server.session() as storing:
         storing.say("STOR file", "DATA 7", "begun")
@@ -153,4 +150,4 @@ def test_a_real_service_tells_of_its_start_its_reload_its_sessions_and_its_end(
         listening.wait_for("WATCHDOG=1")  # which still listens while the transfer finishes
         storing.say("DONE")
         storing.expect("226", "421")
-    server.ended(signal.SIGTERM)
+    server.died_of(signal.SIGTERM)

@@ -1,174 +1,28 @@
-"""What object storage does beside the contract: over FTP, in its calls, and in what it keeps in memory."""
+"""What object storage does beside the contract: what it keeps in memory, what others do meanwhile, and folders."""
 
 from __future__ import annotations
-
-import stat
-from collections.abc import Mapping
-from typing import Any
 
 import buckets
 import pytest
 import support
-from buckets import MemoryEngine
+from buckets import Counting, Incomplete, MemoryEngine, engine, storage
 from obstore.store import MemoryStore
-from support import Conversation, by_hand, collected, frames, result_of, start
-from twisted.internet.defer import Deferred
+from support import ByHand, by_hand, collected, result_of, start
 
 from ftpsvc import model
-from ftpsvc.frames import digest_of
-from ftpsvc.model import Account, Facts, Whole
+from ftpsvc.model import Facts, Whole
 from ftpsvc.objects import obstored
-from ftpsvc.objects.calls import PATIENCE, Calls
-from ftpsvc.objects.engine import Listed, Page
+from ftpsvc.objects.calls import Calls
+from ftpsvc.objects.engine import Engine, Listed, Page
 from ftpsvc.objects.listed import LOOKS_AT_ONCE
 from ftpsvc.objects.obstored import ObstoreEngine
 from ftpsvc.objects.reading import AHEAD, PIECE
 from ftpsvc.objects.storage import ObjectStorage
 from ftpsvc.objects.writing import ObjectWriteFile
-from ftpsvc.quota import Quota, Usage
+
+__all__ = ["engine", "storage"]  # fixtures, which pytest finds by their names
 
 TIME = 1_795_327_140_123_456_789
-
-
-class Counting(MemoryEngine):
-    """Counts its calls, by name."""
-
-    def __init__(self) -> None:
-        super().__init__(MemoryStore())
-        self.calls: list[str] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("look", "whole", "read", "put", "upload", "remove", "copy", "rewrite", "page", "has_below"):
-            self.calls.append(name)
-        return super().__getattribute__(name)
-
-    def took(self) -> list[str]:
-        calls, self.calls[:] = list(self.calls), []
-        return calls
-
-
-@pytest.fixture
-def engine() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def storage(engine: Counting) -> ObjectStorage:
-    return ObjectStorage(buckets.bucket(engine))
-
-
-def text(answer: Any) -> str:
-    assert isinstance(answer, str)
-    return answer
-
-
-# -- over FTP
-
-
-@pytest.fixture
-def talk(storage: ObjectStorage, engine: Counting) -> Conversation:
-    engine.put("file", b"content", {}, True)
-    engine.make_folder("folder/")
-    return Conversation(storage).log_in()
-
-
-def test_what_can_not_be_done_is_said_at_once_and_in_the_perm_fact(talk: Conversation, engine: Counting) -> None:
-    assert "perm=dfrw;" in text(talk.ask(b"MLST file\r\n")[-1])
-    assert "perm=cdelmp;" in text(talk.ask(b"MLST folder\r\n")[-1])
-    assert talk.codes(b"APPE file\r\n", frames(b"more")) == [502]
-    assert talk.codes(b"REST 3\r\nSTOR file\r\n", frames(b"tent")) == [350, 504]
-    assert talk.codes(b"RNFR folder\r\nRNTO other\r\n") == [350, 502]
-    assert talk.codes(b"AVBL\r\n") == [502]
-    assert talk.codes(b"MFMT 20200101000000 folder\r\n") == [504]
-    assert talk.codes(b"SITE PART file\r\n") == [502]
-    assert talk.codes(b"STOR \xe4\xe4\r\n", frames(b"x" * 70_000)) == [553]
-    assert bytes(engine.whole("file", 100)[1] or b"") == b"content"
-
-
-def test_a_listing_tells_the_same(talk: Conversation) -> None:
-    sequence = talk.ask(b"MLSD\r\n")[1]
-    listed = b"".join(sequence.data if isinstance(sequence.data, list) else [sequence.data]).decode()
-    assert "perm=dfrw;" in listed
-    assert "perm=cdelmp;" in listed
-
-
-def test_the_digest_of_a_file_that_was_stored_is_known_without_reading_it(talk: Conversation, engine: Counting) -> None:
-    assert talk.codes(b"STOR new\r\n", frames(b"12345" * 40_000)) == [150, 226]
-    talk.ask(b"OPTS HASH XXH3-128\r\n")
-    engine.took()
-    assert digest_of(b"12345" * 40_000) in text(talk.ask(b"HASH new\r\n")[0])
-    assert not {"read", "whole"} & set(engine.took())
-    assert digest_of(b"content") in text(talk.ask(b"HASH file\r\n")[0]), "somebody else has stored it"
-    assert digest_of(b"234") in text(talk.ask(b"RANG 1 3\r\nHASH new\r\n")[1])
-
-
-def test_times_come_with_the_upload_and_by_mfmt(talk: Conversation) -> None:
-    assert talk.codes(b"STOR new\r\n", frames(b"x", facts="modify=20201122055900.5;unix.mode=0600;")) == [150, 226]
-    assert "modify=20201122055900.5;perm=dfrw;unique=;UNIX.mode=0600;" in text(talk.ask(b"MLST new\r\n")[-1])
-    assert talk.codes(b"MFMT 20190101000000 new\r\nSITE CHMOD 640 new\r\n") == [213, 200]
-    assert "modify=20190101000000;perm=dfrw;unique=;UNIX.mode=0640;" in text(talk.ask(b"MLST new\r\n")[-1])
-    assert talk.ask(b"MDTM new\r\n") == ["213 20190101000000"]
-
-
-LARGE = bytes(range(256)) * 3000  # several of the tests' parts
-
-
-@pytest.mark.parametrize(("told", "copies"), [("20201122055900", 0), ("20201122055901", 1), ("", 1)])
-def test_facts_that_are_told_early_spare_a_copy(talk: Conversation, engine: Counting, told: str, copies: int) -> None:
-    if told:
-        assert talk.codes(f"SITE FACTS modify={told}; large\r\n".encode()) == [200]
-    assert talk.codes(b"STOR large\r\n", frames(LARGE, facts="modify=20201122055900;")) == [150, 226]
-    assert engine.took().count("rewrite") == copies
-    assert "modify=20201122055900;" in text(talk.ask(b"MLST large\r\n")[-1])
-
-
-def test_facts_of_another_name_are_not_taken(talk: Conversation) -> None:
-    assert talk.codes(b"SITE FACTS modify=19990101000000; other\r\n") == [200]
-    assert talk.codes(b"STOR large\r\n", frames(LARGE)) == [150, 226]
-    assert "modify=1999" not in text(talk.ask(b"MLST large\r\n")[-1])
-    assert talk.codes(b"SITE FACTS modify=19990101000000;\r\nSITE FACTS colour=red; x\r\n") == [501, 501]
-
-
-def test_a_client_of_ours_tells_them(engine: Counting, tmp_path: Any) -> None:
-    from ftpsvc.copying import copy
-
-    (tmp_path / "large").write_bytes(LARGE)
-    remote, link = support.connected_remote(ObjectStorage(buckets.bucket(engine)))
-    engine.took()
-    result_of(copy(support.local_disk(tmp_path), "/large", remote, "/large"), link)
-    calls = engine.took()
-    assert "upload" in calls
-    assert "rewrite" not in calls
-    found = result_of(remote.stat("/large"), link)
-    assert found.modified == (tmp_path / "large").stat().st_mtime_ns
-    assert found.mode == stat.S_IMODE((tmp_path / "large").stat().st_mode)
-
-
-def test_a_quota_is_held_and_counts_what_is_there(engine: Counting) -> None:
-    engine.put("home/old", b"x" * 600, {}, True)
-    engine.put("elsewhere", b"x" * 5000, {}, True)
-    storage = ObjectStorage(buckets.bucket(engine), "home/")
-    account = Account("ann", quota_bytes=1000)
-    usage = Usage(lambda: Deferred.fromCoroutine(storage.count()), lambda: 0.0)
-    quota = Quota(storage, usage, account)
-    talk = Conversation(quota, accounts=support.OneAccount(account, quota)).log_in(user="ann")
-    assert talk.codes(b"STOR new\r\n", frames(b"x" * 401)) == [150, 552]
-    assert talk.codes(b"STOR new\r\n", frames(b"x" * 400)) == [150, 226]
-    assert talk.ask(b"AVBL\r\n") == ["213 0"]
-    assert "perm=dfrw;" in text(talk.ask(b"MLST new\r\n")[-1])
-
-
-def test_an_engine_that_is_silent_is_a_450_and_the_session_lives_on(engine: Counting) -> None:
-    run = by_hand()
-    clock = support.make_clock()
-    storage = ObjectStorage(buckets.bucket(engine, run, clock))
-    waiting = start(storage.stat("/file"))
-    clock.advance(PATIENCE - 1)
-    assert not waiting.is_over
-    clock.advance(1)
-    with pytest.raises(model.Busy, match="Try again later"):
-        waiting.result()
-    run.fire()  # the answer that came too late is nobody's
 
 
 # -- memory
@@ -230,27 +84,21 @@ def test_exact_times_are_asked_for_once_and_few_at_a_time(engine: Counting) -> N
     assert {entry.modified for entry in again.result() if entry.name == "f000"} == {7_000_000_000}
 
 
+def in_parts(engine: Engine, run: ByHand) -> ObjectWriteFile:
+    """A file that is written in parts of a thousand bytes."""
+    return ObjectWriteFile(engine, Calls(run, support.make_clock(), ""), "/f", "f", True, 1000)
+
+
 def test_an_upload_has_so_many_parts_under_way_and_its_writer_waits() -> None:
     run = by_hand()
-    sent: list[int] = []
-
-    class Upload:
-        at_once = 4
-
-        def send(self, number: int, data: bytes) -> None:
-            sent.append(number)
-
-    class Engine(MemoryEngine):
-        def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Any:
-            return Upload()
-
-    file = ObjectWriteFile(Engine(MemoryStore()), Calls(run, support.make_clock(), ""), "/f", "f", True, 1000)
+    engine = Incomplete(at_once=4)
+    file = in_parts(engine, run)
     writing = start(file.write(b"x" * 100_000))
     run.fire()  # the beginning
     assert len(run.jobs) == 4
     assert not writing.is_over
     run.fire()
-    assert sent == [1, 2, 3, 4]
+    assert engine.done == ["part 1", "part 2", "part 3", "part 4"]
     assert len(run.jobs) == 4
     writing.deferred.cancel()
     run.fire()
@@ -274,40 +122,23 @@ def test_a_download_asks_for_so_many_ranges_ahead(engine: Counting) -> None:
 
 def test_who_gives_up_waits_for_the_parts_under_way_before_they_are_aborted() -> None:
     run = by_hand()
-    done: list[str] = []
-
-    class Upload:
-        at_once = 2
-
-        def send(self, number: int, data: bytes) -> None:
-            done.append(f"part {number}")
-
-        def abort(self) -> None:
-            done.append("aborted")
-
-    class Engine(MemoryEngine):
-        def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Any:
-            return Upload()
-
-    def file() -> ObjectWriteFile:
-        return ObjectWriteFile(Engine(MemoryStore()), Calls(run, support.make_clock(), ""), "/f", "f", True, 1000)
-
-    going = file()
+    engine = Incomplete(at_once=2)
+    going = in_parts(engine, run)
     writing = start(going.write(b"x" * 100_000))
     run.fire()  # the beginning; two parts are under way, and the third waits for the first
     writing.deferred.cancel()
     result_of(going.abort())
     for _ in range(3):
         run.fire()
-    assert done == ["part 1", "part 2", "aborted"]
-    done.clear()
-    young = file()
+    assert engine.done == ["part 1", "part 2", "aborted"]
+    engine.done.clear()
+    young = in_parts(engine, run)
     writing = start(young.write(b"x" * 100_000))
     writing.deferred.cancel()  # before the engine has answered that it is begun
     result_of(young.abort())
     for _ in range(3):
         run.fire()
-    assert done == ["aborted"]
+    assert engine.done == ["aborted"]
 
 
 # -- what others do meanwhile
@@ -407,17 +238,6 @@ def test_many_at_once_look_for_their_folder_together(engine: Counting) -> None:
     assert sorted(engine.took()) == ["page", *["put"] * 20]
 
 
-def test_a_home_is_all_that_can_be_reached(engine: Counting) -> None:
-    engine.put("secret", b"", {}, True)
-    engine.put("home2/secret", b"", {}, True)
-    engine.put("home/own", b"", {}, True)
-    talk = Conversation(ObjectStorage(buckets.bucket(engine), "home/")).log_in()
-    for path in (b"../secret", b"/../secret", b"/../home2/secret", b"..//secret"):
-        assert talk.codes(b"RETR %s\r\n" % path) == [550]
-    assert talk.codes(b"STOR ../up\r\n", frames(b"x")) == [150, 226]
-    assert buckets.names_in(engine) == {"secret", "home2/secret", "home/own", "home/up"}
-
-
 def test_keys_that_can_be_no_names_do_not_show(storage: ObjectStorage) -> None:
     def pages(prefix: str, after: str = "") -> Page:
         listed = [Listed(key, 1, TIME, "") for key in ("", "ok", ".ftpsvc-folder", ".", "..", "a\0b")]
@@ -426,31 +246,3 @@ def test_keys_that_can_be_no_names_do_not_show(storage: ObjectStorage) -> None:
     storage._engine.page = pages  # type: ignore[method-assign]
     storage._bucket.exact = None
     assert sorted(entry.name for entry in result_of(collected(storage.list("/")))) == ["ok", "sub"]
-
-
-def test_an_upload_that_fails_is_aborted_behind_its_parts() -> None:
-    done: list[str] = []
-
-    class Upload:
-        at_once = 4
-
-        def send(self, number: int, data: bytes) -> None:
-            done.append(f"part {number}")
-
-        def complete(self, replace: bool) -> None:
-            raise OSError("no answer")
-
-        def abort(self) -> None:
-            done.append("aborted")
-
-    class Engine(MemoryEngine):
-        def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Any:
-            return Upload()
-
-    talk = Conversation(ObjectStorage(buckets.bucket(Engine(MemoryStore()), part=1000))).log_in()
-    assert talk.codes(b"STOR file\r\n", frames(b"x" * 100_000)) == [150, 450]
-    assert done[-1] == "aborted"
-    done.clear()
-    assert talk.codes(b"STOR file\r\n", frames(b"x" * 100_000, digest="0" * 32)) == [150, 451]
-    assert done[-1] == "aborted"
-    assert talk.codes(b"NOOP\r\n") == [200]

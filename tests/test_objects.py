@@ -6,7 +6,9 @@ import buckets
 import pytest
 from buckets import FIXED_OBJECTS, MemoryEngine
 from obstore.store import MemoryStore
-from storage_contract import Place, StorageContract, TreeContract
+from storage_contract import StorageContract
+from storage_place import Place
+from tree_contract import TreeContract
 
 from ftpsvc.objects.obstored import ObstoreEngine
 

@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import serverprocess
+import streams
+import support
 import twotrees
 
 from ftpsvc import model
@@ -181,7 +182,7 @@ def test_what_a_signal_ends_leaves_a_part_that_another_command_goes_on_from(
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=here) as process:
             assert process.stdout is not None
             assert b"start" in process.stdout.readline()
-            time.sleep(0.2)
+            streams.eventually(lambda: any(part.stat().st_size for part in support.parts_in(here)))
             process.send_signal(signal.SIGINT)
             events = [json.loads(line) for line in process.stdout]
             assert process.wait(DEADLINE) == 128 + signal.SIGINT

@@ -15,11 +15,6 @@ from ftpsvc.verbs import VERBS
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
-@pytest.fixture
 def stranger(tmp_path: Path) -> Conversation:
     """Connected, and not logged in."""
     conversation = Conversation(support.local_disk(tmp_path))

@@ -9,22 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support
-from support import Conversation, frames
+from support import as_ann, frames
 
 from ftpsvc.commits import PartFile
-from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
+from ftpsvc.model import EVERYTHING, NOTHING, Permission
 from ftpsvc.rules import PathRule
 from ftpsvc.verbs import VERBS
 
 LIST, READ, WRITE, OVERWRITE = Permission.LIST, Permission.READ, Permission.WRITE, Permission.OVERWRITE
 APPEND, DELETE, RENAME = Permission.APPEND, Permission.DELETE, Permission.RENAME
 MAKE_DIRECTORY, SET_FACTS = Permission.MAKE_DIRECTORY, Permission.SET_FACTS
-
-
-def talking(folder: Path, permissions: Permission = EVERYTHING, *rules: PathRule) -> Conversation:
-    disk = support.local_disk(folder)
-    return Conversation(disk, accounts=support.OneAccount(Account("ann", permissions, rules), disk)).log_in(user="ann")
 
 
 #: What a verb needs of the path that it is given, any one of it; the words in which it is refused; and its line.
@@ -84,7 +78,7 @@ def test_what_a_rule_forbids_is_refused_whether_it_is_there_or_not(name: str, pa
     needed, words, line = NEEDS[name]
     if name == "STOU":
         path = f"{path}/new"  # what it makes is a name that begins so
-    talk = talking(tmp_path, EVERYTHING, PathRule("/in", EVERYTHING & ~needed))
+    talk = as_ann(tmp_path, EVERYTHING, PathRule("/in", EVERYTHING & ~needed))
     sequence = frames(b"x") if name in ("STOR", "APPE", "STOU") else b""
     answer = talk.ask((line % path).encode() + b"\r\n", sequence)[-1]
     assert isinstance(answer, str)
@@ -103,7 +97,7 @@ def test_what_a_rule_allows_needs_nothing_else(name: str, tmp_path: Path) -> Non
     on_folder = name in ("CWD", "XCWD", "RMD", "XRMD", "MLSD", "AVBL")
     path = "/in/folder" if on_folder else "/in/new" if name in ("MKD", "XMKD", "RNTO") else "/in/here"
     rules = (PathRule("/in", needed), PathRule("/free", RENAME if name == "RNTO" else NOTHING))
-    talk = talking(tmp_path, NOTHING, *rules)
+    talk = as_ann(tmp_path, NOTHING, *rules)
     talk.send(b"TYPE I\r\n")
     talk.take()
     sequence = frames(b"x") if name in ("STOR", "APPE", "STOU") else b""
@@ -112,7 +106,7 @@ def test_what_a_rule_allows_needs_nothing_else(name: str, tmp_path: Path) -> Non
 
 def test_a_folder_with_something_forbidden_in_it_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "top" / "secret").mkdir(parents=True)
-    talk = talking(tmp_path, EVERYTHING, PathRule("/top/secret", NOTHING))
+    talk = as_ann(tmp_path, EVERYTHING, PathRule("/top/secret", NOTHING))
     assert talk.codes(b"RNFR top\r\nRNTO other\r\n") == [350, 550]
     assert (tmp_path / "top" / "secret").is_dir()
 
@@ -120,7 +114,7 @@ def test_a_folder_with_something_forbidden_in_it_keeps_its_name(tmp_path: Path) 
 def test_what_was_dropped_is_not_read_by_giving_it_another_name(tmp_path: Path) -> None:
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "x").touch()
-    talk = talking(tmp_path, EVERYTHING, PathRule("/drop", WRITE | RENAME))
+    talk = as_ann(tmp_path, EVERYTHING, PathRule("/drop", WRITE | RENAME))
     (_, answer) = talk.ask(b"RNFR drop/x\r\nRNTO x\r\n")
     assert answer == "550 /drop/x: as /x this account might do with it what it may not do now."
 
@@ -128,7 +122,7 @@ def test_what_was_dropped_is_not_read_by_giving_it_another_name(tmp_path: Path) 
 def test_what_an_account_may_do_nothing_with_shows_in_no_listing(tmp_path: Path) -> None:
     for name in ("a", "hidden"):
         (tmp_path / name).touch()
-    talk = talking(tmp_path, EVERYTHING, PathRule("/hidden", NOTHING))
+    talk = as_ann(tmp_path, EVERYTHING, PathRule("/hidden", NOTHING))
     for line in (b"LIST", b"NLST", b"MLSD", b"LIST *", b"STAT /"):
         talk.send(line + b"\r\n")
         shown = bytes(talk.peer.received)
@@ -139,7 +133,7 @@ def test_what_an_account_may_do_nothing_with_shows_in_no_listing(tmp_path: Path)
 def test_the_perm_fact_is_that_of_each_path(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "x").touch()
-    talk = talking(tmp_path, LIST | READ, PathRule("/in", WRITE | LIST))
+    talk = as_ann(tmp_path, LIST | READ, PathRule("/in", WRITE | LIST))
     _, listing, _ = talk.ask(b"MLSD\r\n")
     perms = dict(re.findall(r"perm=(\w*);.* (\S+)\r\n", listing.data.decode()))
     assert perms == {"cel": "in", "r": "x"}
@@ -148,7 +142,7 @@ def test_the_perm_fact_is_that_of_each_path(tmp_path: Path) -> None:
 
 
 def test_appending_to_nothing_is_storing(tmp_path: Path) -> None:
-    talk = talking(tmp_path, APPEND)
+    talk = as_ann(tmp_path, APPEND)
     assert talk.codes(b"APPE new\r\n", frames(b"x")) == [550]
     (tmp_path / "old").write_bytes(b"a")
     assert talk.codes(b"APPE old\r\n", frames(b"x")) == [150, 226]
@@ -157,7 +151,7 @@ def test_appending_to_nothing_is_storing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [3, 200_000])
 def test_who_may_not_replace_does_not_by_being_slow(size: int, tmp_path: Path) -> None:
-    talk = talking(tmp_path, WRITE)
+    talk = as_ann(tmp_path, WRITE)
     data = b"x" * size
     sequence = frames(data, size=1 << 20)
     talk.send(b"STOR report\r\n", sequence[:-40])
@@ -191,5 +185,5 @@ def test_where_there_are_no_hard_links_nothing_is_replaced_either(
 
 
 def test_no_permission_at_all_is_told_before_anything_else(tmp_path: Path) -> None:
-    talk = talking(tmp_path, READ)
+    talk = as_ann(tmp_path, READ)
     assert talk.ask(b"DELE ../../etc/passwd\r\n") == ["550 This account may not delete."]

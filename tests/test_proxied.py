@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import support
+from daemon import DEADLINE
 from links import MemoryTransport
-from secured import DEADLINE, serving, trusting
+from secured import serving, trusting
 from twisted.internet.address import IPv4Address
 
 from ftpsvc.accounts import AnonymousOnly
@@ -140,7 +141,7 @@ def test_a_proxy_on_real_sockets(tmp_path: Path, endpoint: str) -> None:
             assert lines.readline().startswith(b"220 ")
             connection.sendall(b"USER ftp\r\nPASS x\r\nRETR nothing\r\n")
             assert [lines.readline()[:3] for _ in range(3)] == [b"331", b"230", b"550"]
-        assert server.wait_for(r"(anonymous@198.51.100.9:4711: RETR)")
+        server.expect("anonymous@198.51.100.9:4711: RETR")
 
 
 def test_a_local_socket_is_this_machine(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 import support
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_contract import Place, StorageContract, TreeContract
+from storage_contract import StorageContract
+from storage_place import Place
 from support import Conversation, frames, result_of
+from tree_contract import TreeContract
 from twisted.internet.defer import Deferred, fail, succeed
 
 from ftpsvc import model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 import support
+from daemon import FOREGROUND, Process
 from hall import Visitor
 from support import frames
-from test_service import ENVIRONMENT, TWISTD, Server
 
 from ftpsvc import passwords
 from ftpsvc.admission import Entrance, admitted
@@ -222,41 +221,25 @@ def test_paths_of_the_command_line_are_what_they_were_for_a_daemon_too(
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Process]:
     (tmp_path / "config.toml").write_text('port = "tcp:0:interface=127.0.0.1"\nidle-time = 300\n')
-    command = (*TWISTD, "-n", "ftpsvc", "--config", "config.toml")
-    server = Server(
-        subprocess.Popen(
-            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    )
-    yield server
-    server.close()
+    with Process((*FOREGROUND, "ftpsvc", "--config", "config.toml"), tmp_path) as server:
+        yield server
 
 
-def lines_up_to(server: Server, words: str) -> str:
-    assert server.process.stdout is not None
-    found = ""
-    for line in server.process.stdout:
-        found += line
-        if words in line:
-            return found
-    raise AssertionError(found)
-
-
-def test_sighup_reloads_in_the_middle_of_a_transfer(server: Server, tmp_path: Path) -> None:
-    server.wait_until_it_serves()
+def test_sighup_reloads_in_the_middle_of_a_transfer(server: Process, tmp_path: Path) -> None:
+    server.serving()
     with server.session() as storing:
         storing.say("STOR file", "DATA 10", "begun")
         storing.expect("150")
         (tmp_path / "config.toml").write_text('port = 5071\nidle-time = 400\nanonymous = "write"\n')
         os.kill(server.process.pid, signal.SIGHUP)
-        said = lines_up_to(server, "port is another, which needs a restart")
-        assert "Reload: idle-time is 400; it was 300" in said
-        assert "Reload: Anybody may read, change and delete everything, without an account" in said
+        server.expect("port is another, which needs a restart")
+        assert "Reload: idle-time is 400; it was 300" in server.log
+        assert "Reload: Anybody may read, change and delete everything, without an account" in server.log
         (tmp_path / "config.toml").write_text("idle-time = never\n")
         os.kill(server.process.pid, signal.SIGHUP)
-        assert "config.toml, line 1: " in lines_up_to(server, "Reload: nothing was changed: ")
+        assert "config.toml, line 1: " in server.expect("Reload: nothing was changed: ")
         storing.say("donDONE")
         storing.expect("226")
     assert (tmp_path / "file").read_bytes() == b"begun\r\ndon"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import support
-from storage_contract import Place, StorageContract, TreeContract
+from storage_contract import StorageContract
+from storage_place import Place
 from support import result_of
+from tree_contract import TreeContract
 
 
 @pytest.fixture(params=["whole", "cut"])

@@ -9,21 +9,12 @@ import pytest
 import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twotrees import Two, content, write
+from twotrees import Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
 
-
-@pytest.fixture(params=["disks", "down", "up"])
-def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
-    return Two(tmp_path, request.param)
-
-
-@pytest.fixture
-def disks(tmp_path: Path) -> Two:
-    return Two(tmp_path)
-
+__all__ = ["disks", "two"]  # fixtures, which pytest finds by their names
 
 # -- removing, with care -------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import support
-from support import Conversation, Sequence
+from support import Conversation, Sequence, as_ann
 
 from ftpsvc import __version__
 from ftpsvc.model import EVERYTHING, Account, Permission
@@ -16,21 +16,9 @@ from ftpsvc.verbs import VERBS
 
 
 @pytest.fixture
-def talk(tmp_path: Path) -> Conversation:
-    return Conversation(support.local_disk(tmp_path)).log_in()
-
-
-@pytest.fixture
 def stranger(tmp_path: Path) -> Conversation:
     """Connected, and not logged in."""
     return Conversation(support.local_disk(tmp_path))
-
-
-def as_ann(folder: Path, permissions: Permission) -> Conversation:
-    disk = support.local_disk(folder)
-    talk = Conversation(disk, accounts=support.OneAccount(Account("ann", permissions), disk))
-    assert talk.codes(b"USER ann\r\nPASS secret\r\nMODE I\r\n") == [220, 331, 230, 200]
-    return talk
 
 
 # -- coming and going

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -10,41 +11,25 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import at_once
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, TWISTD, Conversation, Process
+from support import at_once, parsed
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
-import ftpsvc
 from ftpsvc.factory import ServerFactory
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.securing import BACKLOG, endpoint_for
-from ftpsvc.service import Options, makeService
+from ftpsvc.service import makeService
 
-#: A start takes half a second; whatever takes this long, in seconds, has failed.
-DEADLINE = 30
-
-#: What twistd is started with: the same ftpsvc that this test imports.
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ftpsvc.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 TWIST = (sys.executable, "-c", "from twisted.application.twist._twist import Twist; Twist.main()")
-
-LOCAL = "tcp:0:interface=127.0.0.1"
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
 
 
 class TestOptions:
@@ -70,7 +55,7 @@ class TestOptions:
         assert isinstance(caught.value.__context__, UsageError)
 
 
-@contextmanager
+@contextlib.contextmanager
 def as_somebody_else() -> Iterator[None]:
     """Without root's rights, for which no folder is unreadable."""
     if os.geteuid() != 0:
@@ -159,104 +144,25 @@ def test_a_bad_endpoint(port: str, reason: str, tmp_path: Path) -> None:
     assert re.fullmatch(rf"ftpsvc: can't listen on [^\n]*{re.escape(reason)}[^\n]*--port ENDPOINT\n", ended.stderr)
 
 
-class Server:
-    """A server in the foreground, that serves the folder it was started in."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        # If it neither speaks nor ends, it is ended, and whoever reads from it finds the end.
-        self._deadline = threading.Timer(DEADLINE, process.kill)
-        self._deadline.start()
-        self.log = ""
-        self.port = 0
-
-    def wait_until_it_serves(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.log += line
-            if "Serving " in line:
-                break
-        match = re.search(r"on 127\.0\.0\.1:(\d+); connect with: ftpsvc 127\.0\.0\.1 (\d+), ", self.log)
-        assert match is not None and match[1] == match[2] != "0", self.log
-        self.port = int(match[1])
-
-    def ended(self, number: signal.Signals) -> str:
-        """All that it has logged, once a signal has ended it."""
-        rest, _ = self.process.communicate()
-        assert self.process.returncode == -number  # as twistd does: it cleans up, and then lets the signal have its way
-        return self.log + rest
-
-    def close(self) -> None:
-        self._deadline.cancel()
-        self._deadline.join()
-        self.process.kill()
-        self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-    @contextmanager
-    def session(self) -> Iterator[Conversation]:
-        with Conversation(self.port) as talk:
-            talk.expect("220")
-            talk.say("USER anonymous", "PASS x", "MODE I")
-            talk.expect("331", "230", "200")
-            yield talk
-
-
-class Conversation:
-    """A client of lines and bytes, blocking."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
-        self._lines = self._connection.makefile("rb")
-
-    def __enter__(self) -> Conversation:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lines.close()
-        self._connection.close()
-
-    def say(self, *lines: str) -> None:
-        self._connection.sendall("".join(f"{line}\r\n" for line in lines).encode())
-
-    def expect(self, *words: str) -> None:
-        """The next lines, by the first word of each."""
-        for word in words:
-            assert (line := self._lines.readline().decode()).split()[:1] == [word], line
-
-    def expect_end(self) -> None:
-        """Nothing more comes: not a byte, and then the end or a reset."""
-        try:
-            assert self._lines.readline() == b""
-        except ConnectionResetError:
-            pass
-
-
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    servers: list[Server] = []
+def serve(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts one in the test's own folder, by twistd or by another program, and waits until it serves."""
+    with contextlib.ExitStack() as started:
 
-    def start(*program: str) -> Server:
-        command = (*(program or (*TWISTD, "-n")), "ftpsvc", "--port", LOCAL)
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        server = Server(process)
-        servers.append(server)
-        server.wait_until_it_serves()
-        return server
+        def serve(*program: str) -> Process:
+            command = (*(program or FOREGROUND), "ftpsvc", "--port", LOCAL)
+            server = started.enter_context(Process(command, tmp_path))
+            server.serving()
+            return server
 
-    yield start
-    for server in servers:
-        server.close()
+        yield serve
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT,) * 2]
 )
 def test_the_end_leaves_nothing_half_done(
-    serve: Callable[..., Server], tmp_path: Path, first: signal.Signals, second: signal.Signals
+    serve: Callable[..., Process], tmp_path: Path, first: signal.Signals, second: signal.Signals
 ) -> None:
     (tmp_path / "old").write_bytes(b"as it was")
     server = serve()
@@ -274,7 +180,7 @@ def test_the_end_leaves_nothing_half_done(
         server.process.send_signal(second)
         storing.expect("421")
         storing.expect_end()
-    log = server.ended(first)
+    log = server.died_of(first)
     assert "STOR /new complete, 10 bytes" in log and "STOR /old aborted" in log
     assert "a second signal came; transfers that are broken off: 1" in log
     assert "Traceback" not in log and "#error" not in log and "#critical" not in log
@@ -284,7 +190,7 @@ def test_the_end_leaves_nothing_half_done(
     part.unlink()
 
 
-def test_it_serves_the_current_folder(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_it_serves_the_current_folder(serve: Callable[..., Process], tmp_path: Path) -> None:
     (tmp_path / "hello").write_bytes(b"hello\n")
     server = serve()
     assert f"Serving {tmp_path} on " in server.log
@@ -293,13 +199,12 @@ def test_it_serves_the_current_folder(serve: Callable[..., Server], tmp_path: Pa
         talk.expect("150", "DATA", "hello", "DONE", "226")
 
 
-def test_twist(serve: Callable[..., Server]) -> None:
+def test_twist(serve: Callable[..., Process]) -> None:
     server = serve(*TWIST, "--log-format=text")
     with server.session() as talk:
         talk.say("QUIT")
         talk.expect("221")
-    server.process.send_signal(signal.SIGTERM)
-    assert "Traceback" not in server.ended(signal.SIGTERM)
+    assert "Traceback" not in server.ended()
 
 
 def test_a_daemon(tmp_path: Path) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import struct
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,6 +17,7 @@ from unittest import mock
 import pytest
 import streams
 import support
+from streams import DEADLINE, eventually
 from support import frames
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
@@ -34,19 +33,6 @@ from ftpsvc.localdisk import LocalDisk
 from ftpsvc.remote import Remote
 from ftpsvc.resuming import bring
 from ftpsvc.threads import pool_of
-
-#: How long, in seconds, a condition may take to come true before the test fails. Only failures take this long.
-DEADLINE = 20.0
-
-
-def eventually(condition: Callable[[], Any]) -> Any:
-    """Wait until a condition holds, and return what it gave."""
-    end = time.monotonic() + DEADLINE
-    while not (result := condition()):
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
-    return result
-
 
 # -- a server process
 
@@ -92,8 +78,8 @@ class Client:
         self.socket.close()
 
     def reset(self) -> None:
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        self.file.close()
+        streams.reset(self.socket)
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import serverprocess
 import support
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
 from OpenSSL import SSL
-from secured import DEADLINE, TWISTD, Server, Talk, serving, trusting, upload
+from secured import Server, Talk, serving, trusting, upload
 
 
 @pytest.fixture
@@ -261,14 +261,13 @@ def test_tls_from_the_first_byte(tmp_path: Path) -> None:
 def test_sighup_reads_the_certificate_again_and_drops_nobody(tmp_path: Path) -> None:
     with serving(tmp_path / "root") as server, Talk(server).secure().log_in() as talk:
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("(read again)")
+        server.expect("read again")
         assert talk.codes("NOOP") == [200]
 
 
 def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_path: Path) -> None:
-    with serverprocess.python_path() as environment:
-        command = [*TWISTD, "--root", str(tmp_path), "--certificate", str(tmp_path / "missing")]
-        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=DEADLINE)
+    command = [*FOREGROUND, "ftpsvc", "--root", str(tmp_path), "--certificate", str(tmp_path / "missing")]
+    ended = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     assert ended.stderr.startswith("ftpsvc: can't use the certificate: ")
     assert ended.stderr.count("\n") == 1

@@ -100,12 +100,17 @@ def test_without_descriptors_it_waits_and_says_so(place: Place, logged_errors: A
 
 
 def test_who_has_gone_before_being_let_in_harms_nobody(place: Place) -> None:
-    def gone(*_: Any) -> None:
+    taken: list[Any] = []
+
+    def gone(*connection: Any) -> None:
+        taken.append(connection)
         raise OSError(errno.ENOTCONN, "not connected")
 
     place.reactor.adoptStreamConnection = gone  # type: ignore[method-assign]
-    place.come()
+    place.come(2)
     place.turnstile.doRead()
+    place.turnstile.doRead()
+    assert len(taken) == 2
 
 
 def test_its_end_is_not_that_of_the_socket(place: Place) -> None:

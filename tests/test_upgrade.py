@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemon import DEADLINE, Conversation
 from handed import Shared
-from test_service import DEADLINE, Conversation
 
 #: How many connect at the same time, over and over.
 CROWD = 6

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import io
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import argon2
 import pytest
+from membership import Run, answering, quick
 
 from ftpsvc import accountfile, passwords, usercommand
 from ftpsvc.model import EVERYTHING, Permission
 
-#: Hashes for tests: what they are made of is the same, and they are made in no time.
-QUICK = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-
-Run = Callable[..., int]
+__all__ = ["quick"]  # a fixture, which pytest finds by its name
 
 
 @pytest.fixture
@@ -28,18 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the file, with these words on stdin, or typed at a prompt."""
-    monkeypatch.setattr(passwords, "_HASHER", QUICK)
-
-    def run(*words: str, stdin: str = "", typed: tuple[str, ...] = ()) -> int:
-        answers = iter(typed)
-        source = io.TextIOWrapper(io.BytesIO(stdin.encode()))
-        monkeypatch.setattr(source, "isatty", lambda: bool(typed))
-        monkeypatch.setattr(sys, "stdin", source)
-        monkeypatch.setattr(getpass, "getpass", lambda prompt: next(answers))
-        return usercommand.main(["user", *words, "--accounts", str(file)])
-
-    return run
+    return answering(lambda words: usercommand.main(["user", *words, "--accounts", str(file)]), monkeypatch)
 
 
 def add(run: Run, name: str, *words: str, password: str = "secret") -> int:

@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from daemon import Daemon, Start, free_port, log_in, page
+from daemon import Start, free_port, log_in, page, start
+from support import parsed
 
-from ftpsvc.service import Options
-
-
-def parsed(*arguments: str) -> Options:
-    options = Options()
-    options.parseOptions(arguments)
-    return options
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    daemons: list[Daemon] = []
-    folder = tmp_path / "root"
-    folder.mkdir()
-
-    def start(*options: str, twistd: tuple[str, ...] = ()) -> Daemon:
-        daemons.append(Daemon(folder, *options, twistd=twistd))
-        return daemons[-1]
-
-    yield start
-    for daemon in daemons:
-        daemon.close()
+__all__ = ["start"]  # a fixture, which pytest finds by its name
 
 
 def test_what_watches_the_server_is_told_of_it(start: Start) -> None:

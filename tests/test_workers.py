@@ -11,14 +11,14 @@ import socket
 import ssl
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import support
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Conversation
 from gang import Gang, close, ctl, gangs_in, moved, page, two_free_ports
-from test_service import DEADLINE, ENVIRONMENT, TWISTD, Conversation
+from streams import eventually
 
 from ftpsvc import certificates
 
@@ -87,8 +87,7 @@ def test_a_worker_that_is_killed_is_replaced_and_cleared_up_behind(gather: Calla
     for talk in (first, second):
         talk.say("STOR old", "DATA 1000000", "x" * 100_000)
         talk.expect("150")
-    while len(support.parts_in(tmp_path)) < 2:
-        time.sleep(0.01)
+    eventually(lambda: len(support.parts_in(tmp_path)) == 2)
     os.kill(gang.pids[1], signal.SIGKILL)
     for talk in (first, second):
         talk.expect_end()
@@ -119,7 +118,7 @@ def test_workers_end_when_their_parent_is_killed(gather: Callable[..., Gang]) ->
 
 
 def test_what_can_not_be_shared_is_refused_at_the_start(tmp_path: Path) -> None:
-    command = (*TWISTD, "-n", "--pidfile=", "ftpsvc", "--workers=2", "--port=stdio:")
+    command = (*FOREGROUND, "ftpsvc", "--workers=2", "--port=stdio:")
     ended = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     assert re.fullmatch(r"ftpsvc: can't [^\n]+\n", ended.stderr)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import support
+from daemon import DEADLINE, Conversation
 from gang import Gang, close, ctl, gangs_in
-from test_service import DEADLINE, Conversation
 
 
 @pytest.fixture

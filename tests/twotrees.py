@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 import support
 from support import result_of
 
@@ -69,6 +70,16 @@ class Two:
         found = result_of(steps(), self.link)
         assert isinstance(found, list)
         return sorted(found)
+
+
+@pytest.fixture(params=["disks", "down", "up"])
+def two(request: pytest.FixtureRequest, tmp_path: Path) -> Two:
+    return Two(tmp_path, request.param)
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Two:
+    return Two(tmp_path)
 
 
 def content(folder: Path) -> dict[str, bytes | None]:

@@ -12,7 +12,9 @@ import buckets
 import pytest
 import swift
 from obstore.store import S3Store
-from storage_contract import Place, StorageContract, TreeContract
+from storage_contract import StorageContract
+from storage_place import Place
+from tree_contract import TreeContract
 
 from ftpsvc.objects import s3
 from ftpsvc.objects.s3 import S3Engine
