@@ -61,7 +61,7 @@ class TransferCommand(Ask):
 
     def ended(self, reply: Reply) -> None:
         if reply.is_refusal:
-            self._broken(error_for(reply))
+            self._broken(_meant(error_for(reply)))
         self._open(None)
         super().ended(reply)
 
@@ -74,6 +74,11 @@ class TransferCommand(Ask):
         """The control connection says that it went wrong, or will say nothing more: so does the data's."""
         self._open(error)
         self._connection.fail(error)
+
+
+def _meant(error: TransferError) -> TransferError:
+    """426 says that the data connection was lost (RFC 959, section 4.2), which is worth another try."""
+    return ConnectionFailed(str(error)) if type(error) is Aborted else error
 
 
 class Transfer:
@@ -185,7 +190,7 @@ class Transfer:
             return Aborted(
                 f"{CUT} The server says all the same that all is well; a server with its TLS in order ends it."
             )
-        return Aborted(str(error))
+        return error
 
     # -- the end
 
@@ -197,6 +202,8 @@ class Transfer:
             await self._waiter
         self._release()
         if isinstance(self._outcome, Failure):
+            if isinstance(self._outcome.value, TransferError):
+                raise _meant(self._outcome.value)
             self._outcome.raiseException()
 
     @property

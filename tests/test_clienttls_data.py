@@ -114,7 +114,8 @@ def test_a_download_without_the_end_of_tls_is_none(tmp_path: Path, tls: ServerTL
     far.pump()
     far.meeting.say(reply)
     far.pump()
-    with pytest.raises(model.Aborted, match="close_notify" if reply == "226 x" else "426 Cut"):
+    kind, said = (model.Aborted, "close_notify") if reply == "226 x" else (model.ConnectionFailed, "426 Cut")
+    with pytest.raises(kind, match=said):
         work.result()
     assert far.remote.lost is None
 

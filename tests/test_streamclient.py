@@ -141,7 +141,7 @@ def test_a_reset_is_an_error_whatever_the_server_says() -> None:
     far.data_link.lose()
     assert not work.is_over
     far.say(b"226 x\r\n")
-    with pytest.raises(model.Aborted, match="lost"):
+    with pytest.raises(model.ConnectionFailed, match="lost"):
         work.result()
     assert far.remote.lost is None
 

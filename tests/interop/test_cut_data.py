@@ -1,0 +1,88 @@
+"""A server that loses data connections in mid-transfer, and keeps the other: the client goes on, on a new one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serverprocess import python_path
+from streams import eventually
+
+from .test_peers import answers, free_port
+
+#: How often the server loses a connection, and behind how many bytes.
+CUTS, AFTER = 2, 3_000_000
+
+SERVER = f"""\
+import logging, sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import DTPHandler, FTPHandler
+from pyftpdlib.servers import FTPServer
+
+logging.basicConfig(level=logging.CRITICAL)
+left = {{"up": {CUTS}, "down": {CUTS}}}
+
+
+class Cut(DTPHandler):
+    def lose(self, way, moved):
+        if left[way] and moved > {AFTER}:
+            left[way] -= 1
+            raise OSError("cut")
+
+    def send(self, data):
+        self.lose("down", self.tot_bytes_sent)
+        return super().send(data)
+
+    def recv(self, size):
+        self.lose("up", self.tot_bytes_received)
+        return super().recv(size)
+
+
+root, port = sys.argv[1:]
+handler = FTPHandler
+handler.dtp_handler, handler.use_sendfile = Cut, False
+handler.authorizer = DummyAuthorizer()
+handler.authorizer.add_anonymous(root, perm="elradfmwMT")
+FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
+"""
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    (tmp_path / "there").mkdir()
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-c", SERVER, str(tmp_path / "there"), str(port)]
+    with subprocess.Popen(command) as process:
+        eventually(lambda: answers(port, False))
+        yield port
+        process.kill()
+
+
+def carry(folder: Path, *words: str) -> list[dict[str, object]]:
+    """What `ftpsvc` says as JSON when it carries a file."""
+    program = "import sys; from ftpsvc.program import main; sys.exit(main())"
+    with python_path() as environment:
+        environment = {**environment, "XDG_STATE_HOME": str(folder.parent / "state")}
+        command = [sys.executable, "-c", program, *words, "--json"]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60)
+    assert done.returncode == 0, done
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("way", ["get", "put"])
+def test_a_file_is_whole_though_its_connection_was_lost_twice(tmp_path: Path, port: int, way: str) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    source, target = (there, here) if way == "get" else (here, there)
+    (source / "large").write_bytes(os.urandom(10_000_000))
+    url = f"ftp://127.0.0.1:{port}/"
+    words = [f"{url}large"] if way == "get" else ["large", url]
+    said = carry(here, way, *words)
+    assert said[-1]["event"] == "done"
+    assert (target / "large").read_bytes() == (source / "large").read_bytes()
+    assert [name for name in os.listdir(target) if not name.startswith(".")] == ["large"]
