@@ -21,6 +21,7 @@ class Crew(Lasting):
     def __init__(self, hands: Sequence[HealingRemote], clock: Any) -> None:
         super().__init__(clock)
         self._hands = [_Hand(remote) for remote in hands]
+        self._announced: dict[str, Facts] = {}
 
     async def healed(self, error: TransferError) -> None:
         for hand in self._hands:
@@ -73,8 +74,13 @@ class Crew(Lasting):
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
         hand = self._free()
         with hand:
+            if (facts := self._announced.pop(path, None)) is not None:
+                hand.remote.announce(path, facts)
             file = await hand.remote.open_write(path, offset, replace)
         return _Writing(file, hand)
+
+    def announce(self, path: str, facts: Facts) -> None:
+        self._announced[path] = facts  # it goes to the connection that the file will go to
 
     async def open_append(self, path: str) -> WriteFile:
         hand = self._free()

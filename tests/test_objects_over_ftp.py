@@ -10,11 +10,13 @@ import buckets
 import pytest
 import support
 from buckets import Counting, Incomplete, engine, storage
-from support import Conversation, by_hand, frames, result_of
+from support import Conversation, by_hand, frames, result_of, start
 from twisted.internet.defer import Deferred
 
 from ftpsvc.copying import copy
+from ftpsvc.crew import Crew
 from ftpsvc.frames import digest_of
+from ftpsvc.healing import HealingRemote
 from ftpsvc.model import Account
 from ftpsvc.objects.calls import PATIENCE
 from ftpsvc.objects.storage import ObjectStorage
@@ -103,6 +105,25 @@ def test_a_client_of_ours_tells_them(engine: Counting, tmp_path: Path) -> None:
     found = result_of(remote.stat("/large"), link)
     assert found.modified == (tmp_path / "large").stat().st_mtime_ns
     assert found.mode == stat.S_IMODE((tmp_path / "large").stat().st_mode)
+
+
+def test_several_connections_tell_them_each_of_its_own_file(engine: Counting, tmp_path: Path) -> None:
+    source, storage = support.local_disk(tmp_path), ObjectStorage(buckets.bucket(engine))
+    remotes, links = zip(*(support.connected_remote(storage) for _ in range(2)), strict=True)
+    crew = Crew([HealingRemote(remote, pytest.fail, links[0].clock) for remote in remotes], links[0].clock)
+    engine.took()
+    names = ("/one", "/two", "/three")
+    for name in names:
+        (tmp_path / name[1:]).write_bytes(LARGE)
+    copies = [start(copy(source, name, crew, name)) for name in names]
+    while not all(copied.is_over for copied in copies):
+        for link in links:
+            link.pump()
+    calls = engine.took()
+    assert (calls.count("upload"), calls.count("rewrite")) == (3, 0)
+    for name, copied in zip(names, copies, strict=True):
+        assert copied.result().size == len(LARGE)
+        assert result_of(storage.stat(name)).modified == (tmp_path / name[1:]).stat().st_mtime_ns
 
 
 def test_a_quota_is_held_and_counts_what_is_there(engine: Counting) -> None:
