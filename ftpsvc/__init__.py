@@ -25,7 +25,8 @@ The map, in reading order:
 `connections` who is connected, and how many may be; `refusals`, who is turned away
 `logins`      how often and how fast one may fail; `bans`, the addresses that have failed too often
 `rates`       how fast data may move; `passiveports`, how many ports may wait
-`watchdog`    how long a session may keep the server waiting; `draining`, how all of them end when it stops
+`watchdog`    how long a session may keep the server waiting; `closing`, how the last get in when it stops, and
+              `draining`, how all of them end then
 `server`      the server's protocol; `outbox`, replies in order; `factory`, what all sessions share
 `logfiles`    where the log goes; `jsonlog`, it as JSON lines; `xferlog`, the one of old
 `hooks`       commands that are run for records; `gate`, one that uploads have to pass; `programs`, what runs them

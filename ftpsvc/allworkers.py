@@ -79,9 +79,8 @@ class AllWorkers(Overview):
         return await super().unban(network)
 
     async def drain(self) -> dict[str, Any]:
-        left = (await self._workers.ask_all("drain")).values()
-        about = await super().drain()
-        return about | {name: sum(one[name] for one in left) for name in ("sessions", "transfers")}
+        now = await self.now()
+        return await super().drain() | {"sessions": now.sessions, "transfers": now.transfers}
 
     def _banned(self) -> list[tuple[str, float | None]]:
         return [(shown(network), left) for network, left in self._factory.blocklist.listed()]
@@ -102,7 +101,7 @@ def answers_of(overview: Overview) -> Handlers:
     async def unban(network: str) -> bool:
         return await overview.unban(ip_network(network))
 
-    asked = {"now": overview.now, "rows": rows, "glimpse": overview.glimpse, "drain": overview.drain}
+    asked = {"now": overview.now, "rows": rows, "glimpse": overview.glimpse}
     return {name: _deferred(what) for name, what in {**asked, "kick": kick, "ban": ban, "unban": unban}.items()}
 
 

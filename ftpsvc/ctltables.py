@@ -102,8 +102,9 @@ def draining(answer: Answer) -> str:
     """Who is left when nobody is let in any more."""
     left = display.counted(answer["sessions"], "session")
     moving = display.counted(answer["transfers"], "transfer")
+    when = f"In {_span(answer['notice'])} nobody" if answer["notice"] else "Nobody"
     return (
-        f"Nobody is let in any more. {left}, {moving}; transfers may go on for {_span(answer['seconds'])}."
+        f"{when} is let in any more. {left}, {moving}; transfers may go on for {_span(answer['seconds'])}."
         " The process stays until it is stopped: systemctl stop, or SIGTERM."
     )
 

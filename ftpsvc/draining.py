@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -21,6 +21,9 @@ QUIET = 1.0
 #: For how many seconds those who keep giving commands may go on so. Behind that each next command is answered with 421:
 #: enough for a program that came a moment ago, and not for one that copies a tree of a million files.
 GRACE = 5.0
+
+#: For how many seconds it is waited for a proxy's word on whom it calls for. The word comes with the connection.
+WORD = 1.0
 
 #: How often, in seconds, it is looked who has come to rest or is gone.
 LOOK_EVERY = 0.1
@@ -82,9 +85,12 @@ class Draining:
 
     _log = Logger()
 
-    def __init__(self, sessions: Iterable[Leaving], clock: Any, limits: Limits) -> None:
-        """`sessions`: those that there are when it begins."""
+    def __init__(
+        self, sessions: Iterable[Leaving], clock: Any, limits: Limits, expected: Collection[object] = ()
+    ) -> None:
+        """`sessions`: those that there are when it begins; `expected`: what will be sessions in a moment."""
         self._sessions = sessions
+        self._expected = expected
         self._clock = clock
         self._limits = limits
         self._left: list[Leaving] = []
@@ -93,7 +99,7 @@ class Draining:
         self._has_begun = False
 
     def demand_not_begun(self) -> None:
-        """For those who still come: they had been accepted by then, and had a proxy's word to wait for."""
+        """For those who still come: they had been accepted by then, and their proxy's word has taken too long."""
         if self._has_begun:
             raise OverLimit(str(Stopping()), "drain-time")
 
@@ -104,6 +110,7 @@ class Draining:
 
     async def run(self) -> None:
         """See everybody out. Back when each session has cleaned up behind itself, and every commit has ended."""
+        await self._wait_for_the_expected()
         self._has_begun = True
         sessions = list(self._sessions)
         endings = [Deferred.fromCoroutine(session.over()) for session in sessions]
@@ -113,6 +120,11 @@ class Draining:
         await self._wait_for_transfers()
         await self._break_off()
         await DeferredList(endings)
+
+    async def _wait_for_the_expected(self) -> None:
+        began = self._clock.seconds()
+        while self._expected and not self._is_hurried and self._clock.seconds() - began < WORD:
+            await self._wait(LOOK_EVERY)
 
     async def _wait_for_transfers(self) -> None:
         began, said, has_said_no = self._clock.seconds(), 0.0, False

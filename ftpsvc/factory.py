@@ -88,7 +88,8 @@ class ServerFactory(Factory):
         self._refusals = Refusals(reactor, self.records, self.counts)
         self._digests_under_way = 0
         self._sessions: WeakSet[ServerProtocol] = WeakSet()
-        self.draining = Draining(self._sessions, reactor, self.limits)
+        self.expected: set[object] = set()
+        self.draining = Draining(self._sessions, reactor, self.limits, self.expected)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         origin = origin_of(addr)

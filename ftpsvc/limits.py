@@ -67,6 +67,8 @@ class Limits:
     # A few retransmissions of its first packet, and firewalls that drop it are noticed before the person gives up.
     connecting: float = _limit(30, "data-time", "Seconds for a data connection to come about.", least=1)
 
+    # Where there is no balancer, nobody would notice.
+    notice: float = _limit(0, "drain-notice", "Seconds that people are still let in when /readyz says 503 at the stop.")
     # Most transfers are over by then; and who wants to upgrade a server doesn't want to wait for an hour.
     drain: float = _limit(60, "drain-time", "Seconds for transfers to finish when the server stops.")
 

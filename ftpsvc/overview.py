@@ -142,12 +142,14 @@ class Overview:
         return len(banned)
 
     async def drain(self) -> dict[str, Any]:
-        """Let nobody in any more, and see everybody out; who is left, and for how many seconds transfers may go on."""
+        """Let nobody in any more, and see everybody out: who is left, in how many seconds that begins, and for how many
+        transfers may go on then."""
         done = self.daemon.drain()
         Deferred.fromCoroutine(_over(done)).addErrback(lambda why: self._log.failure("The sessions did not end", why))
         left = self.sessions.present()
         moving = sum(guest.session.moving is not None for guest in left)
-        return {"sessions": len(left), "transfers": moving, "seconds": self._factory.limits.drain}
+        limits = self._factory.limits
+        return {"sessions": len(left), "transfers": moving, "notice": limits.notice, "seconds": limits.drain}
 
     async def unban(self, network: Network) -> bool:
         """Let those from there in again, also those whose logins have failed; whether somebody was banned."""

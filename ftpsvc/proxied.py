@@ -44,6 +44,10 @@ class Lobby(Interface):
     def connections(self) -> Connections:
         """All that there are."""
 
+    @property
+    def expected(self) -> set[object]:
+        """Those of which the proxy hasn't said yet for whom it calls."""
+
     def refusal(self, origin: Origin, source: str) -> Protocol | None:
         """Whom a new connection gets to speak to, if there is no room for it."""
 
@@ -59,6 +63,7 @@ class Proxied(HAProxyProtocolWrapper):
         self.stranger_since: float = factory.clock.seconds()
 
     def connectionMade(self) -> None:
+        self._proxied_factory.lobby.expected.add(self)
         self._deadline = self._proxied_factory.clock.callLater(HEADER_LIMIT, self._give_up)
 
     def dataReceived(self, data: bytes) -> None:
@@ -87,7 +92,7 @@ class Proxied(HAProxyProtocolWrapper):
 
     def _begin(self, rest: bytes) -> None:
         self._has_begun = True
-        self._stop_deadline()
+        self._stop_waiting()
         self._proxied_factory.lobby.connections.gone(self)  # from here on it is counted with its own address
         protocol: Any = self._proxied_factory.wrappedFactory.buildProtocol(self.peer())
         if protocol is None:
@@ -114,11 +119,12 @@ class Proxied(HAProxyProtocolWrapper):
         return self.peer() or super().getPeer()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop_deadline()
+        self._stop_waiting()
         self._proxied_factory.lobby.connections.gone(self)
         super().connectionLost(reason)
 
-    def _stop_deadline(self) -> None:
+    def _stop_waiting(self) -> None:
+        self._proxied_factory.lobby.expected.discard(self)
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
 

@@ -24,6 +24,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from ftpsvc.allworkers import AllWorkers
+from ftpsvc.closing import Closing
 from ftpsvc.companions import Companion, hooks_for, logging_for
 from ftpsvc.controlsocket import ControlSocket
 from ftpsvc.diskspace import DiskSpace
@@ -210,7 +211,7 @@ class FileService(Service):
         """`reload` reads the configuration again, and takes it over if it can be used."""
         self._storage = storage
         self._factory = factory
-        self._ports = ports
+        self._closing = Closing(ports, factory.clock, factory.limits)
         self._announcements = announcements
         self._sweeping = LoopingCall(self.sweep)
         self._sweeps: set[Deferred[None]] = set()
@@ -306,23 +307,24 @@ class FileService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def drain(self) -> Deferred[None]:
-        """Let nobody in any more, then see everybody out, which may take `--drain-time`.
+        """Let nobody in any more, after `--drain-notice`; then see everybody out, which may take `--drain-time`.
 
         Who calls it again waits for the same. The process is left alone: SIGTERM, which does this too, ends it.
         """
         if self._drained is None:
-            self._manager.stopping(self._factory.limits.drain)
+            self._manager.stopping(self._factory.limits.notice + self._factory.limits.drain)
             self._drained = Deferred.fromCoroutine(self._drain())
         return done_with(self._drained)
 
     async def _drain(self) -> None:
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        await self._closing.notice()
+        await self._closing.close(lets_in=self._workers is None)
         if self._workers is not None:
             await self._workers.drain()
         await self._factory.stop()
 
     def _wait_no_longer(self) -> None:
+        self._closing.hurry()
         self._factory.draining.hurry()
         if self._workers is not None:
             self._workers.hurry()

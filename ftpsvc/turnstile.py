@@ -6,7 +6,6 @@ them all, one who has more than another lets that one go first, for a moment.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -17,6 +16,8 @@ from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ftpsvc.closing import last_of, let_in
 
 #: How many are accepted before others of this process have their turn.
 MAX_ACCEPTS = 16
@@ -67,13 +68,8 @@ class Turnstile:
                     self._log.error("Nobody can be let in: {why}", why=os.strerror(error.errno))
                     self._rest(OUT_OF_DESCRIPTORS)
                 break
-            self._let_in(accepted)
+            let_in(self._reactor, accepted, self._factory)
         self._has_rested = False
-
-    def _let_in(self, accepted: socket.socket) -> None:
-        with accepted, contextlib.suppress(ConnectionError, OSError):  # one that has gone already
-            accepted.setblocking(False)
-            self._reactor.adoptStreamConnection(accepted.fileno(), accepted.family, self._factory)
 
     def _rest(self, seconds: float) -> None:
         self._reactor.removeReader(self)
@@ -85,12 +81,14 @@ class Turnstile:
         self._reactor.addReader(self)
 
     def stop(self) -> None:
-        """Let nobody in any more. The others go on: the socket is closed here, and not shut down."""
+        """Let nobody in any more but who waits by now. The others go on: the socket is closed here, and not shut
+        down."""
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
         self._reactor.removeReader(self)
-        self._socket.close()
+        for accepted in last_of(self._socket):
+            let_in(self._reactor, accepted, self._factory)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor ends, or can't watch the socket."""

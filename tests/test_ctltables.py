@@ -34,6 +34,11 @@ def test_a_name_can_not_draw_on_the_terminal_or_forge_a_row() -> None:
     assert "\x1b" not in ctltables.kicked(ROW)
 
 
+@pytest.mark.parametrize(("notice", "said"), [(0, "Nobody is let in"), (5, "In 5 s nobody is let in")])
+def test_a_drain_says_when_it_begins(notice: float, said: str) -> None:
+    assert ctltables.draining({"sessions": 1, "transfers": 0, "notice": notice, "seconds": 60}).startswith(said)
+
+
 def test_a_table_fits_the_terminal_with_the_transfers_first() -> None:
     idle = {**ROW, "path": None, "state": "idle", "verb": "", "moved": None, "rate": None}
     rows = [{**idle, "id": number} for number in range(1, 100)] + [{**ROW, "id": 100, "path": "/" + "x" * 300}]

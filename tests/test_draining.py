@@ -222,7 +222,7 @@ def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
-def test_who_had_to_wait_for_a_proxys_word_is_turned_away(hall: Stopping) -> None:
+def test_who_comes_when_it_has_begun_is_turned_away(hall: Stopping) -> None:
     hall.stop()
     assert Hall.visit(hall).codes() == [421]
 

@@ -24,7 +24,7 @@ SERVER = set(
     + "tls securing proxied rules accountfile passwords accounts checkers homes around quota usage admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
     + "commons connections bans logins refusals passiveports rates watchdog objects".split()
-    + "draining reloading notify".split()
+    + "closing draining reloading notify".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
     + "livelist throughput blocklist diskspace overview control controlsocket ctlcommand".split()

@@ -17,6 +17,7 @@ from twisted.internet.address import IPv4Address
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.addresses import Origin
 from ftpsvc.connections import GRACE
+from ftpsvc.draining import LOOK_EVERY, WORD
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Limits
 from ftpsvc.model import EVERYTHING
@@ -117,6 +118,23 @@ def test_who_has_not_said_for_whom_it_calls_counts_as_a_connection(tmp_path: Pat
     first.close()
     second.close()
     assert len(server.connections) == 0
+    server.clock.advance(GATHER)
+
+
+def test_a_server_that_stops_waits_for_the_header_of_who_was_let_in(tmp_path: Path) -> None:
+    server = a_server(tmp_path)
+    expected, late, lost = (FromProxy(tmp_path, server=server) for _ in range(3))
+    support.LEFT_OPEN.extend([expected, late])
+    stopping = support.start(server.stop())
+    lost.close()
+    server.clock.advance(WORD / 2)
+    assert expected.said(LOCAL).startswith("220")
+    server.clock.advance(WORD / 2)
+    server.clock.advance(LOOK_EVERY)
+    assert late.said(LOCAL).startswith("421 The server is stopping")
+    expected.close()
+    server.clock.advance(LOOK_EVERY)
+    assert stopping.is_over
     server.clock.advance(GATHER)
 
 

@@ -113,6 +113,13 @@ def test_who_has_gone_before_being_let_in_harms_nobody(place: Place) -> None:
     assert len(taken) == 2
 
 
+def test_who_waits_when_it_ends_is_let_in(place: Place) -> None:
+    place.is_ahead = True
+    place.come(MAX_ACCEPTS + 3)
+    place.turnstile.stop()
+    assert len(place.reactor.adopted) == MAX_ACCEPTS + 3
+
+
 def test_its_end_is_not_that_of_the_socket(place: Place) -> None:
     shared = socket.socket(fileno=socket.dup(place.listening.fileno()))
     place.turnstile.stop()

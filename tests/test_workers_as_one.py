@@ -8,11 +8,12 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 import support
 from daemon import DEADLINE, Conversation
-from gang import Gang, close, ctl, gangs_in
+from gang import Gang, close, ctl, gangs_in, page, two_free_ports
 
 
 @pytest.fixture
@@ -90,6 +91,31 @@ def test_a_drain_ends_the_workers_when_their_transfers_have_ended(gather: Callab
     (stats,) = ctl(state, "stats")
     assert (stats["sessions"], stats["complete"]) == (0, 2)
     gang.process.terminate()
+    log = gang.ended()
+    assert "Traceback" not in log and "#error" not in log
+
+
+def test_notice_of_the_end_is_given_while_all_workers_let_people_in(
+    gather: Callable[..., Gang], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    port = two_free_ports()
+    gang = gather(f"--state={state}", "--drain-notice=3600", f"--monitor={port}")
+    assert page(f"http://127.0.0.1:{port}/readyz") == "ready\n"
+    gang.process.terminate()
+    gang.logged(r"in 3600 s \(drain-notice\) nobody is let in any more")
+    (said,) = ctl(state, "drain")
+    assert said["notice"] == 3600
+    with pytest.raises(HTTPError, match="503"):
+        page(f"http://127.0.0.1:{port}/readyz")
+    talks = gang.talks()
+    for worker, talk in talks.items():
+        talk.say(f"STOR f{worker}", "DATA 4", "dataDONE")
+        talk.expect("150", "226")
+    gang.process.terminate()
+    for talk in talks.values():
+        talk.expect("421")
+    close(*talks.values())
     log = gang.ended()
     assert "Traceback" not in log and "#error" not in log
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ftplib
 import os
-import shutil
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,104 +12,22 @@ from typing import Any
 
 import pytest
 import swift
-from serverprocess import python_path
-from swift import Swift, free_ports
+from swift import Swift
 
+from .balanced import DEADLINE, Inline, Site, demand_haproxy, eventually
 from .conftest import make_large, same
 
 MIB = 1 << 20
 
-#: How long anything may take before a test gives up, in seconds.
-DEADLINE = 60.0
 
-#: What the documentation says, with these ports in place of its own.
-BALANCER = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
-
-
-class Node:
-    """One `twistd ftpsvc` over the bucket."""
-
-    def __init__(self, store: Swift, bucket: str, folder: Path, number: int, *options: str) -> None:
-        (self.port,) = free_ports(1)
-        self.log = folder / f"node{number}.log"
-        endpoint = f"haproxy:tcp:{self.port}:interface=127.0.0.1"
-        command = [
-            *(sys.executable, "-c", "from twisted.scripts.twistd import run; run()"),
-            *("-n", "--pidfile=", f"--logfile={self.log}", "ftpsvc", "--root", f"s3://{bucket}/home"),
-            *("--anonymous", "write", "--port", endpoint, *options),
-        ]
-        with python_path() as environment:
-            self.process = subprocess.Popen(command, env={**environment, **store.environment})
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-
-    @property
-    def is_listening(self) -> bool:
-        return self.log.exists() and "Serving" in self.log.read_text()
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    give_up = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
-
-
-class Site:
-    """A balancer, and behind it nodes that can be reached one by one."""
+class OverSwift(Site):
+    """A site over a bucket."""
 
     def __init__(self, store: Swift, bucket: str, folder: Path) -> None:
         self.store = store
         self.bucket = bucket
         self.requests = store.requests(bucket)
-        self.nodes = [Node(store, bucket, folder, number) for number in (1, 2)]
-        self.port, *each = self.ports = free_ports(3)
-        text = BALANCER.read_text().replace("bind :5000", f"bind 127.0.0.1:{self.port}")
-        for name, port, node in zip(("one", "two"), each, self.nodes, strict=True):
-            text = text.replace(f"{name}:5000", f"127.0.0.1:{node.port}")
-            text += f"\nlisten only-{name}\n    bind 127.0.0.1:{port}\n"
-            text += f"    server node 127.0.0.1:{node.port} send-proxy-v2\n"
-        (folder / "haproxy.cfg").write_text(text)
-        for node in self.nodes:
-            eventually(lambda node=node: node.is_listening)
-        program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or ""
-        self.balancer = subprocess.Popen([program, "-f", str(folder / "haproxy.cfg")])
-        eventually(lambda: self.answers(self.port))
-
-    @staticmethod
-    def answers(port: int) -> bool:
-        try:
-            with ftplib.FTP() as session:
-                session.connect("127.0.0.1", port, 5)
-        except OSError:
-            return False
-        return True
-
-    def session(self, through: int) -> ftplib.FTP:
-        """Logged in at one of the nodes (1 or 2), or at either (0)."""
-        session = ftplib.FTP()
-        session.connect("127.0.0.1", self.ports[through], DEADLINE)
-        session.login()
-        return session
-
-    def client(self, *words: object) -> str:
-        """Our own, as a script has it."""
-        program = "import sys; from ftpsvc.program import main; sys.exit(main())"
-        with python_path() as environment:
-            done = subprocess.run(
-                [sys.executable, "-c", program, *map(str, words)],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=DEADLINE,
-            )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def url(self, through: int, path: str = "") -> str:
-        return f"ftp://127.0.0.1:{self.ports[through]}/{path}"
+        super().__init__(folder, "--root", f"s3://{bucket}/home", more=store.environment)
 
     def uploads(self) -> int:
         """How many there are of which the parts are there, and the object isn't."""
@@ -120,51 +35,20 @@ class Site:
 
     def stop(self) -> None:
         self.requests.close()
-        self.balancer.kill()
-        self.balancer.wait()
-        for node in self.nodes:
-            node.kill()
+        super().stop()
 
 
 @pytest.fixture
-def site(store: Swift, tmp_path: Path) -> Iterator[Site]:
-    if shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("haproxy is not installed")
-        pytest.skip("haproxy is not installed")
+def site(store: Swift, tmp_path: Path) -> Iterator[OverSwift]:
+    demand_haproxy()
     bucket = f"nodes{time.monotonic_ns()}"
     store.make_bucket(bucket)
-    made = Site(store, bucket, tmp_path)
+    made = OverSwift(store, bucket, tmp_path)
     yield made
     made.stop()
 
 
-class Inline:
-    """A connection in MODE I, of which the test says each byte."""
-
-    def __init__(self, session: ftplib.FTP) -> None:
-        self.session = session
-        session.voidcmd("MODE I")
-        assert session.sock is not None
-        self.socket = session.sock
-
-    def begin(self, name: str, data: bytes) -> None:
-        """Send a STOR and some of its data."""
-        self.socket.sendall(b"STOR %s\r\n" % name.encode())
-        self.go_on(data)
-
-    def go_on(self, data: bytes) -> None:
-        self.socket.sendall(b"DATA %d\r\n" % len(data) + data)
-
-    def end(self) -> str:
-        """Send the end; the final reply."""
-        self.socket.sendall(b"DONE\r\n")
-        while (reply := self.session.getmultiline()).startswith("1"):
-            pass
-        return reply
-
-
-def test_a_tree_goes_up_through_one_node_and_down_through_the_other(site: Site, tmp_path: Path) -> None:
+def test_a_tree_goes_up_through_one_node_and_down_through_the_other(site: OverSwift, tmp_path: Path) -> None:
     near, back = tmp_path / "near", tmp_path / "back"
     (near / "deep" / "er").mkdir(parents=True)
     (near / "empty").mkdir()
@@ -186,7 +70,7 @@ def test_a_tree_goes_up_through_one_node_and_down_through_the_other(site: Site, 
         assert "copied 0 files" in site.client("mirror", near, site.url(through, "tree"))
 
 
-def test_a_node_that_dies_in_an_upload_leaves_the_old_file_and_a_name_that_can_be_stored(site: Site) -> None:
+def test_a_node_that_dies_in_an_upload_leaves_the_old_file_and_a_name_that_can_be_stored(site: OverSwift) -> None:
     first = site.session(1)
     first.storbinary("STOR file", _Bytes(b"old"))
     dying = Inline(first)
@@ -207,7 +91,7 @@ def test_a_node_that_dies_in_an_upload_leaves_the_old_file_and_a_name_that_can_b
     eventually(lambda: site.answers(site.port))
 
 
-def test_an_upload_that_is_given_up_leaves_no_part(site: Site) -> None:
+def test_an_upload_that_is_given_up_leaves_no_part(site: OverSwift) -> None:
     session = site.session(1)
     going = Inline(session)
     going.begin("file", b"x" * MIB)
@@ -221,7 +105,7 @@ def test_an_upload_that_is_given_up_leaves_no_part(site: Site) -> None:
     other.close()
 
 
-def test_a_storage_node_that_dies_in_transfers_costs_nobody_anything(site: Site, tmp_path: Path) -> None:
+def test_a_storage_node_that_dies_in_transfers_costs_nobody_anything(site: OverSwift, tmp_path: Path) -> None:
     near = make_large(tmp_path / "near", 60_000_000)
     data = near.read_bytes()
     session = site.session(0)
@@ -241,7 +125,7 @@ def test_a_storage_node_that_dies_in_transfers_costs_nobody_anything(site: Site,
         site.store.start_node(2)
 
 
-def test_while_the_engine_is_down_clients_hear_450_and_their_sessions_live_on(site: Site) -> None:
+def test_while_the_engine_is_down_clients_hear_450_and_their_sessions_live_on(site: OverSwift) -> None:
     session = site.session(1)
     session.storbinary("STOR file", _Bytes(b"content"))
     site.store.stop_proxy()
@@ -257,7 +141,7 @@ def test_while_the_engine_is_down_clients_hear_450_and_their_sessions_live_on(si
     session.close()
 
 
-def test_a_download_that_broke_off_goes_on_through_another_node(site: Site, tmp_path: Path) -> None:
+def test_a_download_that_broke_off_goes_on_through_another_node(site: OverSwift, tmp_path: Path) -> None:
     large = make_large(tmp_path / "large", 20_000_000)
     site.client("put", large, site.url(1, "large"))
     session = site.session(1)
@@ -275,7 +159,7 @@ def test_a_download_that_broke_off_goes_on_through_another_node(site: Site, tmp_
     assert same(large, tmp_path / "back")
 
 
-def test_a_passive_data_connection_goes_past_the_balancer_to_its_node(site: Site) -> None:
+def test_a_passive_data_connection_goes_past_the_balancer_to_its_node(site: OverSwift) -> None:
     session = site.session(0)
     session.storbinary("STOR file", _Bytes(b"content"))
     assert session.nlst() == ["file"]
@@ -285,7 +169,7 @@ def test_a_passive_data_connection_goes_past_the_balancer_to_its_node(site: Site
 
 
 def test_what_rclone_puts_there_shows_and_the_reverse(
-    site: Site, tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch
+    site: OverSwift, tmp_path: Path, program: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # rclone stumbles over one
     rclone = program("rclone")
