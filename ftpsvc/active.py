@@ -31,8 +31,7 @@ class Active(Way):
         family = socket.AF_INET if self._target.host.version == 4 else socket.AF_INET6
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            # From the address that the client knows: a firewall on its side may let in no other.
-            self._socket.bind((str(self._local), 0))
+            self._bind()
             code = self._socket.connect_ex((str(self._target.host), self._target.port))
         except OSError as error:
             code = error.errno or errno.EIO
@@ -40,6 +39,16 @@ class Active(Way):
             self._reactor.addWriter(self)
         else:
             self.close(self._failure(code))
+
+    def _bind(self) -> None:
+        """From the address that the client knows: a firewall on its side may let in no other."""
+        assert self._socket is not None
+        try:
+            self._socket.bind((str(self._local), 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            # It is a balancer's. From our own it may get there all the same.
 
     def doWrite(self) -> None:
         assert self._socket is not None

@@ -8,8 +8,8 @@ from twisted.internet.address import IPv4Address, IPv6Address
 
 from ftpsvc.active import Active
 from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of
-from ftpsvc.model import BadParameter, NoDataConnection
-from ftpsvc.passive import Passive, PassiveOptions, listen
+from ftpsvc.model import BadParameter, NoDataConnection, NotImplementedHere
+from ftpsvc.passive import ANYWHERE, NotOurs, Passive, PassiveOptions, listen
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.way import Way
 
@@ -38,16 +38,34 @@ class DataSetup:
             raise NoDataConnection("This connection is no TCP connection, so there can't be another for data. MODE I.")
         return self._local
 
-    def listen(self) -> Address:
-        """Wait for the client from now on; where to, as it should be told."""
+    def listen(self, tells_address: bool = True) -> Address:
+        """Wait for the client from now on; where to, as it should be told. `tells_address`: whether that tells it more
+        than the port. Raises `NoDataConnection`, and `NotImplementedHere` where the client could never come."""
         self.forget()
         local = self.local
         assert self._peer is not None
         self._ports.demand_room()
-        passive = Passive(self._reactor, listen(local, self._options.ports), self._peer, self._ports)
+        try:
+            listening = listen(local, self._options.ports)
+            told = self._options.advertised(local, self._peer)
+        except NotOurs:
+            told = self._past_the_balancer(tells_address)
+            listening = listen(ANYWHERE, self._options.ports)
+        passive = Passive(self._reactor, listening, self._peer, self._ports)
         passive.start()
         self._way = passive
-        return Address(self._options.advertised(local, self._peer), passive.port)
+        return Address(told, passive.port)
+
+    def _past_the_balancer(self, tells_address: bool) -> IP:
+        """The address for a client that has come to another machine's: nobody there would hand data connections on."""
+        if self._options.address is None:
+            raise NotImplementedHere(
+                "You have come to a balancer's address, and this server was told none of its own (--passive-address)."
+                " Use MODE I, as the client ftpsvc does, or active mode."
+            )
+        if not tells_address:
+            raise NotImplementedHere("You have come to a balancer's address, and EPSV tells no other. Use PASV.")
+        return self._options.address
 
     def connect_to(self, address: Address) -> None:
         """Connect there when the transfer begins. Raises `BadParameter` for any address but the client's own."""

@@ -8,7 +8,7 @@ import random
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -98,8 +98,16 @@ class Passive(Way):
         return f"No data connection came from {self._peer} within {limit:g} seconds."
 
 
+#: Where data connections are waited for that come to whichever address of this machine.
+ANYWHERE = ip_address("0.0.0.0")
+
+
+class NotOurs(Exception):
+    """The address to listen at isn't this machine's."""
+
+
 def listen(host: IP, ports: range) -> socket.socket:
-    """Listen on a random port of the range. Raises `NoDataConnection`."""
+    """Listen on a random port of the range. Raises `NoDataConnection` and `NotOurs`."""
     family = socket.AF_INET if host.version == 4 else socket.AF_INET6
     for port in _candidates(ports):
         listening = _new_socket(family)
@@ -110,6 +118,8 @@ def listen(host: IP, ports: range) -> socket.socket:
             return listening
         except OSError as error:
             listening.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise NotOurs from error
             if error.errno != errno.EADDRINUSE:
                 raise _refusal(error) from error
     raise NoDataConnection("All ports for data connections are in use. Try again in a moment.")

@@ -53,8 +53,9 @@ class Data(Protocol):
     def local(self) -> IP:
         """The server's address on the control connection. Raises `NoDataConnection`."""
 
-    def listen(self) -> Address:
-        """Wait for the client, and say where. Raises `NoDataConnection`."""
+    def listen(self, tells_address: bool = True) -> Address:
+        """Wait for the client, and say where. Raises `NoDataConnection`, and `NotImplementedHere` where it could never
+        come: behind a balancer, if the server knows no address of its own, or only the port is told."""
 
     def connect_to(self, address: Address) -> None:
         """Connect there for the next transfer. Raises `BadParameter`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from secured import serving, trusting
 from twisted.internet.address import IPv4Address
 
 from ftpsvc.accounts import AnonymousOnly
-from ftpsvc.addresses import Origin
+from ftpsvc.addresses import Origin, passive_host, passive_port
 from ftpsvc.connections import GRACE
 from ftpsvc.draining import LOOK_EVERY, WORD
 from ftpsvc.factory import ServerFactory
@@ -160,6 +162,52 @@ def test_a_proxy_on_real_sockets(tmp_path: Path, endpoint: str) -> None:
             connection.sendall(b"USER ftp\r\nPASS x\r\nRETR nothing\r\n")
             assert [lines.readline()[:3] for _ in range(3)] == [b"331", b"230", b"550"]
         server.expect("anonymous@198.51.100.9:4711: RETR")
+
+
+#: A client on this machine that has come to a balancer on another (RFC 5737).
+BALANCED = b"PROXY TCP4 127.0.0.1 198.51.100.1 4711 5000\r\n"
+
+
+@contextlib.contextmanager
+def balanced(folder: Path, *options: str) -> Iterator[Callable[[str], str]]:
+    """A way to ask there, in stream mode."""
+    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    with serving(folder / "root", "--anonymous", "read", *options, endpoint=endpoint) as server:
+        connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE)
+        with connection, connection.makefile("r") as lines:
+
+            def ask(line: str) -> str:
+                connection.sendall(f"{line}\r\n".encode())
+                return lines.readline()
+
+            connection.sendall(BALANCED)
+            assert lines.readline().startswith("220 ")
+            assert [ask(line)[:3] for line in ("USER ftp", "PASS x")] == ["331", "230"]
+            yield ask
+
+
+def test_behind_a_balancer_passive_mode_is_refused_with_the_reason_and_active_mode_tried(tmp_path: Path) -> None:
+    with balanced(tmp_path) as ask, socket.create_server(("127.0.0.1", 0)) as waiting:
+        for verb in ("PASV", "EPSV"):
+            said = ask(verb)
+            assert said.startswith("502 You have come to a balancer's address") and "--passive-address" in said
+        assert ask("NLST").startswith("425 Where should the data go?")
+        waiting.settimeout(DEADLINE)
+        assert ask(f"EPRT |1|127.0.0.1|{waiting.getsockname()[1]}|").startswith("200")
+        assert ask("NLST").startswith("150")
+        with waiting.accept()[0] as data:
+            assert data.recv(100) == b""
+
+
+def test_with_an_address_of_its_own_pasv_goes_past_the_balancer_and_epsv_says_to_use_it(tmp_path: Path) -> None:
+    with balanced(tmp_path, "--passive-address", "127.0.0.2") as ask:
+        assert ask("EPSV").startswith("502 You have come to a balancer's address, and EPSV tells no other. Use PASV.")
+        said = ask("PASV")
+        assert said.startswith("227 ")
+        assert str(passive_host(said)) == "127.0.0.2", "and not the one that a local client has come to"
+        with socket.create_connection(("127.0.0.2", passive_port(said)), DEADLINE, ("127.0.0.1", 0)) as data:
+            assert ask("NLST").startswith("150")
+            assert data.recv(100) == b""
 
 
 def test_a_local_socket_is_this_machine(tmp_path: Path) -> None:

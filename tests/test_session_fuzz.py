@@ -84,7 +84,7 @@ class MemoryData(DataSetup):
         self.ways.append(MemoryWay(self._clock, "the test"))
         self._way = self.ways[-1]
 
-    def listen(self) -> Address:
+    def listen(self, tells_address: bool = True) -> Address:
         self._prepare()
         return Address(self.local, 40_000)
 

@@ -38,7 +38,7 @@ async def extended_passive(session: Session, argument: str) -> Reply:
     family = number_of(data.local)
     if argument and argument != family:
         return _wrong_family(family, "Network protocol not supported, use")
-    return Reply(229, f"Entering Extended Passive Mode (|||{data.listen().port}|)")
+    return Reply(229, f"Entering Extended Passive Mode (|||{data.listen(tells_address=False).port}|)")
 
 
 async def port(session: Session, argument: str) -> Reply:

@@ -78,8 +78,19 @@ class Node:
     @property
     def connections(self) -> int:
         """How many there have been since its start."""
-        _, text = self._ask("/metrics")
-        match = re.search(r'^ftpsvc_session_events_total{event="connected"} ([0-9.]+)$', text, re.MULTILINE)
+        return self._metric(r'session_events_total{event="connected"}')
+
+    @property
+    def moving(self) -> int:
+        """How many transfers are under way."""
+        return self._metric("transfers_under_way")
+
+    def moved(self, verb: str) -> int:
+        """How many bytes the transfers have moved that are over."""
+        return self._metric(rf'transfer_bytes_total{{verb="{verb}"}}')
+
+    def _metric(self, name: str) -> int:
+        match = re.search(rf"^ftpsvc_{name} ([0-9.e+]+)$", self._ask("/metrics")[1], re.MULTILINE)
         assert match is not None
         return int(float(match[1]))
 
@@ -173,6 +184,12 @@ class Site:
         name = ("one", "two")[node - 1]
         return next(row["status"] for row in table if (row["# pxname"], row["svname"]) == ("nodes", name))
 
+    def busy(self) -> tuple[Node, Node]:
+        """The node that moves a file, and the other one."""
+        eventually(lambda: any(node.moving for node in self.nodes))
+        one, other = sorted(self.nodes, key=lambda node: -node.moving)
+        return one, other
+
     def session(self, through: int) -> ftplib.FTP:
         """Logged in at one of the nodes (1 or 2), or at either (0)."""
         session = ftplib.FTP()
@@ -180,17 +197,23 @@ class Site:
         session.login()
         return session
 
-    def begin(self, *words: object) -> subprocess.Popen[str]:
-        """Our own client, as a script has it."""
+    def begin(self, *words: object, stdin: str = "") -> subprocess.Popen[str]:
+        """Our own client, as a script has it; `stdin`: what comes from there."""
         program = "import sys; from ftpsvc.program import main; sys.exit(main())"
         with python_path() as environment:
-            return subprocess.Popen(
+            began = subprocess.Popen(
                 [sys.executable, "-c", program, *map(str, words)],
                 env={**environment, "XDG_STATE_HOME": str(self._folder / "client")},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
             )
+        assert began.stdin is not None
+        with began.stdin:
+            began.stdin.write(stdin)
+        began.stdin = None
+        return began
 
     def client(self, *words: object) -> str:
         """The same, until it has done what it was asked for."""

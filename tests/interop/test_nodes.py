@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support
 import swift
 from swift import Swift
 
@@ -157,6 +158,35 @@ def test_a_download_that_broke_off_goes_on_through_another_node(site: OverSwift,
         other.retrbinary("RETR large", back.write, rest=begun)
     other.close()
     assert same(large, tmp_path / "back")
+
+
+def test_what_the_client_has_begun_through_one_node_it_resumes_through_another(site: OverSwift, tmp_path: Path) -> None:
+    size = 30_000_000
+    large = make_large(tmp_path / "large", size)
+    site.client("put", large, site.url(0, "large"))
+    (tmp_path / "near").mkdir()
+    getting = site.begin("get", "--limit-rate", "10M", site.url(0, "large"), tmp_path / "near")
+    eventually(lambda: any(part.stat().st_size > size // 4 for part in support.parts_in(tmp_path / "near")))
+    one, other = site.busy()
+    getting.kill()
+    getting.communicate()
+    one.kill()
+    assert "went on from" in site.client("resume", "all")
+    assert same(large, tmp_path / "near" / "large")
+    assert 0 < other.moved("RETR") <= size - size // 4
+    one.start()
+    eventually(lambda: site.state(site.nodes.index(one) + 1) == "UP")
+    # An upload begins anew: the parts are the node's that is gone.
+    again = make_large(tmp_path / "again", size)
+    putting = site.begin("put", "--limit-rate", "10M", again, site.url(0, "large"))
+    eventually(site.uploads)
+    one, other = site.busy()
+    putting.kill()
+    putting.communicate()
+    one.kill()
+    assert "digest checked" in site.client("resume", "all")
+    site.client("get", site.url(0, "large"), tmp_path / "near" / "again")
+    assert same(again, tmp_path / "near" / "again")
 
 
 def test_a_passive_data_connection_goes_past_the_balancer_to_its_node(site: OverSwift) -> None:
