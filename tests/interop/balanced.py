@@ -81,9 +81,9 @@ class Node:
         return self._metric(r'session_events_total{event="connected"}')
 
     @property
-    def moving(self) -> int:
-        """How many transfers are under way."""
-        return self._metric("transfers_under_way")
+    def sessions(self) -> int:
+        """How many are logged in."""
+        return self._metric('sessions{state="ready"}')
 
     def moved(self, verb: str) -> int:
         """How many bytes the transfers have moved that are over."""
@@ -185,9 +185,9 @@ class Site:
         return next(row["status"] for row in table if (row["# pxname"], row["svname"]) == ("nodes", name))
 
     def busy(self) -> tuple[Node, Node]:
-        """The node that moves a file, and the other one."""
-        eventually(lambda: any(node.moving for node in self.nodes))
-        one, other = sorted(self.nodes, key=lambda node: -node.moving)
+        """The node that has somebody logged in, and the other one."""
+        eventually(lambda: any(node.sessions for node in self.nodes))
+        one, other = sorted(self.nodes, key=lambda node: -node.sessions)
         return one, other
 
     def session(self, through: int) -> ftplib.FTP:

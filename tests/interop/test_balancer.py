@@ -21,9 +21,13 @@ from .conftest import make_large, same
 CROWD = 4
 PAUSE = 0.005
 
-#: A file that takes some seconds at this rate.
-LARGE = 16_000_000
-RATE = "8M"
+#: More than the balancer takes to notice (1.4 s), also where others have the processors.
+NOTICE = "6"
+
+#: A file that takes some seconds at this rate. What the system holds between a node and a client that reads slowly is a
+#: part of it.
+LARGE = 48_000_000
+RATE = "16M"
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def site(root: Path, tmp_path: Path) -> Iterator[Site]:
     demand_haproxy()
-    made = Site(tmp_path, "--root", str(root), "--sync", "off", "--drain-notice", "4")
+    made = Site(tmp_path, "--root", str(root), "--sync", "off", "--drain-notice", NOTICE)
     yield made
     made.stop()
 
@@ -101,7 +105,6 @@ def test_nodes_are_drained_one_by_one_and_nobody_notices(site: Site, root: Path)
             before = node.connections
             crowd.wait_for(50)
             assert node.connections == before, "everybody new comes to the other"
-            assert "nobody is let in any more; sessions left" not in node.said, "it would still let them in"
             eventually(lambda node=node: "nobody is let in any more; sessions left" in node.said)
             storing.go_on(b"and ended")
             assert storing.end().startswith("226")
@@ -163,7 +166,7 @@ def test_what_a_killed_client_has_begun_is_resumed_through_the_other_node(
     one, other = site.busy()
     client.kill()
     client.communicate()
-    eventually(lambda: not one.moving)
+    eventually(lambda: not one.sessions)
     one.kill()
     assert re.search(r"went on from [1-9][0-9.]* MB, digest checked", site.client("resume", "all"))
     assert same(large, root / "large")

@@ -161,11 +161,11 @@ def test_a_download_that_broke_off_goes_on_through_another_node(site: OverSwift,
 
 
 def test_what_the_client_has_begun_through_one_node_it_resumes_through_another(site: OverSwift, tmp_path: Path) -> None:
-    size = 30_000_000
+    size = 60_000_000
     large = make_large(tmp_path / "large", size)
     site.client("put", large, site.url(0, "large"))
     (tmp_path / "near").mkdir()
-    getting = site.begin("get", "--limit-rate", "10M", site.url(0, "large"), tmp_path / "near")
+    getting = site.begin("get", "--limit-rate", "15M", site.url(0, "large"), tmp_path / "near")
     eventually(lambda: any(part.stat().st_size > size // 4 for part in support.parts_in(tmp_path / "near")))
     one, other = site.busy()
     getting.kill()
@@ -178,7 +178,7 @@ def test_what_the_client_has_begun_through_one_node_it_resumes_through_another(s
     eventually(lambda: site.state(site.nodes.index(one) + 1) == "UP")
     # An upload begins anew: the parts are the node's that is gone.
     again = make_large(tmp_path / "again", size)
-    putting = site.begin("put", "--limit-rate", "10M", again, site.url(0, "large"))
+    putting = site.begin("put", "--limit-rate", "15M", again, site.url(0, "large"))
     eventually(site.uploads)
     one, other = site.busy()
     putting.kill()
