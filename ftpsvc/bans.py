@@ -22,17 +22,22 @@ class Bans:
         """`common`: where they are remembered."""
         self._limits = limits
         self._clock = clock
-        self._failures = (common or Common()).failures  #: how many from each address, and when the last was
+        self._common = common or Common()
+        self._failures = self._common.failures  #: how many from each address, and when the last was
 
-    def failed(self, source: str) -> str:
+    async def failed(self, source: str) -> str:
         """A login from there has failed. Who is exempt, the empty source, is not counted.
 
         Gives what is to be told of the ban that begins with it, if one does.
         """
         if not source:
             return ""
+        everywhere = self._common.everywhere
+        told = None if everywhere is None else await everywhere.failed(source, self._limits.ban)
         now = self._clock.seconds()
-        count, _ = self._failures.change(source, lambda known: (self._remembered(known) + 1, now)) or (0, now)
+        count, _ = self._failures.change(
+            source, lambda known: (self._remembered(known) + 1 if told is None else told, now)
+        ) or (0, now)
         if count != self._limits.ban_after:
             return ""
         return f"{count:.0f} logins from {source} have failed; nobody there may log in for {self._limits.ban:g} s"
@@ -62,6 +67,8 @@ class Bans:
         forgiven = [pair for pair in self._failures.items() if network.overlaps(ip_network(pair[0]))]
         for source, _ in forgiven:
             self._failures.change(source, lambda _: None)
+        if self._common.everywhere is not None:
+            self._common.everywhere.forgiven(source for source, _ in forgiven)
         return sum(self._is_banned(known) for _, known in forgiven)
 
     def _is_banned(self, known: Note) -> bool:

@@ -104,6 +104,20 @@ MAX_KNOWN = 10_000
 MAX_KEPT = 10_000
 
 
+class Everywhere(Protocol):
+    """What is counted and remembered together with other nodes, where one may wait for their answer."""
+
+    async def more(self, key: str, most: int | None = None) -> bool:
+        """One more in one step over all nodes, unless there are `most` already; whether it was counted."""
+
+    async def failed(self, source: str, ban: float) -> int | None:
+        """One more failed login, remembered for so many seconds; how many there have been from there. None while
+        nobody can tell."""
+
+    def forgiven(self, sources: Iterable[str]) -> None:
+        """Those are forgotten."""
+
+
 async def _nobody_to_wait_for() -> None:
     """In one process a turn is never taken by anybody else: there are locks before it."""
     raise AssertionError("a turn was taken twice in one process")
@@ -123,10 +137,18 @@ class Common:
     pause: Callable[[], Awaitable[None]] = _nobody_to_wait_for  #: until it is worth asking for a turn again
     make_room: Callable[[str], None] = lambda _: None  #: has the others give up one of these, for who comes next
 
+    everywhere: Everywhere | None = None  #: the other nodes; None where there are none
+
+    async def more(self, key: str, most: int | None = None) -> bool:
+        """One more of a key, as in `counts`; and of what nodes count together, also over all of them."""
+        if self.everywhere is None:
+            return self.counts.more(key, most)
+        return await self.everywhere.more(key, most)
+
     async def turn(self, key: str) -> None:
         """Wait until no other process has the turn of this name, and take it. `counts.less` gives it back.
 
         Whoever asks for it twice in one process has to have a lock of its own before it.
         """
-        while not self.counts.more(key, most=1):
+        while not await self.more(key, most=1):
             await self.pause()

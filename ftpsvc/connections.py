@@ -15,11 +15,10 @@ from ftpsvc.model import ANONYMOUS, Account, OverLimit
 #: rarely needs more; and a flood that fills ten thousand places in less is one that this process can't accept.
 GRACE = 1.0
 
-#: What all connections are counted as.
+#: What connections are counted as: all, those of an address, and sessions of an account.
 ALL = "connections"
-
-_ADDRESS = "address "
-_ACCOUNT = "account "
+ADDRESS = "address "
+ACCOUNT = "account "
 
 #: What one household or one server is given of IPv6 (RFC 6177). Who has one has 2^64 addresses.
 _PREFIX = 64
@@ -68,19 +67,20 @@ class Connections:
     def demand_room(self, source: str) -> None:
         """See to it that there is room for one more, and keep it for the next who `came`. Raises `OverLimit`."""
         most = self._limits.per_address
-        if source and not self._counts.more(_ADDRESS + source, most or None):
+        if source and not self._counts.more(ADDRESS + source, most or None):
             raise OverLimit(
                 f"There are {most} connections from your address already, which is the limit."
                 " End one of them, or try again later.",
                 "max-per-address",
             )
         most = self._limits.connections
-        if not self._counts.more(ALL, most or None) and not (self.make_room() and self._counts.more(ALL, most)):
+        if not self._counts.more(ALL, most or None) and not (self.make_room() and self._counts.more(ALL, most or None)):
             if source:
-                self._counts.less(_ADDRESS + source)
+                self._counts.less(ADDRESS + source)
             self._common.make_room(ALL)
             raise OverLimit(
-                f"There are {most} connections already, which is the limit. Try again later.", "max-connections"
+                f"There are {self._counts.count(ALL)} connections already, which is the limit. Try again later.",
+                "max-connections",
             )
 
     def make_room(self) -> bool:
@@ -108,12 +108,12 @@ class Connections:
         source = self._sources.pop(guest)
         self._counts.less(ALL)
         if source:
-            self._counts.less(_ADDRESS + source)
+            self._counts.less(ADDRESS + source)
 
-    def enter(self, guest: Guest, account: Account) -> None:
+    async def enter(self, guest: Guest, account: Account) -> None:
         """Somebody has logged in. Raises `OverLimit`."""
         most = self._most(account)
-        if not self._counts.more(_ACCOUNT + account.name, most):
+        if not await self._common.more(ACCOUNT + account.name, most):
             raise OverLimit(
                 f"There are {most} sessions of this account already, which is its limit. End one, or try again later.",
                 "max-per-account",
@@ -127,6 +127,6 @@ class Connections:
 
     def leave(self, guest: Guest, account: Account) -> None:
         """The login that `enter` was told of is over."""
-        self._counts.less(_ACCOUNT + account.name)
+        self._counts.less(ACCOUNT + account.name)
         if guest in self._sources:
             self._strangers[guest] = None

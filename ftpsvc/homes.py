@@ -42,6 +42,10 @@ class CountsItself(Protocol):
         """What lies in it."""
 
 
+#: Makes a `Usage`: of what counts a home, a clock, where that is remembered, and the home's path.
+MakeUsage = Callable[[Callable[[], Deferred[Used]], Callable[[], float], Common, str], Usage]
+
+
 class Homes:
     """Finds the storage for an account. Who shares a home shares its usage; the parts of uploads are each one's own."""
 
@@ -51,9 +55,11 @@ class Homes:
         run: Run,
         clock: Callable[[], float],
         common: Common | None = None,
+        make_usage: MakeUsage = Usage,
     ) -> None:
         """`open_disk` takes a folder and the owner of the parts that are made in it; it raises `OSError`. `common`:
-        where what lies in the homes is remembered."""
+        where what lies in the homes is remembered; `make_usage`: who does so, for each."""
+        self._make_usage = make_usage
         self._open_disk = open_disk
         self._run = run
         self._clock = clock
@@ -74,7 +80,9 @@ class Homes:
             return disk
         usage = self._usages.get(home)
         if usage is None:
-            usage = self._usages[home] = Usage(lambda: self._count(home, disk), self._clock, self._common, home)
+            usage = self._usages[home] = self._make_usage(
+                lambda: self._count(home, disk), self._clock, self._common, home
+            )
         return Quota(disk, usage, account)
 
     def locate(self, account: str, path: str) -> str:

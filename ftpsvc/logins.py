@@ -112,7 +112,7 @@ class Logins:
             return error
         except NotLoggedIn as error:
             self._failed += 1
-            if ban := self._door.bans.failed(self._source):
+            if ban := await self._door.bans.failed(self._source):
                 self._visit.tell(Happening.BANNED, cause=ban, limit="ban-after")
             return error
         finally:
@@ -135,10 +135,10 @@ class Logins:
                 f"{failed} logins have failed, which is the limit for one connection; closing.", "max-login-attempts"
             )
 
-    def enter(self, account: Account) -> None:
+    async def enter(self, account: Account) -> None:
         """Somebody has logged in. Raises `OverLimit`."""
         self.leave()
-        self._door.connections.enter(self.guest, account)
+        await self._door.connections.enter(self.guest, account)
         self.account = account
         self._visit.logged_in(account.name)
 

@@ -30,9 +30,9 @@ class Quota(Around):
         self._most_files = account.quota_files
         usage.look_again()
 
-    def claim(self, path: str, size: int, files: int = 0) -> None:
+    async def claim(self, path: str, size: int, files: int = 0) -> None:
         """Let the home grow. Raises `OverQuota`, and then nothing is claimed."""
-        if over := self.usage.claim(size, files, self._most, self._most_files):
+        if over := await self.usage.claim(size, files, self._most, self._most_files):
             most = self._most if over == "bytes" else self._most_files
             raise model.OverQuota(f"{path}: this account's quota of {most} {over} is used up.")
 
@@ -77,7 +77,7 @@ class Quota(Around):
 
     async def make_dir(self, path: str) -> None:
         await self.usage.counted()
-        self.claim(path, 0, 1)
+        await self.claim(path, 0, 1)
         try:
             await self._storage.make_dir(path)
         except BaseException:
@@ -114,6 +114,7 @@ class Quota(Around):
         if self._most is None:
             return space
         await self.usage.counted()
+        await self.usage.look()
         entry = await self._storage.stat(path)
         left = self._most - self.usage.size + (entry.size if entry.is_file else 0)
         return min(space, max(left, 0))
@@ -145,7 +146,7 @@ class ClaimingFile:
         growth = self._size + size - (entry.size if entry is not None and entry.is_file else 0)
         needed = Used(growth if at_the_end else max(growth, 0), int(entry is None))
         more = Used(needed.size - self._claimed.size, needed.files - self._claimed.files)
-        self._quota.claim(self._path, *more)
+        await self._quota.claim(self._path, *more)
         self._claimed = needed
         self._size += size
 
@@ -197,7 +198,7 @@ class GrowingFile:
         quota.usage.grows(before)
 
     async def write(self, chunk: Buffer) -> None:
-        self._quota.claim(self._path, len(chunk))
+        await self._quota.claim(self._path, len(chunk))
         self._claimed += len(chunk)
         await self._file.write(chunk)
 

@@ -349,8 +349,8 @@ class ServerProtocol(LineThenRaw):
     async def settled(self) -> None:
         await self._outbox.settled()
 
-    def enter(self, account: Account) -> None:
-        self._logins.enter(account)
+    async def enter(self, account: Account) -> None:
+        await self._logins.enter(account)
         beneath(self.transport).bufferSize = BUFFER
         self._paces = self._server.rates.paces_for(account)
 

@@ -101,7 +101,7 @@ class Control(Protocol):
     async def settled(self) -> None:
         """Wait until whatever is being committed for this session is in its place, and answered."""
 
-    def enter(self, account: Account) -> None:
+    async def enter(self, account: Account) -> None:
         """Somebody has logged in, in whatever way. Raises `OverLimit`, if they have too many sessions already."""
 
     def channel(self) -> Channel:

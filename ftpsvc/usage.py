@@ -31,6 +31,11 @@ class Used(NamedTuple):
 LONG_AGO = float("-inf")
 
 
+#: What uploads under way are counted as, and commits, of which a path has one at a time; each with the home behind it.
+UPLOADS = "uploads "
+COMMITS = "commit "
+
+
 class _Known(NamedTuple):
     """What is remembered of a home."""
 
@@ -76,7 +81,7 @@ class Usage:
     @property
     def uploads(self) -> int:
         """How many are under way."""
-        return self._common.counts.count(_UPLOADS + self._home)
+        return self._common.counts.count(UPLOADS + self._home)
 
     def look_again(self) -> None:
         """Have the home counted, if that was long ago or never."""
@@ -113,13 +118,20 @@ class Usage:
             if self._known is None:
                 raise model.Busy("What lies in this account's home could not be counted. Try again later.")
 
+    async def look(self) -> None:
+        """See to it that what is remembered here is what lies there by now."""
+
     def add(self, size: int, files: int = 0) -> None:
         """The home has grown by this, or has become smaller."""
         self._common.homes.change(self._home, lambda note: note and _grown(_Known(*note), size, files))
 
-    def claim(self, size: int, files: int, most: int | None, most_files: int | None) -> str:
+    async def claim(self, size: int, files: int, most: int | None, most_files: int | None) -> str:
         """The same, in one step, if it doesn't become more than this; else nothing, and what there would be too much
         of: `bytes` or `files and folders`. Raises `Busy` if the home has to be counted first."""
+        return self.claim_here(size, files, most, most_files)
+
+    def claim_here(self, size: int, files: int, most: int | None, most_files: int | None) -> str:
+        """The same by what is remembered here."""
         over = ""
 
         def claimed(note: Note | None) -> Note | None:
@@ -144,10 +156,10 @@ class Usage:
 
     def begin(self) -> None:
         """An upload, of which nobody knows how much of it a count would see."""
-        self._common.counts.more(_UPLOADS + self._home)
+        self._common.counts.more(UPLOADS + self._home)
 
     def end(self) -> None:
-        self._common.counts.less(_UPLOADS + self._home)
+        self._common.counts.less(UPLOADS + self._home)
 
     def grows(self, file: Entry) -> None:
         """A file is added to in place, and was this large before."""
@@ -192,7 +204,7 @@ class Usage:
         try:
             await lock.acquire()
             try:
-                await self._common.turn(turn := f"commit {self._home}\0{path}")
+                await self._common.turn(turn := f"{COMMITS}{self._home}\0{path}")
                 try:
                     yield
                 finally:
@@ -203,9 +215,6 @@ class Usage:
             lock, waiting = self._commits.pop(path)
             if waiting > 1:
                 self._commits[path] = lock, waiting - 1
-
-
-_UPLOADS = "uploads "
 
 
 def _grown(known: _Known, size: int, files: int) -> _Known:

@@ -213,8 +213,8 @@ def test_there_is_room_for_more_bans_when_some_are_over() -> None:
 def test_failed_logins_are_forgiven(tmp_path: Path) -> None:
     hall = Hall(tmp_path, Limits(ban_after=2))
     for source in ("192.0.2.7", "192.0.2.8", "2001:db8:0:1::/64"):
-        hall.factory.bans.failed(source)
-        hall.factory.bans.failed(source)
+        support.result_of(hall.factory.bans.failed(source))
+        support.result_of(hall.factory.bans.failed(source))
     assert [(source, count) for source, _, count in hall.factory.bans.listed()] == [
         ("192.0.2.7", 2),
         ("192.0.2.8", 2),

@@ -230,8 +230,8 @@ def test_what_is_remembered_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPa
     clock = support.make_clock()
     known = Bans(Limits(ban_after=2), clock)
     for number in range(1000):
-        known.failed(f"192.0.2.{number}")
-        known.failed("203.0.113.1")
+        support.result_of(known.failed(f"192.0.2.{number}"))
+        support.result_of(known.failed("203.0.113.1"))
     assert len(known._failures.items()) == 100
     with pytest.raises(OverLimit):
         known.demand_none("203.0.113.1")

@@ -17,7 +17,7 @@ async def user(session: Session, name: str) -> Reply:
     session.state = Authenticating(name)
     recognised = await session.accounts.recognise(name, session.visitor)
     if recognised is not None:
-        session.control.enter(recognised[0])
+        await session.control.enter(recognised[0])
         session.state = Ready(*recognised)
         return Reply(232, f"Logged in as {name}, by certificate.")
     return Reply(331, "Name received; send the password with PASS.")
@@ -31,7 +31,7 @@ async def password(session: Session, secret: str) -> Reply:
     account, storage = await session.control.attempt(
         name, lambda: session.accounts.login(name, secret, session.visitor)
     )
-    session.control.enter(account)
+    await session.control.enter(account)
     session.state = Ready(account, storage)
     return Reply(230, f"Logged in as {account.name}.")
 
