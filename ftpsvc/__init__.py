@@ -46,6 +46,7 @@ The map, in reading order:
 `workers`     several processes that serve, and `worker`, one of them; `sharing`, what they count together in a
               `sharedtable`; `turnstile`, who of them lets in whom; `workerlink` and `workerlog`, what they say;
               `allworkers`, how operators see them
+`everywhere`  what holds over all nodes, in Redis: a package, with its own map
 `configuration` the options in a file
 `livelist`    who is connected and does what; `throughput`, how much is moved; `blocklist`, whom an operator has banned;
               `diskspace`, how much room there is; all of it in `overview`

@@ -71,7 +71,7 @@ class AllWorkers(Overview):
         return None if row is None else Row(*row)
 
     async def ban(self, network: Network, seconds: float | None) -> int:
-        self._factory.blocklist.block(network, seconds)
+        self.block(network, seconds)
         return sum((await self._workers.ask_all("ban", network=shown(network), seconds=seconds)).values())
 
     async def unban(self, network: Network) -> bool:

@@ -57,7 +57,8 @@ async def _ban(overview: Overview, request: Request) -> Answer:
         ended = await overview.ban(network, seconds)
     except ValueError as error:
         raise Refused(str(error)) from error
-    return [{"network": shown(network), "seconds": seconds, "sessions": ended}]
+    is_everywhere = overview.everywhere is not None
+    return [{"network": shown(network), "seconds": seconds, "sessions": ended, "all_nodes": is_everywhere}]
 
 
 async def _unban(overview: Overview, request: Request) -> Answer:

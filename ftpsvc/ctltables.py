@@ -95,7 +95,8 @@ def banned(answer: Answer) -> str:
     """What a ban came to."""
     until = "until unban" if answer["seconds"] is None else f"for {_span(answer['seconds'])}"
     ended = f"; {display.counted(answer['sessions'], 'session')} ended" if answer["sessions"] else ""
-    return f"{answer['network']} is banned, {until} or the server's end{ended}."
+    how = f"{until} at all nodes" if answer["all_nodes"] else f"{until} or the server's end"
+    return f"{answer['network']} is banned, {how}{ended}."
 
 
 def draining(answer: Answer) -> str:
@@ -124,6 +125,9 @@ def stats(answer: Answer) -> Iterator[str]:
         yield f"           {ban['network']} {until}: {ban['why']}"
     if more := answer["banned"] - len(answer["bans"]):
         yield f"           ... and {more} more"
+    if nodes := answer.get("nodes"):
+        how = "" if nodes["connected"] else "; what they count together can't be asked for, see the log"
+        yield f"nodes      this one and {nodes['others']} more{how}"
     for at, disk in enumerate(answer["disks"]):
         room = f"{display.size(disk['free'])} free of {display.size(disk['total'])}"
         yield f"{'' if at else 'disks':11}{room}: {printable(disk['folder'])}"

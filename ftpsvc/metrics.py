@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -38,6 +38,18 @@ class Gauges(NamedTuple):
         return cls(known, len(factory.connections), transferring, ports, waiting, lateness.longest)
 
 
+class Everywhere(Protocol):
+    """The nodes that this one counts with."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether they can be told, and hear."""
+
+    @property
+    def others(self) -> int:
+        """How many there are."""
+
+
 class ServerMetrics(Collector):
     """What one server's counters and gauges come to. Its registry has those of the process too, and nobody else's."""
 
@@ -48,6 +60,7 @@ class ServerMetrics(Collector):
         #: Asks the other processes of this server, if there are any, and has what they have counted added to ours.
         self.ask_others: Callable[[], Awaitable[Sequence[Gauges]]] | None = None
         self._others: Sequence[Gauges] = ()
+        self.everywhere: Everywhere | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -84,6 +97,9 @@ class ServerMetrics(Collector):
             "The longest, in the last minute, that something due had to wait for its turn.",
             max(gauges.lateness for gauges in everywhere),
         )
+        if self.everywhere is not None:
+            yield _gauge("shared_up", "Whether what nodes count together can be asked for.", self.everywhere.is_up)
+            yield _gauge("shared_nodes", "Other nodes that it is counted with, as known last.", self.everywhere.others)
         if self.free is not None:
             yield _gauge("storage_free_bytes", "What can still be stored; missing while nobody can tell.", self.free)
 

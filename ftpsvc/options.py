@@ -21,6 +21,7 @@ from twisted.python import usage
 from ftpsvc import __version__, configuration
 from ftpsvc.accounts import Anonymous
 from ftpsvc.configuration import Configuration, Setting, Takes
+from ftpsvc.everywhere.address import address
 from ftpsvc.hooks import HOOKS
 from ftpsvc.limits import THIS_MACHINE, Limits
 from ftpsvc.objects.options import OBJECT_PARAMETERS, object_options
@@ -106,6 +107,13 @@ class Options(usage.Options, AuthOptionMixin):
         ("check-upload", None, "", "A command that looks at each upload before its name is seen, and may refuse it."),
         ("monitor", None, "", "Where to serve metrics and health by HTTP, as 9090 (for this machine) or an endpoint."),
         ("workers", None, 1, "Processes that serve; 0: one for each processor.", _workers),
+        (
+            "shared",
+            None,
+            "",
+            "Redis or Valkey, as redis://host:6379/0, in which bans, sessions and quotas are counted over many nodes.",
+            address,
+        ),
         ("sync", None, "on", "on: what was stored survives a power cut. off: faster, and it may not."),
         *OBJECT_PARAMETERS,
         *((_option(limit), None, limit.default, limit.metadata["text"], _amount_for(limit)) for limit in LIMITS),
@@ -252,6 +260,7 @@ class Options(usage.Options, AuthOptionMixin):
         self["check"] = self._command("check-upload")
         if self["monitor"].isdecimal():
             self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
+        self["shared"] = self["shared"] or None
         self["objects"] = object_options(self)
         self["passive"] = PassiveOptions(
             _ports(self["passive-ports"]), _address(self["passive-address"]), self["passive-local"]

@@ -51,6 +51,24 @@ class Daemon(Protocol):
         """Let nobody in any more, and see everybody out."""
 
 
+class Everywhere(Protocol):
+    """The other nodes."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether they can be told, and hear."""
+
+    @property
+    def others(self) -> int:
+        """How many there are."""
+
+    def block(self, network: Network, seconds: float | None) -> None:
+        """An operator has banned them here."""
+
+    def unblock(self, network: Network) -> None:
+        """An operator has taken it back here."""
+
+
 class Ban(NamedTuple):
     """Somebody who isn't let in."""
 
@@ -85,6 +103,7 @@ class Overview:
         self._factory = factory
         self.daemon = daemon
         self._space = space
+        self.everywhere: Everywhere | None = None
         self.token: Token | None = None  #: the one of the live page, where there is a page
         self.sessions = LiveList(factory.connections, factory.clock)
         self._began: float = factory.clock.seconds()
@@ -135,7 +154,17 @@ class Overview:
 
     async def ban(self, network: Network, seconds: float | None) -> int:
         """Let nobody in from there, and end the sessions from there; how many. Raises `ValueError`."""
+        self.block(network, seconds)
+        return self.send_away(network)
+
+    def block(self, network: Network, seconds: float | None) -> None:
+        """Let nobody in from there. Raises `ValueError`."""
         self._factory.blocklist.block(network, seconds)
+        if self.everywhere is not None:
+            self.everywhere.block(network, seconds)
+
+    def send_away(self, network: Network) -> int:
+        """End the sessions from there; how many."""
         banned = [guest for guest in self.sessions.present() if _is_from(guest, network)]
         for guest in banned:
             dismiss(guest, BANNED, "ban")
@@ -154,6 +183,8 @@ class Overview:
     async def unban(self, network: Network) -> bool:
         """Let those from there in again, also those whose logins have failed; whether somebody was banned."""
         was_blocked = self._factory.blocklist.unblock(network)
+        if was_blocked and self.everywhere is not None:
+            self.everywhere.unblock(network)
         return bool(self._factory.bans.forgive(network)) or was_blocked
 
     def bans(self) -> Iterator[Ban]:
@@ -194,8 +225,15 @@ class Overview:
             "failed_logins": counts.events[Happening.LOGIN_FAILED.value],
             "banned": len(factory.blocklist) + len(factory.bans),
             "bans": [ban._asdict() for ban in itertools.islice(self.bans(), MAX_BANS_TOLD)],
+            "nodes": self._nodes(),
             "disks": [space._asdict() for space in await self._space.spaces()],
         }
+
+    def _nodes(self) -> dict[str, Any] | None:
+        """What is known of the nodes that this one counts with."""
+        if self.everywhere is None:
+            return None
+        return {"others": self.everywhere.others, "connected": self.everywhere.is_up}
 
     def _finished(self) -> Moved:
         # What has ended a moment ago is on its way to the counts. Without it there would be a gap, and then a leap.

@@ -6,12 +6,13 @@ import contextlib
 import os
 import resource
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ftpsvc import collector
+from ftpsvc import collector, parts
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.allocator import keep_freed_memory
 from ftpsvc.commons import Common
+from ftpsvc.everywhere.entry import joined
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes, since_the_start
 from ftpsvc.limits import Limits
@@ -24,6 +25,10 @@ from ftpsvc.securing import refuse, secured
 from ftpsvc.states import Required
 from ftpsvc.threads import THREADS, THREADS_OF_A_DISK, by_device, pool_of
 from ftpsvc.tls import ServerTLS
+from ftpsvc.usage import Usage
+
+if TYPE_CHECKING:
+    from ftpsvc.everywhere.joining import Joined
 
 
 class Made(NamedTuple):
@@ -36,10 +41,14 @@ class Made(NamedTuple):
     entrance: Entrance
     reloading: Reloading
     told: list[str]  #: what to tell of the root
+    everywhere: Joined | None  #: what it counts with other nodes; None without them
 
 
-def made(options: Options, reactor: Any, common: Common | None) -> Made:
-    """Open the folder, and read what there is to read. `common`: where to count; None for here."""
+def made(options: Options, reactor: Any, common: Common | None, node: str = parts.RUN) -> Made:
+    """Open the folder, and read what there is to read. `common`: where to count; None for here. `node`: what several
+    processes have in common that serve as one."""
+    common = common or Common()
+    everywhere = joined(options, reactor, common, f"{node}.{parts.RUN}", _room(common))
     reactor.suggestThreadPoolSize(THREADS)
     run = pool_of(reactor)
     disks = by_device(run, THREADS_OF_A_DISK)
@@ -52,6 +61,7 @@ def made(options: Options, reactor: Any, common: Common | None) -> Made:
         run,
         since_the_start,
         common,
+        Usage if everywhere is None else everywhere.usage,
     )
     told = _check_root(options["root"], objects)
     entrance = Entrance(admitted(options, homes, run))
@@ -62,7 +72,7 @@ def made(options: Options, reactor: Any, common: Common | None) -> Made:
     limits = affordable(options["limits"], common)
     factory = ServerFactory(entrance, reactor, run, limits, options["passive"], tls, required, common)
     reloading = Reloading(options, factory, entrance, homes, lambda limits: affordable(limits, common))
-    return Made(AllHomes(homes, objects), homes, factory, tls, entrance, reloading, told)
+    return Made(AllHomes(homes, objects), homes, factory, tls, entrance, reloading, told, everywhere)
 
 
 #: The part of the descriptors that connections may have. The others are for data, files, and ports that listen.
@@ -70,15 +80,22 @@ _SHARE = 2 / 3
 
 
 def affordable(limits: Limits, common: Common | None = None) -> Limits:
-    """The limits, with no more connections than there are descriptors for: a server without any can't even refuse; nor
-    more than can be counted."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = int(hard * _SHARE) if hard != resource.RLIM_INFINITY else limits.connections
-    if common is not None and common.room is not None:
-        most = min(most or common.room, common.room)
-    if 0 < limits.connections <= most:
+    """The limits, with no more connections than there is room for. Of many nodes each has its own, and the limit is for
+    all of them."""
+    room = _room(common)
+    if room is None or 0 < limits.connections <= room or (common is not None and common.everywhere is not None):
         return limits
-    return replace(limits, connections=most)
+    return replace(limits, connections=room)
+
+
+def _room(common: Common | None) -> int | None:
+    """No more connections than there are descriptors for: a server without any can't even refuse; nor more than can be
+    counted. None for any number."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = int(hard * _SHARE) if hard != resource.RLIM_INFINITY else None
+    if common is None or common.room is None:
+        return most
+    return common.room if most is None else min(most, common.room)
 
 
 def _check_root(root: str, objects: Objects) -> list[str]:

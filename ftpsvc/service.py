@@ -58,7 +58,7 @@ def makeService(options: Options) -> FileService:
     connections = affordable(options["limits"]).connections
     sharing = Sharing.create(options["workers"], connections) if options["workers"] > 1 else None
     common = sharing.common(reactor) if sharing is not None else None
-    storage, homes, factory, tls, entrance, reloading, told = made(options, reactor, common)
+    storage, homes, factory, tls, entrance, reloading, told, everywhere = made(options, reactor, common)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
     announcements = [_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports]
     announcements.extend([*told, *entrance.now.announcements])
@@ -78,6 +78,12 @@ def makeService(options: Options) -> FileService:
         overview = AllWorkers(factory, space, service, workers)
         serving = [workers]  # each of which has hooks of its own
         service.has_workers(workers, overview)
+        if everywhere is not None:
+            workers.forget = everywhere.neighbour_died
+    if everywhere is not None:
+        overview.everywhere = everywhere
+        everywhere.holds(factory.blocklist, overview.send_away)
+        service.companions.append(everywhere)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
     service.companions += [logging, *serving, control]
     if options["monitor"]:
@@ -85,6 +91,7 @@ def makeService(options: Options) -> FileService:
         look = (lambda: storage.objects.answers(root)) if is_address(root) else (lambda: free_in(root))
         monitor = _monitor(reactor, options, factory, service, overview, Probe(look, factory.run, reactor))
         service.companions.append(monitor)
+        monitor.metrics.everywhere = everywhere
         if sharing is not None:
             monitor.metrics.ask_others = lambda: numbers_of(workers, factory)
     return service

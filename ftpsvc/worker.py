@@ -98,14 +98,17 @@ class Serving:
         options = Options(start.folder)
         options.parseOptions(start.words)
         common = self._sharing.common(self._reactor, lambda of: self._link.tell("make_room", of=of))
-        self._made = made(options, self._reactor, common)
+        self._made = made(options, self._reactor, common, start.node)
         factory = self._made.factory
         factory.next_number = itertools.count(start.number, start.workers).__next__  # nobody else has these
         self._companions = hooks_for(options, factory, self._made.homes.locate)
+        self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
+        if (everywhere := self._made.everywhere) is not None:
+            everywhere.holds(factory.blocklist, self._overview.send_away)
+            self._companions.append(everywhere)
         for companion in self._companions:
             companion.start()
         self._lateness.start()
-        self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
         self._overview.start()
         self._link.handlers.update(answers_of(self._overview))
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)

@@ -21,6 +21,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ftpsvc import parts
 from ftpsvc.records import Record, printable
 from ftpsvc.reloading import Reloaded
 from ftpsvc.sharing import Sharing
@@ -47,6 +48,7 @@ class Start:
     """What a worker is told first of all."""
 
     number: int  #: from 1
+    node: str  #: what this server's processes are known by together, if it is one of many nodes
     workers: int
     rows: int  #: of the tables
     reactor: str  #: the module of the reactor that twistd was told to take
@@ -85,6 +87,8 @@ class Workers:
         self._folder = folder
         #: Removes what a dead worker has left and nobody can go on from, by what it called its run.
         self.sweep: Callable[[str], object] = lambda run: None
+        #: The same where nodes count together.
+        self.forget: Callable[[str], object] = lambda run: None
         self._drained: Deferred[Any] | None = None
         self._workers = [Worker(self, number) for number in range(1, sharing.workers + 1)]
         #: What the workers may ask for and tell, beside what each needs for itself: it is called with the number first.
@@ -133,7 +137,9 @@ class Workers:
         ports = [port.endpoint for port in self.ports]
         sharing = self.sharing
         path = os.environ.get(_PATH, "")
-        return Start(number, sharing.workers, sharing.rows, reactor, self._words(), self._folder, ports, path)
+        return Start(
+            number, parts.RUN, sharing.workers, sharing.rows, reactor, self._words(), self._folder, ports, path
+        )
 
     async def ask_all(self, what: str, **about: Any) -> dict[int, Any]:
         """What each worker answers, by its number. Who doesn't answer in time, or is being replaced, is left out."""
@@ -180,6 +186,7 @@ class Workers:
         self.sharing.forget(worker.number - 1)
         if run:
             self.sweep(run)
+            self.forget(run)
 
 
 class Worker(ProcessProtocol):

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ def families(tmp_path: Path) -> dict[str, str]:
     factory = Conversation(local_disk(tmp_path)).factory
     metrics = ServerMetrics(factory, Lateness(factory.clock))
     metrics.free = 1
+    metrics.everywhere = SimpleNamespace(is_up=True, others=1)
     return {
         name + end: family.type
         for family in metrics.registry.collect()

@@ -23,7 +23,7 @@ SERVER = set(
     "server states session verbs outbox lookahead inline stream datasetup way passive active".split()
     + "tls securing proxied rules accountfile passwords accounts checkers homes around quota usage admission".split()
     + "factory options configuration allocator service usercommand initcommand pump".split()
-    + "commons connections bans logins refusals passiveports rates watchdog objects".split()
+    + "commons connections bans logins refusals passiveports rates watchdog objects everywhere".split()
     + "closing draining reloading notify".split()
     + "counts recording lateness probing metrics monitor logfiles jsonlog xferlog".split()
     + "programs hooks gate companions".split()
