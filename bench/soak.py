@@ -16,7 +16,6 @@ import random
 import re
 import signal
 import stat
-import statistics
 import subprocess
 import sys
 import threading
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actors import PASSWORD, USER, Actor, Folder, Mirrors
-from stage import free_port, running, scratch
+from stage import free_port, memory, running, scratch
 
 from ftpsvc.parts import known_part
 
@@ -40,10 +39,13 @@ LONG = 1500.0
 #: How often the server is reloaded, in seconds: in a long run, and in a short one.
 RELOADS = (60.0, 10.0)
 
-#: After how many seconds its memory has to be flat, and within which part of what it was then. A short run has fewer
-#: samples, and the first of some kinds of transfers may come late in it.
+#: After how many seconds its memory has to be flat, and within which part of what it was then. In a short run the
+#: first of some kinds of transfers may come late.
 SETTLED = (300.0, 40.0)
 GROWTH = (0.05, 0.10)
+
+#: In how many parts the rest of the time is cut, behind each of which the load stops for a look at the memory.
+LAPS = 5
 
 #: How long, in seconds, the server may take to see off the last of those who have left.
 REST = 20.0
@@ -78,10 +80,6 @@ class Server:
                 found.append("a folder" if is_folder else "a socket" if name.startswith("socket:") else name)
         return sorted(found)
 
-    def memory(self) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) * 1024
-
     def held(self) -> dict[str, int]:
         """How many sessions, Deferreds, coroutines and timers there are (`watched`)."""
         self.window.unlink(missing_ok=True)
@@ -110,28 +108,26 @@ class Outcome:
 
 @dataclass
 class Watch:
-    """What is seen of the server while the load goes on."""
+    """What is done to the server while the load goes on, and what is seen of it between two laps."""
 
     server: Server
+    configuration: Path
     reload_every: float
     reloads: int = 0
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    at_rest: list[int] = field(default_factory=list)  #: bytes of memory
 
-    def run(self, configuration: Path, begun: float, until: float) -> None:
-        due = begun + self.reload_every
-        while (now := time.monotonic()) < until:
-            self.samples.append((now - begun, self.server.memory()))
-            if now > due:
-                due += self.reload_every
-                self.reloads += 1
-                configuration.write_text(settings(self.reloads))
-                os.kill(self.server.pid, signal.SIGHUP)
-            time.sleep(1)
+    def run(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, self.reload_every))
+            self.reloads += 1
+            self.configuration.write_text(settings(self.reloads))
+            os.kill(self.server.pid, signal.SIGHUP)
 
-    def kept(self, first: float, last: float) -> float:
-        """What stayed between two moments: the lowest tenth, because each password that is examined takes 64 MiB for as
-        long as that takes, and how many are at once is chance."""
-        return statistics.quantiles((memory for at, memory in self.samples if first <= at <= last), n=10)[0]
+    def rest(self) -> None:
+        """See how much memory there is when nobody is: each password that is examined takes 64 MiB for a moment."""
+        at_rest(lambda: [name for name, value in self.server.metrics().items() if value])
+        self.at_rest.append(memory(self.server.pid))
 
 
 def settings(number: int) -> str:
@@ -202,21 +198,23 @@ def unexpected_parts(root: Path, actors: list[Actor]) -> list[str]:
 
 
 def load(server: Server, folder: Path, seconds: float, chance: random.Random) -> tuple[list[Actor], Mirrors, Watch]:
-    """All of it at once, until the time is over."""
-    root, is_long = folder / "root", seconds >= LONG
+    """All of it at once, in laps, until the time is over."""
+    root, is_short = folder / "root", seconds < LONG
     actors = [Actor(number, server.port, root, random.Random(chance.random())) for number in range(ACTORS)]
     home = folder / "mirrors"
     home.mkdir()
     mirrors = Mirrors(server.port, root, home, random.Random(chance.random()))
-    watch = Watch(server, RELOADS[not is_long])
-    begun = time.monotonic()
-    until = begun + seconds
-    threads = [threading.Thread(target=actor.run, args=(until,)) for actor in (*actors, mirrors)]
-    for thread in threads:
-        thread.start()
-    watch.run(folder / "config.toml", begun, until)
-    for thread in threads:
-        thread.join()
+    watch = Watch(server, folder / "config.toml", RELOADS[is_short])
+    settled = SETTLED[is_short]
+    for lap in (settled, *[(seconds - settled) / LAPS] * LAPS):
+        until = time.monotonic() + lap
+        threads = [threading.Thread(target=actor.run, args=(until,)) for actor in (*actors, mirrors)]
+        for thread in threads:
+            thread.start()
+        watch.run(lap)
+        for thread in threads:
+            thread.join()
+        watch.rest()
     return actors, mirrors, watch
 
 
@@ -246,11 +244,9 @@ def judge_rest(outcome: Outcome, server: Server, before: list[str], held: dict[s
 
 
 def judge_memory(outcome: Outcome, watch: Watch, seconds: float) -> None:
-    short = seconds < LONG
-    settled, growth = SETTLED[short], GROWTH[short]
-    window = (seconds - settled) / 3
-    first, last = watch.kept(settled, settled + window), watch.kept(seconds - window, seconds)
-    detail = f"{first / 1e6:.1f} MB after {settled:g} s, {last / 1e6:.1f} at the end: {last / first - 1:+.1%}"
+    settled, growth = SETTLED[seconds < LONG], GROWTH[seconds < LONG]
+    first, *_, last = watch.at_rest
+    detail = f"{', '.join(f'{found / 1e6:.1f}' for found in watch.at_rest)} MB at rest: {last / first - 1:+.1%}"
     promise = f"memory is flat within {growth:.0%} after {settled:g} s"
     outcome.say(promise, [] if last <= first * (1 + growth) else [detail], detail)
 

@@ -23,6 +23,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from ftpsvc.allocator import Trimming
 from ftpsvc.allworkers import AllWorkers
 from ftpsvc.closing import Closing
 from ftpsvc.companions import Companion, hooks_for, logging_for
@@ -85,7 +86,7 @@ def makeService(options: Options) -> FileService:
         everywhere.holds(factory.blocklist, overview.send_away)
         service.companions.append(everywhere)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
-    service.companions += [logging, *serving, control]
+    service.companions += [logging, *serving, control, Trimming(reactor)]
     if options["monitor"]:
         root: str = options["root"]
         look = (lambda: storage.objects.answers(root)) if is_address(root) else (lambda: free_in(root))

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc import parts
+from ftpsvc.allocator import Trimming
 from ftpsvc.allworkers import answers_of
 from ftpsvc.companions import Companion, hooks_for
 from ftpsvc.connections import ALL
@@ -101,7 +102,7 @@ class Serving:
         self._made = made(options, self._reactor, common, start.node)
         factory = self._made.factory
         factory.next_number = itertools.count(start.number, start.workers).__next__  # nobody else has these
-        self._companions = hooks_for(options, factory, self._made.homes.locate)
+        self._companions = [Trimming(self._reactor), *hooks_for(options, factory, self._made.homes.locate)]
         self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
         if (everywhere := self._made.everywhere) is not None:
             everywhere.holds(factory.blocklist, self._overview.send_away)

@@ -31,10 +31,6 @@ OBJECTS: list[dict[str, Any]] = list(yaml.safe_load_all((DEPLOY / "kubernetes.ya
 KUBERNETES = "1.34"
 
 
-#: What a server that counts by itself alone is not asked for.
-NOT_ASKED = () if "shared" in Options().settings() else ("--shared=", "shared = ")
-
-
 def an(kind: str, name: str = "ftpsvc") -> dict[str, Any]:
     (found,) = [one for one in OBJECTS if (one["kind"], one["metadata"]["name"]) == (kind, name)]
     return found
@@ -91,8 +87,7 @@ def composed(folder: Path) -> Options:
     one, two = (COMPOSE["services"][name] for name in NODES)
     assert one == two
     (folder / "config.toml").write_text(configuration.template(Options().settings(), {"accounts": "accounts.toml"}))
-    words = [word for word in one["command"] if not word.startswith(NOT_ASKED)]
-    return parsed(*(word.replace("/data", str(folder)) for word in words))
+    return parsed(*(word.replace("/data", str(folder)) for word in one["command"]))
 
 
 def test_the_nodes_of_compose_are_what_haproxy_expects(tmp_path: Path) -> None:
@@ -159,8 +154,7 @@ def test_kubernetes_takes_each_object(one: dict[str, Any]) -> None:
 def pods(tmp_path: Path) -> Iterator[Options]:
     """The options of a pod."""
     file = tmp_path / "config.toml"
-    lines = an("ConfigMap")["data"]["config.toml"].splitlines(keepends=True)
-    file.write_text("".join(line for line in lines if not line.startswith(NOT_ASKED)))
+    file.write_text(an("ConfigMap")["data"]["config.toml"])
     (_, where) = container()["args"]
     assert where == f"{mounts()['config']}/{file.name}"
     yield parsed("--config", str(file))
