@@ -342,6 +342,7 @@ class DiskAppendFile:
             found = await self._writing.finish(digest)
             apply_facts(self._file, facts)
             await self._committer.sync_file(self._file, self._directory)
+            self._demand_name()
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
@@ -349,6 +350,15 @@ class DiskAppendFile:
             raise
         self._close()
         return Stored(self._before + self._writing.size, found)
+
+    def _demand_name(self) -> None:
+        """Whoever replaces or removes a file asks for no lock. What was added to the old one is in none by then."""
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
+            if os.path.samestat(status, os.fstat(self._file)):
+                return
+        name = decode_name(self._name)
+        raise model.Busy(f"{name} was replaced or removed meanwhile, so nothing was added. Try again.")
 
     async def abort(self, keep: bool = False) -> None:
         if self._file < 0:

@@ -19,7 +19,7 @@ from support import parts_in, result_of, start, take_part
 from ftpsvc import model
 from ftpsvc.frames import digest_of
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.model import Stored
+from ftpsvc.model import Stored, Whole
 
 LITTLE, BIG = b"little", bytes(range(256)) * 4096
 
@@ -372,3 +372,22 @@ def test_two_can_not_add_to_one_file_at_once(disk: LocalDisk, tmp_path: Path) ->
     second = result_of(disk.open_append("/file"))
     result_of(second.abort(keep=True))
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("by", ["replaced", "removed", "renamed"])
+def test_nothing_is_said_to_be_added_to_a_file_that_another_has_meanwhile(
+    disk: LocalDisk, tmp_path: Path, by: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"before")
+    adding = result_of(disk.open_append("/file"))
+    result_of(adding.write(b" after"))
+    if by == "replaced":
+        result_of(disk.put("/file", Whole(b"new")))
+    elif by == "removed":
+        result_of(disk.remove("/file"))
+    else:
+        result_of(disk.rename("/file", "/elsewhere"))
+    with pytest.raises(model.Busy, match=r"^file was replaced or removed meanwhile, so nothing was added"):
+        result_of(adding.commit())
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == {"replaced": {"file": b"new"}, "removed": {}, "renamed": {"elsewhere": b"before"}}[by]
