@@ -18,6 +18,8 @@ from ftpsvc.limits import Limits
 #: deploy/ftpsvc.socket). In a flood of them the last one would never come.
 MAX_LAST = 4096
 
+_log = Logger()
+
 
 class Closing:
     """The end of all ports of one server."""
@@ -85,6 +87,12 @@ def last_of(listening: socket.socket) -> list[socket.socket]:
 
 def let_in(reactor: Any, accepted: socket.socket, factory: Any) -> None:
     """Have somebody served who was accepted outside of a port of the reactor's."""
-    with accepted, contextlib.suppress(ConnectionError, OSError):  # one that has gone already
-        accepted.setblocking(False)
-        reactor.adoptStreamConnection(accepted.fileno(), accepted.family, factory)
+    with accepted:
+        try:
+            accepted.setblocking(False)
+            reactor.adoptStreamConnection(accepted.fileno(), accepted.family, factory)
+        except OSError:
+            pass  # one that has gone already
+        except Exception:
+            # As a port of the reactor's does: a fault of ours costs this client, and not all who come later.
+            _log.failure("Somebody could not be let in by a fault of ours")

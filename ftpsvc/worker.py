@@ -101,7 +101,7 @@ class Serving:
         common = self._sharing.common(self._reactor, lambda of: self._link.tell("make_room", of=of))
         self._made = made(options, self._reactor, common, start.node)
         factory = self._made.factory
-        factory.next_number = itertools.count(start.number, start.workers).__next__  # nobody else has these
+        factory.next_number = itertools.count(start.first, start.workers).__next__  # nobody else has these
         self._companions = [Trimming(self._reactor), *hooks_for(options, factory, self._made.homes.locate)]
         self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
         if (everywhere := self._made.everywhere) is not None:

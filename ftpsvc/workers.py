@@ -39,6 +39,10 @@ LONG_ENOUGH = 60.0
 #: The most that is logged at a time of what a worker says outside its log, in bytes: a traceback of the start.
 MAX_SAID = 16 * 1024
 
+#: How many sessions of a worker that died there may have been that it hasn't told of. The next one's numbers begin
+#: beyond those.
+UNHEARD = 1000
+
 #: What a worker finds where, when it starts.
 LINK, MEMORY, FIRST_PORT = 3, 4, 5
 
@@ -48,6 +52,7 @@ class Start:
     """What a worker is told first of all."""
 
     number: int  #: from 1
+    first: int  #: the number of its first session; the next are as many further as there are workers
     node: str  #: what this server's processes are known by together, if it is one of many nodes
     workers: int
     rows: int  #: of the tables
@@ -95,6 +100,7 @@ class Workers:
         self.handlers: dict[str, Callable[..., Any]] = {"log": self._log_events, "make_room": self._make_room}
         #: Whom an operator has banned, and for how many seconds more: what a new worker has to know before it begins.
         self.banned: Callable[[], list[tuple[str, float | None]]] = list
+        self._highest = 0  #: of the sessions' numbers, as far as they were heard of
         #: Gets the records of what has happened at the workers, which are in the log by then.
         self.hear: Callable[[Sequence[Record]], None] = lambda records: None
 
@@ -133,13 +139,23 @@ class Workers:
         self.sharing.close()
 
     def start_for(self, number: int) -> Start:
-        reactor = type(self.reactor).__module__
-        ports = [port.endpoint for port in self.ports]
-        sharing = self.sharing
-        path = os.environ.get(_PATH, "")
         return Start(
-            number, parts.RUN, sharing.workers, sharing.rows, reactor, self._words(), self._folder, ports, path
+            number=number,
+            first=self._first_session(number),
+            node=parts.RUN,
+            workers=self.sharing.workers,
+            rows=self.sharing.rows,
+            reactor=type(self.reactor).__module__,
+            words=self._words(),
+            folder=self._folder,
+            ports=[port.endpoint for port in self.ports],
+            python_path=os.environ.get(_PATH, ""),
         )
+
+    def _first_session(self, number: int) -> int:
+        """The number of a worker's first session, which nobody has who was in its place before."""
+        workers = len(self._workers)
+        return number + workers * (self._highest // workers + UNHEARD if self._highest else 0)
 
     async def ask_all(self, what: str, **about: Any) -> dict[int, Any]:
         """What each worker answers, by its number. Who doesn't answer in time, or is being replaced, is left out."""
@@ -173,7 +189,11 @@ class Workers:
         return await self._workers[number - 1].ask(what, **about)
 
     def _log_events(self, number: int, events: list[Any]) -> None:
-        from_worker(number, events, self.hear)
+        from_worker(number, events, self._heard)
+
+    def _heard(self, records: Sequence[Record]) -> None:
+        self._highest = max([self._highest, *(record.session for record in records)])
+        self.hear(records)
 
     def _make_room(self, number: int, of: str) -> None:
         """A worker had to refuse somebody, and has nobody of its own to send off for the next."""
@@ -216,11 +236,12 @@ class Worker(ProcessProtocol):
         ours, theirs = socket.socketpair()
         nothing = os.open(os.devnull, os.O_RDONLY)
         with ours, theirs:
-            self._link = WorkerLink(self._reactor, self._handlers(), self._link_lost)
+            link = self._link = WorkerLink(self._reactor, self._handlers(), lambda: self._link_lost(link))
+            link.handlers["join"] = lambda run: self._join(link, run)
             ours.setblocking(False)
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, LinkFactory(self._link))
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, LinkFactory(link))
             # Before anything else: the worker reads it before it has a reactor.
-            self._link.tell("start", **asdict(self._workers.start_for(self.number)))
+            link.tell("start", **asdict(self._workers.start_for(self.number)))
             descriptors = {
                 0: nothing,
                 1: "r",
@@ -245,11 +266,12 @@ class Worker(ProcessProtocol):
             return lambda **about: handler(self.number, **about)
 
         handlers: Handlers = {name: for_this(how) for name, how in self._workers.handlers.items()}
-        return {"join": self._join, "ready": self._ready, **handlers}
+        return {"ready": self._ready, **handlers}
 
-    def _join(self, run: str) -> list[tuple[str, float | None]]:
+    def _join(self, link: WorkerLink, run: str) -> list[tuple[str, float | None]]:
         """It has started, and lets somebody in when it has this answer. What changes later it is told behind that."""
-        self._run = run
+        if self._link is link:
+            self._run = run
         return self._workers.banned()
 
     def _ready(self) -> None:
@@ -265,9 +287,10 @@ class Worker(ProcessProtocol):
             self._replace()
         self._look_whether_it_is_over()
 
-    def _link_lost(self) -> None:
-        """All that it had to say was heard."""
-        self._link = None
+    def _link_lost(self, link: WorkerLink) -> None:
+        """All that it had to say was heard. The next one in this place may be there by then, with a link of its own."""
+        if self._link is link:
+            self._link = None
         self._look_whether_it_is_over()
 
     def _look_whether_it_is_over(self) -> None:

@@ -125,3 +125,21 @@ def test_its_end_is_not_that_of_the_socket(place: Place) -> None:
     place.turnstile.stop()
     with socket.create_connection(shared.getsockname()), shared:
         pass
+
+
+def test_a_fault_costs_one_client_and_not_those_who_come_later(
+    place: Place, monkeypatch: pytest.MonkeyPatch, logged_errors: Any
+) -> None:
+    adopt, faults = place.reactor.adoptStreamConnection, [ZeroDivisionError("a defect")]
+
+    def failing(*about: Any) -> None:
+        if faults:
+            raise faults.pop()
+        adopt(*about)
+
+    monkeypatch.setattr(place.reactor, "adoptStreamConnection", failing)
+    place.come(3)
+    place.turnstile.doRead()
+    assert len(place.reactor.adopted) == 2
+    assert [event["log_failure"].type for event in logged_errors.events] == [ZeroDivisionError]
+    logged_errors.events.clear()

@@ -16,10 +16,11 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from ftpsvc.records import Happening, SessionEvent
 from ftpsvc.sharing import Sharing
 from ftpsvc.workerlink import ANSWER_LIMIT, Unanswered, WorkerLink
 from ftpsvc.workerlog import GATHER, MAX_WAITING, ToParent, from_worker
-from ftpsvc.workers import DELAYS, LONG_ENOUGH, Opened, Workers
+from ftpsvc.workers import DELAYS, LONG_ENOUGH, UNHEARD, Opened, Workers
 
 
 class Ends:
@@ -197,7 +198,7 @@ def place() -> Iterator[tuple[Workers, FakeReactor]]:
     workers.start()
     yield workers, reactor
     for worker in workers._workers:
-        worker._link_lost()
+        worker._link_lost(worker._link)
         if worker._process is not None:
             worker._over = support.Deferred()
             worker.processExited(gone())
@@ -223,7 +224,7 @@ def test_behind_one_that_dies_it_is_cleared_up(place: Any, logged_errors: Any) -
     swept: list[str] = []
     workers.sweep = swept.append
     worker, _ = reactor.spawned[0]
-    worker._join("abc")
+    worker._join(worker._link, "abc")
     worker.processExited(gone(9))
     assert swept == ["abc"]
     logged_errors.events.clear()
@@ -238,7 +239,7 @@ def test_it_has_ended_when_the_process_has_and_all_it_said_was_heard(place: Any)
     assert [int(number) for number in process.signals] == [15]
     worker.processExited(gone(15))
     assert not over.is_over
-    worker._link_lost()
+    worker._link_lost(worker._link)
     assert over.is_over
     assert len(reactor.spawned) == 1
 
@@ -247,7 +248,7 @@ def test_one_that_waits_to_be_started_is_not_started_at_the_end(place: Any, logg
     _, reactor = place
     worker, _ = reactor.spawned[0]
     worker.processExited(gone(9))
-    worker._link_lost()
+    worker._link_lost(worker._link)
     over = start(worker.stop())
     reactor.advance(100)
     assert over.is_over and len(reactor.spawned) == 1
@@ -258,7 +259,7 @@ def test_who_can_be_asked_is_asked_and_the_others_are_left_out(place: Any, logge
     workers, reactor = place
     assert start(workers.ask_all("anything")).result() == {}  # it has not begun yet
     worker, _ = reactor.spawned[0]
-    worker._join("abc")
+    worker._join(worker._link, "abc")
     asked, alone = start(workers.ask_all("double", number=21)), start(workers.ask(1, "anything"))
     questions = [json.loads(line) for line in worker._link.transport.value().splitlines()]
     assert questions[-2]["ask"] == "double"
@@ -300,9 +301,35 @@ def test_a_reload_is_over_when_all_have_it_or_have_said_why_not(place: Any) -> N
     said(worker)
     assert start(workers.reload()).result() == []
     assert [message["tell"] for message in said(worker)] == ["reload"]  # it has read the old options, and can't answer
-    worker._join("abc")
+    worker._join(worker._link, "abc")
     outcome = start(workers.reload())
     (question,) = said(worker)
     assert not outcome.is_over
     hear(worker, {"answer": [False, ["nothing was changed: no disk"]], "to": question["number"]})
     assert outcome.result() == ["worker 1: nothing was changed: no disk"]
+
+
+def test_what_a_dead_one_still_has_to_say_is_nothing_to_the_next(place: Any, logged_errors: Any) -> None:
+    workers, reactor = place
+    worker, _ = reactor.spawned[0]
+    before = worker._link
+    worker.processExited(gone(9))
+    reactor.advance(0)
+    assert worker._link is not before
+    worker._link.handlers["join"](run="next")
+    before.handlers["join"](run="dead")
+    before.connectionLost()
+    asked = start(workers.ask_all("rows"))
+    (*_, question) = said(worker)
+    hear(worker, {"answer": [], "to": question["number"]})
+    assert asked.result() == {1: []}
+    worker.processExited(gone(9))
+    logged_errors.events.clear()
+    reactor.advance(10)
+
+
+def test_no_session_has_the_number_of_one_before_it(place: Any, logged_errors: Any) -> None:
+    workers, _ = place
+    assert workers.start_for(1).first == 1
+    workers._heard([SessionEvent(Happening.CONNECTED, "192.0.2.1", 41)])
+    assert workers.start_for(1).first > 41 + UNHEARD // 2

@@ -54,10 +54,11 @@ def test_both_serve_as_one_and_end_in_order(gather: Callable[..., Gang], tmp_pat
         socket.create_connection(("127.0.0.1", gang.port))
 
 
-def test_limits_and_bans_hold_over_both(gather: Callable[..., Gang]) -> None:
+def test_limits_and_bans_hold_over_both(gather: Callable[..., Gang], tmp_path: Path) -> None:
+    state = tmp_path / "state"
     limits = ("--exempt=none", "--max-per-address=3", "--ban-after=2", "--login-delay=0")
     low = two_free_ports()
-    gang = gather(*limits, f"--passive-ports={low}-{low + 1}")
+    gang = gather(*limits, f"--passive-ports={low}-{low + 1}", f"--state={state}")
     talks = gang.talks()
     for talk in talks.values():
         talk.say("MODE S", "EPSV")
@@ -73,6 +74,9 @@ def test_limits_and_bans_hold_over_both(gather: Callable[..., Gang]) -> None:
     gang.leave(third)
     with Conversation(gang.port) as banned:
         banned.expect("421")
+    assert ctl(state, "unban", "127.0.0.1") == [{"network": "127.0.0.1"}]  # though one worker forgave them for both
+    with Conversation(gang.port) as welcome:
+        welcome.expect("220")
     close(*talks.values())
 
 
