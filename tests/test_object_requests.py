@@ -294,6 +294,24 @@ def test_where_there_are_no_conditions_it_is_looked_for_first() -> None:
         make_new(requests)
 
 
+@pytest.mark.parametrize("status", [301, 400, 403])
+def test_a_look_that_is_refused_does_not_say_that_nothing_is_there(status: int) -> None:
+    requests = Scripted(answer(501), answer(status), answer())
+    with pytest.raises(RefusedByS3, match=str(status)):
+        make_new(requests)
+    assert [asked[0] for asked in requests.asked] == ["PUT", "HEAD"]
+
+
+def test_a_look_that_is_refused_for_a_moment_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AlreadyExistsError):
+        make_new(Scripted(answer(501), answer(503), answer(200)))
+    monkeypatch.setattr(REQUESTS, "RETRY_FOR", 0)
+    requests = Scripted(answer(501), answer(503), answer())
+    with pytest.raises(RefusedByS3, match="503"):
+        make_new(requests)
+    assert [asked[0] for asked in requests.asked] == ["PUT", "HEAD"]
+
+
 UPLOADS = b"""<ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
 <Upload><Key>home/old+name%%26</Key><UploadId>one</UploadId><Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>
 <Upload><Key>home/young</Key><UploadId>two</UploadId><Initiated>2999-01-01T00:00:00.000Z</Initiated></Upload>

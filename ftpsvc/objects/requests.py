@@ -144,10 +144,18 @@ class Requests:
             if refusal.status != 501:
                 raise
             self._takes_conditions = False  # as Swift; what comes between the next two requests is replaced
-        with contextlib.suppress(RefusedByS3):
-            self.ask("HEAD", key)
+        if self.look(key) is not None:
             raise AlreadyExistsError(key)
         self.ask_whole(method, key, query, headers, body, result)
+
+    def look(self, key: str) -> Answer | None:
+        """An object, without its bytes; None if there is none. Raises `RefusedByS3` where that isn't to be known."""
+        try:
+            return self.ask_whole("HEAD", key, {}, {}, b"")
+        except RefusedByS3 as refusal:
+            if refusal.status != 404:
+                raise
+            return None
 
     def once(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer, whatever it is, without a second try."""

@@ -157,17 +157,14 @@ class S3Upload:
         The tag holds for all of the bytes, so their number adds nothing. Where it is made in another way this says no,
         and a file that is there is said not to be: never the other way round.
         """
-        try:
-            found = self._requests.ask_whole("HEAD", self._key, {}, {}, b"").tag.strip('"')
-        except RefusedByS3 as refusal:
-            if refusal.status != 404:
-                raise
+        found = self._requests.look(self._key)
+        if found is None:
             return False
         try:
             tags = b"".join(bytes.fromhex(self._tags[number].strip('"')) for number in sorted(self._tags))
         except ValueError:
             return False
-        return found == f"{hashlib.md5(tags, usedforsecurity=False).hexdigest()}-{len(self._tags)}"
+        return found.tag.strip('"') == f"{hashlib.md5(tags, usedforsecurity=False).hexdigest()}-{len(self._tags)}"
 
     def abort(self) -> None:
         self._requests.ask("DELETE", self._key, {"uploadId": self._name})
