@@ -6,11 +6,15 @@ import datetime
 import hashlib
 import http.client
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import support
@@ -175,7 +179,9 @@ def test_an_account_has_a_bucket_for_its_home(tmp_path: Path) -> None:
         (FileNotFoundError("x"), model.NotFound),
         (RefusedByS3(404, "NoSuchKey"), model.NotFound),
         (AlreadyExistsError("x"), model.AlreadyExists),
+        (RefusedByS3(404, "NoSuchUpload"), model.LocalFault),
         (RefusedByS3(412, "PreconditionFailed"), model.LocalFault),
+        (RefusedByS3(200, "without its result"), model.Busy),
         (PermissionDeniedError("x"), model.Denied),
         (RefusedByS3(403, "AccessDenied"), model.Denied),
         (ValueError("x"), model.InvalidName),
@@ -184,6 +190,8 @@ def test_an_account_has_a_bucket_for_its_home(tmp_path: Path) -> None:
         (ConnectionRefusedError(), model.Busy),
         (TimeoutError(), model.Busy),
         (http.client.RemoteDisconnected(), model.Busy),
+        (http.client.IncompleteRead(b""), model.Busy),
+        (ElementTree.ParseError(), model.Busy),
         (KeyError("a mistake of ours"), KeyError),
     ],
 )
@@ -221,11 +229,13 @@ class Scripted(Requests):
     def __init__(self, *answers: Answer | Exception) -> None:
         self.waits: list[float] = []
         self.asked: list[tuple[str, str, dict[str, str], dict[str, str]]] = []
+        self.bodies: list[bytes] = []
         super().__init__(Endpoint("http://host/bucket", "r"), Keys("a", "b"), self.waits.append)
         self.answers = list(answers)
 
     def once(self, method: str, key: str, query: Any, headers: Any, body: bytes) -> Answer:
         self.asked.append((method, key, dict(query), dict(headers)))
+        self.bodies.append(body)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -284,6 +294,24 @@ def test_where_there_are_no_conditions_it_is_looked_for_first() -> None:
         make_new(requests)
 
 
+@pytest.mark.parametrize("status", [301, 400, 403])
+def test_a_look_that_is_refused_does_not_say_that_nothing_is_there(status: int) -> None:
+    requests = Scripted(answer(501), answer(status), answer())
+    with pytest.raises(RefusedByS3, match=str(status)):
+        make_new(requests)
+    assert [asked[0] for asked in requests.asked] == ["PUT", "HEAD"]
+
+
+def test_a_look_that_is_refused_for_a_moment_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AlreadyExistsError):
+        make_new(Scripted(answer(501), answer(503), answer(200)))
+    monkeypatch.setattr(REQUESTS, "RETRY_FOR", 0)
+    requests = Scripted(answer(501), answer(503), answer())
+    with pytest.raises(RefusedByS3, match="503"):
+        make_new(requests)
+    assert [asked[0] for asked in requests.asked] == ["PUT", "HEAD"]
+
+
 UPLOADS = b"""<ListMultipartUploadsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">
 <Upload><Key>home/old+name%%26</Key><UploadId>one</UploadId><Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>
 <Upload><Key>home/young</Key><UploadId>two</UploadId><Initiated>2999-01-01T00:00:00.000Z</Initiated></Upload>
@@ -300,36 +328,132 @@ def test_the_sweep_aborts_old_uploads_and_no_others() -> None:
     assert [asked[:3] for asked in requests.asked[2:]] == [("DELETE", "home/old name&", {"uploadId": "one"})] * 2
 
 
+BEGUN = b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
+DONE = b'<CompleteMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Key>key</Key>'
+COPIED = b'<CopyObjectResult><ETag>"t"</ETag></CopyObjectResult>'
+GONE = answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
+
+# What comes before S3 has done anything: it is to keep the connection alive, for as long as it takes.
+WAITING = b'<?xml version="1.0" encoding="UTF-8"?>\n' + b" " * 1000
+
+
+def late(code: bytes) -> Answer:
+    return answer(200, WAITING + b"<Error><Code>" + code + b"</Code></Error>")
+
+
 def test_an_upload_completes_with_its_parts_in_order_or_is_aborted() -> None:
-    begun = b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
-    bodies: list[bytes] = []
-    requests = Scripted(answer(200, begun), answer(tag='"b"'), answer(tag='"a"'), answer(), answer(204))
-    once: Callable[..., Answer] = requests.once
-    requests.once = lambda *words: (bodies.append(words[4]), once(*words))[1]  # type: ignore[method-assign]
+    requests = Scripted(answer(200, BEGUN), answer(tag='"b"'), answer(tag='"a"'), answer(200, DONE), answer(204))
     upload = S3Engine(None, "bucket", requests).upload("key", {"mtime": "1.5"}, 1000)
     assert requests.asked[0] == ("POST", "key", {"uploads": ""}, {"x-amz-meta-mtime": "1.5"})
     upload.send(2, b"second")
     upload.send(1, b"first")
     upload.complete(True)
-    assert bodies[-1].index(b'"a"') < bodies[-1].index(b'"b"')
+    assert requests.bodies[-1].index(b'"a"') < requests.bodies[-1].index(b'"b"')
     upload.abort()
     assert requests.asked[-1][:3] == ("DELETE", "key", {"uploadId": "id"})
 
 
-@pytest.mark.parametrize(("tag", "is_done"), [("f9c8d11e5c8d3b2a5a1a7f0b6c0d3d5e-1", False), ("", True)])
-def test_an_answer_that_was_lost_is_found_out_by_what_is_there(tag: str, is_done: bool) -> None:
-    begun = b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>"
-    part = hashlib.md5(b"data").hexdigest()
-    there = tag or f"{hashlib.md5(bytes.fromhex(part)).hexdigest()}-1"
-    lost = [ConnectionResetError(), answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")]
-    script = Scripted(answer(200, begun), answer(tag=f'"{part}"'), *lost, answer(tag=f'"{there}"'))
-    upload = S3Engine(None, "bucket", script).upload("key", {}, 1000)
+PART = hashlib.md5(b"data").hexdigest()
+WHOLE = f'"{hashlib.md5(bytes.fromhex(PART)).hexdigest()}-1"'
+
+
+def complete(*answers: Answer | Exception, replace: bool = True) -> Scripted:
+    """Complete an upload of one part, and hear this. Gives what was asked; all of the answers have to be used."""
+    requests = Scripted(answer(200, BEGUN), answer(tag=f'"{PART}"'), *answers)
+    upload = S3Engine(None, "bucket", requests).upload("key", {}, 1000)
     upload.send(1, b"data")
-    if is_done:
-        upload.complete(True)
-    else:
+    try:
+        upload.complete(replace)
+    finally:
+        assert not requests.answers
+    return requests
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ConnectionResetError(),
+        answer(200),
+        answer(200, WAITING),
+        answer(200, WAITING + b"<CompleteMultipart"),
+        answer(200, b"<html>this is the proxy</html>"),
+        late(b"InternalError"),
+        late(b"NoSuchUpload"),
+    ],
+)
+def test_an_answer_that_was_lost_is_found_out_by_what_is_there(lost: Answer | Exception) -> None:
+    again = [] if lost == late(b"NoSuchUpload") else [GONE]
+    assert complete(lost, *again, answer(tag=WHOLE)).asked[-1][0] == "HEAD"
+    for other in (answer(404), answer(tag=f'"{PART}"'), answer(tag='"f9c8d11e5c8d3b2a5a1a7f0b6c0d3d5e-1"')):
         with pytest.raises(RefusedByS3, match="NoSuchUpload"):
-            upload.complete(True)
+            complete(lost, *again, other)
+    with pytest.raises(RefusedByS3, match="403"):
+        complete(lost, *again, answer(403))  # nobody knows whether it is there
+
+
+def test_an_upload_is_complete_when_the_engine_says_so_and_not_before() -> None:
+    complete(answer(200, WAITING), late(b"SlowDown"), answer(200, WAITING + DONE))
+    complete(answer(200, b'<s3:CompleteMultipartUploadResult xmlns:s3="x">'))
+
+
+def test_a_refusal_behind_a_200_is_one_all_the_same() -> None:
+    with pytest.raises(RefusedByS3, match="403 AccessDenied"):
+        complete(late(b"AccessDenied"))
+    with pytest.raises(AlreadyExistsError):
+        complete(late(b"PreconditionFailed"), replace=False)
+
+
+def test_without_its_result_no_upload_is_complete_and_nothing_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REQUESTS, "RETRY_FOR", 0)
+    with pytest.raises(RefusedByS3, match="without its result"):
+        complete(answer(200, WAITING))
+    engine = S3Engine(None, "bucket", Scripted(answer(200, WAITING), answer(200, WAITING)))
+    with pytest.raises(RefusedByS3, match="without its result"):
+        engine.copy("source", "target")
+    with pytest.raises(RefusedByS3, match="without its result"):
+        engine.rewrite("key", {"mtime": "1"})
+
+
+def test_a_copy_is_made_when_the_engine_says_so() -> None:
+    requests = Scripted(late(b"InternalError"), answer(200, WAITING + COPIED), late(b"AccessDenied"))
+    engine = S3Engine(None, "bucket", requests)
+    engine.copy("a b", "target")
+    assert requests.asked[-1] == ("PUT", "target", {}, {"x-amz-copy-source": "/bucket/a%20b"})
+    with pytest.raises(RefusedByS3, match="403 AccessDenied"):
+        engine.copy("source", "target")
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[Requests]:
+    """Requests to somebody who answers this to the first, and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection = listening.accept()[0]
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        requests = Requests(Endpoint(f"http://127.0.0.1:{listening.getsockname()[1]}/bucket", "r"), Keys("a", "b"))
+        yield requests
+        requests.close()
+        server.join()
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        b"Content-Length: 400\r\n\r\n<?xml version='1.0'?>   ",
+        b"Content-Length: 400\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n190\r\n<?xml version='1.0'?>   ",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\n   \r\n",
+    ],
+)
+def test_an_answer_that_is_cut_short_is_none(cut: bytes) -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n" + cut) as requests, pytest.raises(http.client.IncompleteRead):
+        requests.once("GET", "", {}, {}, b"")
 
 
 def test_a_page_is_read_whatever_the_keys_are_called() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 from collections.abc import Callable
 from typing import Any, TypeVar
+from xml.etree.ElementTree import ParseError
 
 from obstore import exceptions
 from twisted.internet.defer import Deferred
@@ -70,6 +71,8 @@ def told(error: Exception, path: str) -> Exception:
     if isinstance(error, model.TransferError):
         return error
     status = error.status if isinstance(error, RefusedByS3) else 0
+    if isinstance(error, RefusedByS3) and error.code == "NoSuchUpload":
+        return model.LocalFault(f"{path}: the object storage doesn't have its parts any more. Store it again.")
     if isinstance(error, FileNotFoundError) or status == 404:
         return model.NotFound(f"{path}: there is no such file or directory.")
     if isinstance(error, exceptions.AlreadyExistsError):
@@ -82,7 +85,7 @@ def told(error: Exception, path: str) -> Exception:
         return model.NotImplementedHere(f"{path}: the object storage can't do this.")
     if isinstance(error, exceptions.InvalidPathError | ValueError):
         return model.InvalidName(f"{path}: an object can't have this name.")
-    if isinstance(error, exceptions.BaseError | RefusedByS3 | OSError | http.client.HTTPException):
+    if isinstance(error, exceptions.BaseError | RefusedByS3 | OSError | http.client.HTTPException | ParseError):
         return model.Busy(f"{path}: the object storage doesn't answer, or has too much to do. Try again later.")
     return error
 

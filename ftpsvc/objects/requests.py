@@ -7,6 +7,7 @@ import datetime
 import http.client
 import queue
 import random
+import re
 import select
 import ssl
 import time
@@ -28,6 +29,19 @@ FIRST_WAIT, LONGEST_WAIT = 0.2, 4.0
 
 #: The most bytes that an answer may have: a page of 1,000 keys has less than a hundredth of it.
 MOST_ANSWER = 64 * 1024 * 1024
+
+# What a refusal means that comes behind a 200 (S3's API reference, "Error responses"). Any other may pass.
+_LATE_REFUSALS = {
+    "AccessDenied": 403,
+    "NoSuchKey": 404,
+    "NoSuchUpload": 404,
+    "ConditionalRequestConflict": 409,
+    "PreconditionFailed": 412,
+    "NotImplemented": 501,
+}
+
+# The first element of an answer: what it is about. Before it may be a declaration, and any number of spaces.
+_ELEMENT = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z]\w*)")
 
 
 class RefusedByS3(Exception):
@@ -75,22 +89,34 @@ class Requests:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        result: str = "",
     ) -> bytes:
-        """The body of the answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none."""
-        return self.ask_whole(method, key, query or {}, headers or {}, body).body
+        """The body of the answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none.
+
+        `result`: the element that says that it is done. S3 begins the answer to a copy, and to the completion of an
+        upload, with 200 and spaces before it has done it (API reference, "CompleteMultipartUpload"). An answer that
+        ends there is no success.
+        """
+        return self.ask_whole(method, key, query or {}, headers or {}, body, result).body
 
     def ask_whole(
-        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+        self,
+        method: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        result: str = "",
     ) -> Answer:
         """The same, with all of the answer that is of use."""
         wait, until = FIRST_WAIT, time.monotonic() + RETRY_FOR
         while True:
             try:
                 answer = self.once(method, key, query, headers, body)
-                if 200 <= answer.status < 300 and not _is_error(answer.body):
+                if 200 <= answer.status < 300 and _is_done(answer.body, result):
                     return answer
-                error: Exception = RefusedByS3(answer.status, _code(answer.body))
-                is_passing = (answer.status >= 500 and answer.status != 501) or answer.status in (200, 429)
+                error: Exception = (refusal := _refusal(answer))
+                is_passing = refusal.status == 429 or refusal.status < 300 or 500 <= refusal.status != 501
             except (OSError, http.client.HTTPException) as gone:
                 error, is_passing = gone, True
             if not is_passing or time.monotonic() + wait > until:
@@ -99,12 +125,18 @@ class Requests:
             wait = min(wait * 2, LONGEST_WAIT)
 
     def ask_for_new(
-        self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+        self,
+        method: str,
+        key: str,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+        result: str = "",
     ) -> None:
         """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`."""
         try:
             if self._takes_conditions:
-                self.ask_whole(method, key, query, {**headers, "if-none-match": "*"}, body)
+                self.ask_whole(method, key, query, {**headers, "if-none-match": "*"}, body, result)
                 return
         except RefusedByS3 as refusal:
             if refusal.status in (409, 412):
@@ -112,10 +144,18 @@ class Requests:
             if refusal.status != 501:
                 raise
             self._takes_conditions = False  # as Swift; what comes between the next two requests is replaced
-        with contextlib.suppress(RefusedByS3):
-            self.ask("HEAD", key)
+        if self.look(key) is not None:
             raise AlreadyExistsError(key)
-        self.ask_whole(method, key, query, headers, body)
+        self.ask_whole(method, key, query, headers, body, result)
+
+    def look(self, key: str) -> Answer | None:
+        """An object, without its bytes; None if there is none. Raises `RefusedByS3` where that isn't to be known."""
+        try:
+            return self.ask_whole("HEAD", key, {}, {}, b"")
+        except RefusedByS3 as refusal:
+            if refusal.status != 404:
+                raise
+            return None
 
     def once(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer, whatever it is, without a second try."""
@@ -128,6 +168,8 @@ class Requests:
             connection.request(method, target, body or None, {**sent, "content-length": str(len(body))})
             response = connection.getresponse()
             answer = Answer(response.status, response.getheader("etag", ""), response.read(MOST_ANSWER))
+            if response.length:  # which a read of so many bytes at most doesn't complain about
+                raise http.client.IncompleteRead(answer.body, response.length)
         except BaseException:
             connection.close()
             raise
@@ -160,13 +202,22 @@ def _has_ended(connection: http.client.HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
-def _is_error(answer: bytes) -> bool:
-    """A copy that takes its time begins with 200, and may end as an error all the same."""
-    return b"<Error>" in answer[:300]
+def _is_done(answer: bytes, result: str) -> bool:
+    """Whether an answer that began with 200 has ended as a success, too."""
+    found = _ELEMENT.search(answer)
+    name = found[1].decode() if found else ""
+    return name == result if result else name != "Error"
+
+
+def _refusal(answer: Answer) -> RefusedByS3:
+    code = _code(answer.body)
+    if answer.status >= 300:
+        return RefusedByS3(answer.status, code)
+    return RefusedByS3(_LATE_REFUSALS.get(code, answer.status), code or "without its result")
 
 
 def _code(answer: bytes) -> str:
     try:
-        return ElementTree.fromstring(answer).findtext("{*}Code") or ""
+        return ElementTree.fromstring(answer.strip()).findtext("{*}Code") or ""
     except ElementTree.ParseError:
         return ""
