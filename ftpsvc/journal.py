@@ -123,7 +123,7 @@ class Unfinished:
         if self._file >= 0 and self._begun.get(path) != source:
             self._begun[path] = source
             with contextlib.suppress(OSError):  # a full disk costs this file its second chance, not its first
-                os.write(self._file, _line({"began": path, "size": source.size, "modified": source.modified}))
+                os.write(self._file, _line({"began": path, **source._asdict()}))
 
     def done(self) -> None:
         """There is nothing left to do."""
@@ -154,7 +154,7 @@ def _opened(path: Path) -> Unfinished | None:
         first: dict[str, Any] = next(lines)["job"]
         job = Job(**{**first, "words": tuple(first["words"])})
         _ = job.target  # raises
-        begun = {line["began"]: Known(line["size"], line["modified"]) for line in lines}
+        begun = {line["began"]: Known(line["size"], line["modified"], line.get("foreign")) for line in lines}
     except (OSError, LookupError, TypeError, ValueError, StopIteration, BadArgument):
         os.close(file)
         return None

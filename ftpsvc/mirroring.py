@@ -46,10 +46,10 @@ class Memory(Protocol):
     """What remembers, until all is done, which large files were begun."""
 
     def known(self, path: str) -> Known | None:
-        """How the source was when an earlier attempt began."""
+        """How the source was when an earlier attempt began, and what was at the target."""
 
     def began(self, path: str, source: Known) -> None:
-        """The first bytes of a large file are at the target."""
+        """The first bytes of a large file are at the target. May be told again, with something else."""
 
 
 async def _nobody(removals: int, present: int) -> bool:
@@ -239,7 +239,7 @@ class Mirror:
             memory.known(step.path) if memory else None,
             line=self._line,
             via=source.via,
-            begun=lambda: memory.began(step.path, Known(entry.size, entry.modified)) if memory else None,
+            begun=lambda known: memory.began(step.path, known) if memory else None,
         )
         self.report.resumed += brought.resumed
         self.report.unverified += brought.note == NOT_VERIFIED

@@ -2,7 +2,8 @@
 
 Nothing is gone on from blindly: the digest of what was kept is compared with that of the same bytes at the source.
 Where one of the two can't tell digests, the size and time that the source had then, which the journal knows, have to
-do, and who asked is told.
+do, and who asked is told. What is there must then be another size than what was there before: there are servers that
+write to a file of another name, and have the old one still where an upload broke off.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ FAULTS = (ConnectionFailed, ServiceClosing, Aborted, CancelledError)
 
 NOT_VERIFIED = "not verified"
 
+STILL_THERE = "started over: what is there may be the old one still"
+
+#: How large a file is that isn't there.
+NOTHING = -1
+
 #: In nanoseconds: what everybody tells of a time.
 SECOND = 1_000_000_000
 
@@ -40,10 +46,19 @@ _CANNOT = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.
 
 
 class Known(NamedTuple):
-    """What a source was like when an earlier attempt began."""
+    """What a source was like when an earlier attempt began, and how much at the target was not of that attempt.
+
+    `foreign`: the size of what was there before the first byte, `NOTHING` if that was nothing, or nothing wrong; None
+    if nobody has looked.
+    """
 
     size: int
     modified: int
+    foreign: int | None = None
+
+    def is_of(self, entry: Entry) -> bool:
+        """Whether the source is as it was."""
+        return (self.size, self.modified) == (entry.size, entry.modified)
 
 
 class Brought(NamedTuple):
@@ -57,6 +72,7 @@ class Brought(NamedTuple):
 class _Start(NamedTuple):
     offset: int = 0
     note: str = ""
+    foreign: int | None = None  #: as in `Known`, from here on
 
 
 async def bring(
@@ -71,31 +87,33 @@ async def bring(
     line: Line = UNBREAKABLE,
     via: Storage | None = None,
     goes_on: bool = False,
-    begun: Callable[[], None] = lambda: None,
+    begun: Callable[[Known], None] = lambda known: None,
 ) -> Brought:
     """Copy the file `path`, which is as `entry` says, to `name`. Raises what `copy` raises; then a part may be kept.
 
     `line` is what may break and be mended meanwhile: then it goes on from what is right of what is there. `via` is read
     in the source's place. `goes_on`: a file that is at `name` already is to be gone on from, as a part would be.
     `begun` is called when the first bytes are at the target: before that, what is there is somebody else's, and `known`
-    of a later attempt must not make it ours.
+    of a later attempt must not make it ours. It is told what has to be that `known`, and again when that changes.
     """
-    course = _Course(progress, begun)
+    course = _Course(entry, progress, begun)
 
     async def attempt() -> Brought:
         if goes_on and not course.is_begun:
             begin = await _start_with_file(source, path, entry, target, name)
         else:
-            ours = Known(entry.size, entry.modified) if course.is_begun else known
+            ours = course.known if course.is_begun else known
             if ours is not None and (done := await _done_before(source, path, entry, target, name, ours)) is not None:
                 course.starts(entry.size)
                 return done
             begin = await _start(source, path, entry, target, name, ours)
+        if begin.note == NOT_VERIFIED and not course.may_have_brought(begin.offset):
+            begin = _Start(0, "started over: what is there is not as long as it should be", begin.offset)
         if begin.offset:
             try:
                 return await _carry(via or source, path, entry, target, name, begin, course)
             except BadOffset as error:
-                begin = _Start(0, f"started over: {error}")
+                begin = _Start(0, f"started over: {error}", begin.foreign)
         return await _carry(via or source, path, entry, target, name, begin, course)
 
     brought = await line.through(attempt, course.moved)
@@ -105,24 +123,32 @@ async def bring(
 class _Course:
     """How far a file is, from one attempt to the next."""
 
-    def __init__(self, progress: Advance, begun: Callable[[], None]) -> None:
+    def __init__(self, entry: Entry, progress: Advance, begun: Callable[[Known], None]) -> None:
         self.is_begun = False
         self.there_before = 0  #: bytes that the first attempt found
+        self.known = Known(entry.size, entry.modified)  #: what a later attempt has to know of this one
+        self._told: Known | None = None
         self._progress = progress
         self._begun = begun
-        self._at = self._latest_start = self._furthest = 0
+        self._at = self._start = self._latest_start = self._furthest = 0
 
     def starts(self, offset: int) -> None:
         """An attempt has found that so many bytes are right."""
         self.there_before = min(self.there_before, offset) if self.is_begun else offset
         self._progress(offset - self._at, False)
-        self._at = offset
+        self._at = self._start = offset
         self._latest_start = max(self._latest_start, offset)
 
+    def may_have_brought(self, size: int) -> bool:
+        """Whether so much can be there, if it is ours: what the last attempt went on from, and what was sent since."""
+        most = max(self._start, self._furthest) + CHUNK  # the last chunk counts only once all of it was sent
+        return self._start <= size and (size <= most or not self.is_begun)
+
     def advance(self, count: int) -> None:
-        if not self.is_begun:
-            self.is_begun = True
-            self._begun()
+        self.is_begun = True
+        if self._told != self.known:
+            self._told = self.known
+            self._begun(self.known)
         self._at += count
         self._furthest = max(self._furthest, self._at)
         self._progress(count, True)
@@ -135,6 +161,7 @@ class _Course:
 async def _carry(
     source: Storage, path: str, entry: Entry, target: Storage, name: str, begin: _Start, course: _Course
 ) -> Brought:
+    course.known = course.known._replace(foreign=begin.foreign)
     reading = await source.open_read(path, begin.offset)
     try:
         if not begin.offset:
@@ -163,12 +190,14 @@ async def _done_before(
     source: Storage, path: str, entry: Entry, target: Storage, name: str, ours: Known
 ) -> Brought | None:
     """What an earlier attempt has stored, whole, without anybody being left to hear of it; None if it hasn't."""
+    if not ours.is_of(entry) or common_algorithm(source, target) is None:
+        return None
     try:
         there = await target.stat(name)
     except (model.Unavailable, *_CANNOT):
         return None
     is_like_it = there.size == entry.size and there.modified // SECOND == entry.modified // SECOND
-    if ours != (entry.size, entry.modified) or not is_like_it:
+    if not is_like_it:
         return None
     try:
         agreeing = await _agreeing(source, path, target, name, entry.size, is_part=False)
@@ -179,56 +208,89 @@ async def _done_before(
 
 async def _start(source: Storage, path: str, entry: Entry, target: Storage, name: str, known: Known | None) -> _Start:
     """From which byte to go on, and what there is to say about that."""
-    is_part = True
+    is_here = isinstance(target, KeepsParts)
     try:
         kept = await _kept(target, name)
     except _CANNOT:
-        # Such a server has what it got under the file's own name. It is ours only if the journal says so.
-        kept, is_part = (await _size_of(target, name) if known is not None else 0), False
+        return await _start_under_name(source, path, entry, target, name, known)
     except (model.Unavailable, model.InvalidName):
-        return _Start()  # nothing is kept; whatever else this means is said when the file is opened
-    if kept <= 0 or (not is_part and kept >= entry.size):
-        return _Start()
-    if kept > entry.size:
-        return _Start(0, f"started over: {display.size(kept)} were kept, and the source has {display.size(entry.size)}")
-    good = await _agreeing(source, path, target, name, kept, is_part)
-    if good is None:
-        # A source whose time nobody tells may have become another one of the same size.
-        is_the_same = known is not None and entry.modified != 0 and known == (entry.size, entry.modified)
-        why = "started over: nobody can tell whether what was kept is right"
-        good, note = (kept, NOT_VERIFIED) if is_the_same else (0, why)
-    elif good < kept:
-        note = f"started over{f' from byte {good}' if good else ''}: what was kept is not what the source has"
+        # Nothing is kept; whatever else this means is said when the file is opened.
+        return _Start(foreign=NOTHING if is_here else None)
+    if kept <= 0:
+        begin = _Start(0, "", kept)
+    elif kept > entry.size:
+        note = f"started over: {display.size(kept)} were kept, and the source has {display.size(entry.size)}"
+        begin = _Start(0, note, kept)
     else:
-        note = ""
-    if is_part and good and good == await _size_of(target, name):
-        good -= 1  # a file of exactly that size would be gone on from, and not the part
-    return _Start(good, note)
+        begin = await _judged(source, path, entry, target, name, kept, True, known)
+    if begin.offset and begin.offset == await _size_of(target, name):
+        # A file of exactly that size would be gone on from, and not the part.
+        begin = begin._replace(offset=begin.offset - 1)
+    # Parts at a server say nothing of what bears the name, and the next connection may be to one without them.
+    return begin if is_here else begin._replace(foreign=None)
+
+
+async def _start_under_name(
+    source: Storage, path: str, entry: Entry, target: Storage, name: str, known: Known | None
+) -> _Start:
+    """The same for a server that has what it got under the file's own name. It is ours only if the journal says so."""
+    if known is None and (entry.size <= SMALL or common_algorithm(source, target) is not None):
+        return _Start()  # nobody will have to know what is there now
+    there = await _size_of(target, name)
+    if known is None or there is None or there <= 0:
+        return _Start(0, "", there)
+    if there >= entry.size:
+        return _Start(0, STILL_THERE if there == known.foreign else "", there)
+    return await _judged(source, path, entry, target, name, there, False, known)
+
+
+async def _judged(
+    source: Storage, path: str, entry: Entry, target: Storage, name: str, kept: int, is_part: bool, known: Known | None
+) -> _Start:
+    """The same for what is there, once it was compared."""
+    good = await _agreeing(source, path, target, name, kept, is_part)
+    if good is not None:
+        if good == kept:
+            return _Start(kept, "", NOTHING)
+        note = f"started over{f' from byte {good}' if good else ''}: what was kept is not what the source has"
+        return _Start(good, note, kept)
+    # A source whose time nobody tells may have become another one of the same size.
+    if known is None or not known.is_of(entry) or not entry.modified or known.foreign is None:
+        return _Start(0, "started over: nobody can tell whether what was kept is right", kept)
+    # Another time is no proof where the size is the same: a server may write over the old one without cutting it first.
+    if kept == known.foreign:
+        return _Start(0, STILL_THERE, kept)
+    return _Start(kept, NOT_VERIFIED, known.foreign)
 
 
 async def _start_with_file(source: Storage, path: str, entry: Entry, target: Storage, name: str) -> _Start:
     """The same for a file that somebody wants to be gone on from, whoever has left it there."""
     kept = await _size_of(target, name)
-    if kept <= 0:
-        return _Start()
+    foreign = None if isinstance(target, KeepsParts) else kept
+    if kept is None or kept <= 0:
+        return _Start(0, "", foreign)
     if kept > entry.size:
-        return _Start(
-            0, f"started over: {display.size(kept)} were there, and the source has {display.size(entry.size)}"
-        )
+        note = f"started over: {display.size(kept)} were there, and the source has {display.size(entry.size)}"
+        return _Start(0, note, foreign)
     good = await _agreeing(source, path, target, name, kept, is_part=False)
     if good is None:
-        return _Start(kept, NOT_VERIFIED)
+        return _Start(kept, NOT_VERIFIED, NOTHING)
     if good < kept:
         # Only all of a file can be gone on from; less than that would be taken for the length of a part.
-        return _Start(0, "started over: what was there is not how the source begins")
-    return _Start(kept)
+        return _Start(0, "started over: what was there is not how the source begins", foreign)
+    return _Start(kept, "", NOTHING)
 
 
-async def _size_of(storage: Storage, path: str) -> int:
+async def _size_of(storage: Storage, path: str) -> int | None:
+    """How large a file is; `NOTHING` if there is none, None if that isn't told."""
     try:
         return (await storage.stat(path)).size
-    except (model.Unavailable, *_CANNOT):
-        return -1
+    except model.Unavailable:
+        return NOTHING
+    except FAULTS:
+        raise
+    except model.TransferError:
+        return None  # a place where one may put files, and not look at them
 
 
 async def _kept(storage: Storage, path: str) -> int:

@@ -99,9 +99,9 @@ async def carry(
     Raises what `bring` raises, with how far it got and what is left of it in the text; `Stopped` if it was cancelled.
     """
 
-    def begun() -> None:
+    def begun(known: Known) -> None:
         if memory is not None:
-            memory.began("", Known(plan.entry.size, plan.entry.modified))
+            memory.began("", known)
 
     source, target = way.storage(plan.source), way.storage(plan.target)
     try:

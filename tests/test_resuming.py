@@ -15,7 +15,7 @@ from ftpsvc.mirroring import Mirror
 from ftpsvc.model import Account, ConnectionFailed, Entry, Permission
 from ftpsvc.parts import known_part
 from ftpsvc.remote import Remote
-from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring, is_same
+from ftpsvc.resuming import NOT_VERIFIED, NOTHING, STILL_THERE, Brought, Known, bring, is_same
 from ftpsvc.steps import Rules, Side
 
 DATA = os.urandom(300_000)
@@ -192,13 +192,13 @@ def mute(tmp_path: Path) -> Ends:
 
 def test_without_digests_the_journal_has_to_know_the_source(mute: Ends) -> None:
     mute.part.write_bytes(DATA[:100_000])
-    known = Known(len(DATA), mute.path.stat().st_mtime_ns)
+    known = Known(len(DATA), mute.path.stat().st_mtime_ns, NOTHING)
     brought = mute.bring(known)
     assert (brought.resumed, brought.note) == (100_000, NOT_VERIFIED)
     assert (mute.target / "f").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("known", [None, Known(len(DATA), 1), Known(1, 1)])
+@pytest.mark.parametrize("known", [None, Known(len(DATA), 1, NOTHING), Known(1, 1, NOTHING)])
 def test_without_digests_and_with_another_source_it_starts_over(mute: Ends, known: Known | None) -> None:
     mute.part.write_bytes(bytes(100_000))
     brought = mute.bring(known)
@@ -211,12 +211,25 @@ def test_what_such_a_server_has_under_the_name_itself_is_gone_on_from_only_if_it
     for feature in ("HASH", "RANG", "SITE PART"):
         ends.target_storage.features.pop(feature)
     (ends.target / "f").write_bytes(DATA[:100_000])
-    brought = ends.bring(Known(len(DATA), ends.path.stat().st_mtime_ns))
+    brought = ends.bring(Known(len(DATA), ends.path.stat().st_mtime_ns, NOTHING))
     assert (brought.resumed, brought.note) == (100_000, NOT_VERIFIED)
     assert (ends.target / "f").read_bytes() == DATA
     (ends.target / "f").write_bytes(bytes(100_000))
     assert ends.bring().resumed == 0
     assert (ends.target / "f").read_bytes() == DATA
+
+
+def test_without_digests_a_part_that_was_there_before_is_not_taken_for_ours(mute: Ends) -> None:
+    mute.part.write_bytes(bytes(100_000))
+    told: list[Known] = []
+    entry = result_of(mute.source_storage.stat("/f"), mute.link)
+    work = bring(mute.source_storage, "/f", entry, mute.target_storage, "/f", begun=told.append)
+    result_of(work, mute.link)
+    assert told == [Known(entry.size, entry.modified, 100_000)]
+    mute.part.write_bytes(bytes(100_000))  # as it is where the client ended before the first bytes reached the disk
+    brought = mute.bring(told[0])
+    assert (brought.resumed, brought.note) == (0, STILL_THERE)
+    assert (mute.target / "f").read_bytes() == DATA
 
 
 def test_files_are_not_said_to_be_the_same_by_a_server_without_digests(mute: Ends) -> None:
@@ -319,7 +332,7 @@ def test_an_old_file_is_not_taken_for_ours_where_nothing_of_ours_has_come_there(
 def test_a_source_whose_time_nobody_tells_is_not_known_again(mute: Ends) -> None:
     mute.part.write_bytes(bytes(100_000))
     entry = Entry("f", model.Kind.FILE, len(DATA))
-    known = Known(len(DATA), 0)
+    known = Known(len(DATA), 0, NOTHING)
     brought = result_of(bring(mute.source_storage, "/f", entry, mute.target_storage, "/f", known=known), mute.link)
     assert brought.resumed == 0
     assert (mute.target / "f").read_bytes() == DATA

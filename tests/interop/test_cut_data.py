@@ -19,8 +19,9 @@ from .test_peers import answers, free_port
 CUTS, AFTER = 2, 3_000_000
 
 SERVER = f"""\
-import logging, sys
+import logging, os, sys
 from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.filesystems import AbstractedFS
 from pyftpdlib.handlers import DTPHandler, FTPHandler
 from pyftpdlib.servers import FTPServer
 
@@ -43,8 +44,20 @@ class Cut(DTPHandler):
         return super().recv(size)
 
 
-root, port = sys.argv[1:]
-handler = FTPHandler
+class Apart(AbstractedFS):
+    def open(self, filename, mode):
+        return super().open(filename + ".in" if "w" in mode else filename, mode)
+
+
+class KeepsOld(FTPHandler):
+    abstracted_fs = Apart
+
+    def on_file_received(self, file):
+        os.replace(file, file.removesuffix(".in"))
+
+
+root, port, manner = sys.argv[1:]
+handler = KeepsOld if manner == "apart" else FTPHandler
 handler.dtp_handler, handler.use_sendfile = Cut, False
 handler.authorizer = DummyAuthorizer()
 handler.authorizer.add_anonymous(root, perm="elradfmwMT")
@@ -53,10 +66,20 @@ FTPServer(("127.0.0.1", int(port)), handler).serve_forever()
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def port(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    """Where the server is. With the parameter `apart` it writes uploads to a file of another name until they end."""
     (tmp_path / "there").mkdir()
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-c", SERVER, str(tmp_path / "there"), str(port)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        SERVER,
+        str(tmp_path / "there"),
+        str(port),
+        getattr(request, "param", ""),
+    ]
     with subprocess.Popen(command) as process:
         eventually(lambda: answers(port, False))
         yield port
@@ -86,3 +109,15 @@ def test_a_file_is_whole_though_its_connection_was_lost_twice(tmp_path: Path, po
     assert said[-1]["event"] == "done"
     assert (target / "large").read_bytes() == (source / "large").read_bytes()
     assert [name for name in os.listdir(target) if not name.startswith(".")] == ["large"]
+
+
+@pytest.mark.parametrize("port", ["apart"], indirect=True)
+def test_an_old_file_that_such_a_server_keeps_does_not_get_into_the_new_one(tmp_path: Path, port: int) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    (here / "large").write_bytes(os.urandom(10_000_000))
+    (there / "large").write_bytes(bytes(1_000_000))
+    said = carry(here, "put", "large", f"ftp://127.0.0.1:{port}/")
+    assert (said[-1]["event"], said[-1]["resumed"]) == ("done", 0)
+    assert (there / "large").read_bytes() == (here / "large").read_bytes()
+    assert os.listdir(there) == ["large"]
