@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 KEPT = 4 * 1024 * 1024
 
 #: How often what is free between blocks that are in use goes back to the system, in seconds. It takes a millisecond.
-TRIM_EVERY = 30.0
+TRIM_EVERY = 10.0
 
 
 def keep_freed_memory() -> None:
