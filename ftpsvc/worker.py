@@ -203,7 +203,7 @@ class Serving:
         self._lateness.stop()
         self._overview.stop()
         self._made.storage.close()
-        self._log.flush()
+        self._log.flush(is_last=True)
         self._link.hang_up()
         await self._closed
 

@@ -60,17 +60,19 @@ class ToParent:
         elif self._call is None:
             self._call = self._clock.callLater(GATHER, self.flush)
 
-    def flush(self) -> None:
-        """Send what waits, as far as the parent takes it."""
+    def flush(self, is_last: bool = False) -> None:
+        """Send what waits, as far as the parent takes it; all of it, if nobody will be there to send the rest."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        while self._waiting and not self._link.is_clogged:
+        while self._waiting and (is_last or not self._link.is_clogged):
             some = min(len(self._waiting), TOGETHER)
             self._link.tell("log", events=[self._waiting.popleft() for _ in range(some)])
         if self._lost and not self._waiting:
             lost, self._lost = self._lost, 0
             self._log.error("{lost} lines of this log were lost: they came faster than they were written", lost=lost)
+            if is_last:
+                self.flush(is_last)
 
 
 def _sendable(event: LogEvent) -> object:

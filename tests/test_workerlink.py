@@ -145,6 +145,19 @@ def test_what_the_parent_does_not_take_waits_and_then_is_counted(logged_errors: 
     logged_errors.events.clear()
 
 
+def test_the_last_words_are_said_whether_they_are_taken_or_not() -> None:
+    ends = Ends()
+    log = ToParent(ends.asking, ends.clock)
+    ends.asking.pauseProducing()
+    for n in range(MAX_WAITING):
+        Logger(observer=log).info("{n}", n=n)
+    log.flush()
+    assert ends.asking.transport.value() == b""
+    log.flush(is_last=True)
+    lines = [json.loads(line) for line in ends.asking.transport.value().splitlines()]
+    assert sum(len(line["with"]["events"]) for line in lines) == MAX_WAITING
+
+
 def test_what_is_usual_waits_a_moment_for_more(logged: list[dict[str, Any]]) -> None:
     ends = Ends(log=lambda **about: from_worker(1, hear=lambda _: None, **about))
     logger = Logger(observer=ToParent(ends.asking, ends.clock))
