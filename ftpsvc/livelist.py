@@ -13,6 +13,10 @@ from ftpsvc.states import Closed, Ready
 if TYPE_CHECKING:
     from ftpsvc.server import ServerProtocol
 
+#: How many characters of a path are shown: its end. A client may make them long, and a parent takes ten thousand rows
+#: from a worker at a time (`workerlink.MAX_LINE`).
+MAX_PATH = 500
+
 
 class Row(NamedTuple):
     """A session as it is at this moment. What isn't known of a transfer, or where there is none, is None."""
@@ -68,7 +72,7 @@ class LiveList:
         return row._replace(
             state=word,
             verb=moving.verb,
-            path=moving.path,
+            path=moving.path if len(moving.path) <= MAX_PATH else f"…{moving.path[-MAX_PATH:]}",
             moved=moving.moved,
             total=moving.total,
             took=now - moving.began,

@@ -13,7 +13,7 @@ from support import Conversation, frames
 
 from ftpsvc.blocklist import MAX_BLOCKED, Blocklist
 from ftpsvc.limits import Limits
-from ftpsvc.livelist import LiveList, Row, dismiss
+from ftpsvc.livelist import MAX_PATH, LiveList, Row, dismiss
 from ftpsvc.throughput import LOOK_EVERY, LOOKS, REMEMBERED, Moved, Throughput
 
 
@@ -70,6 +70,17 @@ def test_an_upload_is_listed_with_the_size_that_was_declared(talk: Conversation,
     talk.send(bytes(2500), b"DONE\r\n")
     pass_time(talk, 1)
     assert row(talk)[5:] == ("idle", "", None, None, None, None, None)
+
+
+def test_of_a_long_path_the_end_is_shown(talk: Conversation, tmp_path: Path) -> None:
+    folder = tmp_path.joinpath(*["f" * 200] * 4)
+    folder.mkdir(parents=True)
+    path = f"{folder.relative_to(tmp_path)}/file"
+    talk.log_in().send(f"STOR {path}\r\nDATA 4000\r\n".encode(), bytes(1500))
+    assert row(talk).path == f"…{path[-MAX_PATH:]}"
+    talk.send(bytes(2500), b"DONE\r\n")
+    pass_time(talk, 1)
+    assert row(talk).path is None
 
 
 def test_an_upload_is_committing_when_all_its_data_is_there(tmp_path: Path) -> None:
