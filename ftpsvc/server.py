@@ -37,6 +37,7 @@ from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with
 from ftpsvc.tls import fingerprint_of_peer, name_asked_for
+from ftpsvc.traces import clean, without_trace
 from ftpsvc.verbs import MOVING, UPLOADS, VERBS
 from ftpsvc.watchdog import Watchdog
 from ftpsvc.wire import FOREIGN_VERBS, Command, Reply, format_reply, parse_command, reply_for, telnet_refusals
@@ -93,8 +94,7 @@ class ServerProtocol(LineThenRaw):
         self._is_gathering = True
         self.reply(Reply(220, "ftpsvc is ready."))
         self._watchdog.start()
-        self._serving = Deferred.fromCoroutine(self._serve())
-        self._serving.addErrback(self._crashed)
+        self._serving = Deferred.fromCoroutine(self._serve()).addErrback(self._crashed)
         self._is_gathering = False
         self.flush()
 
@@ -120,8 +120,7 @@ class ServerProtocol(LineThenRaw):
     def readConnectionLost(self) -> None:
         """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
 
-        But not where data has a connection of its own: a client that is killed ends both just so, and what came of an
-        upload would be taken for all of it.
+        Not where data has a connection of its own: who is killed ends both so, and half a file would be taken for all.
         """
         self.has_heard_all = True
         if isinstance(self.session.state, Closed):
@@ -177,6 +176,7 @@ class ServerProtocol(LineThenRaw):
         if self.lost is None:
             self._log.failure("The session with {peer} ended by a fault of ours", failure, peer=self.peer)
             self.transport.abortConnection()
+        clean(failure)
 
     def end(self, last: Reply) -> None:
         """Send the last reply and close."""
@@ -249,10 +249,11 @@ class ServerProtocol(LineThenRaw):
         except (OverLimit, ProtocolViolation, Stopping) as error:
             self.visit.ends(str(error), error.limit if isinstance(error, OverLimit) else "")
             await self._outbox.settled()
-            self.end(reply_for(error))
-        except ConnectionFailed:
+            self.end(reply_for(without_trace(error)))
+        except ConnectionFailed as error:
             if not self.has_heard_all or self.lost is not None:
                 raise
+            without_trace(error)
             await self._outbox.settled()
             self._close()
 
@@ -309,8 +310,7 @@ class ServerProtocol(LineThenRaw):
         session.forget_marker(marker, verb)
 
     async def _admitted(self, command: Command) -> Outcome:
-        verb = admit(self.session, command)
-        return await verb.run(self.session, command.argument or "")
+        return await admit(self.session, command).run(self.session, command.argument or "")
 
     async def _guarded(self, command: Command, work: Awaitable[T]) -> T | Reply:
         """The error boundary: whatever goes wrong in a command becomes its reply here, and nowhere else."""
@@ -323,7 +323,7 @@ class ServerProtocol(LineThenRaw):
                 raise
             if command.verb in FOREIGN_VERBS and not isinstance(self.session.state, Ready):
                 raise ProtocolViolation("This is an FTP server.") from error
-            return reply_for(error)
+            return reply_for(without_trace(error))
         except Exception:
             self._log.failure("{peer}: {command} failed by a fault of ours", peer=self.peer, command=command)
             return Reply(451, "An error in the server stopped this command; its operator's log has the details.")

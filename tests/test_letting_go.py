@@ -70,3 +70,12 @@ def test_not_even_of_one_that_ends_before_its_upload_is_committed(
     assert (tmp_path / "file").read_bytes() == b"hello"
     talk.clock.advance(0)
     assert server() is None
+
+
+def test_not_even_of_one_that_closes_its_side_in_the_middle_of_an_upload(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path)).log_in()
+    talk.send(b"STOR file\r\nDATA 1000\r\nthis is not all")
+    talk.link.client_end.loseWriteConnection()
+    assert talk.codes() == [150, 426]
+    assert not outlives(talk)
+    support.take_part(tmp_path)
