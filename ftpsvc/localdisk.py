@@ -14,28 +14,23 @@ import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred
-
 from ftpsvc import model
 from ftpsvc.commits import Committer, WholeFile
+from ftpsvc.diskentries import LOOK, Scan, entry_of
 from ftpsvc.diskfiles import DiskAppendFile, DiskReadFile, DiskWriteFile, read_at_once
 from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
-from ftpsvc.model import PART_PREFIX, Entry, Facts, Kind, Stored, Whole, decode_name, encode_name
+from ftpsvc.model import Entry, Facts, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
 from ftpsvc.parts import apply_facts, open_free_part
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
 from ftpsvc.threads import Run, done_with
 
-#: How many entries one trip to a thread reads: enough to make the trip cheap, few enough to hold in memory.
-LIST_BATCH = 512
-
 #: How many links a file's last component may lead through before it is written.
 MAX_FINAL_LINKS = 8
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO in the tree must not hold the reactor
-_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -76,7 +71,7 @@ class LocalDisk:
         return self._stat(_relative(path), path.rpartition("/")[2])
 
     def _stat(self, path: bytes, name: str) -> Entry:
-        descriptor = self._jail.open(path, _LOOK)
+        descriptor = self._jail.open(path, LOOK)
         try:
             return entry_of(name, os.fstat(descriptor))
         finally:
@@ -84,7 +79,7 @@ class LocalDisk:
 
     async def list(self, path: str) -> AsyncGenerator[Entry, None]:
         try:
-            scan = _Scan(self._jail, self._run, _relative(path))
+            scan = Scan(self._jail, self._run, _relative(path))
             try:
                 while batch := await scan.next():
                     for entry in batch:
@@ -215,7 +210,7 @@ class LocalDisk:
             if not stat.S_ISLNK(status.st_mode):
                 raise model.NotAFile(f"{path} is there, and is not a plain file.")
             link = os.readlink(name, dir_fd=directory)
-            os.close(self._jail.open(at, _LOOK))  # a link that leads nowhere is not filled
+            os.close(self._jail.open(at, LOOK))  # a link that leads nowhere is not filled
             at = link if link.startswith(b"/") else at.rpartition(b"/")[0] + b"/" + link
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
@@ -258,7 +253,7 @@ class LocalDisk:
             descriptor = self._jail.open(_relative(path), _READ)
         except PermissionError:
             # The owner of a file may set its mode without the right to read it.
-            descriptor = self._jail.open(_relative(path), _LOOK)
+            descriptor = self._jail.open(_relative(path), LOOK)
         try:
             apply_facts(descriptor, facts)
         finally:
@@ -279,7 +274,7 @@ class LocalDisk:
 
     @_in_domain_terms
     async def space(self, path: str) -> int:
-        descriptor = self._jail.open(_relative(path), _LOOK)
+        descriptor = self._jail.open(_relative(path), LOOK)
         try:
             status = os.fstatvfs(descriptor)
             if not status.f_blocks:  # /proc and its like count no blocks
@@ -308,61 +303,6 @@ def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: 
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-class _Scan:
-    """A directory being listed, a batch at a time, in threads."""
-
-    def __init__(self, jail: Jail, run: Run, path: bytes) -> None:
-        self._jail = jail
-        self._run = run
-        self._path = path
-        self._directory = jail.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._names: Iterator[os.DirEntry[str]] | None = None
-        self._job: Deferred[list[Entry]] | None = None
-
-    def next(self) -> Deferred[list[Entry]]:
-        """The next entries; none at the end. Raises `OSError`."""
-        self._job = self._run(self._read)
-        return done_with(self._job)
-
-    def _read(self) -> list[Entry]:
-        if self._names is None:
-            self._names = os.scandir(self._directory)
-        entries: list[Entry] = []
-        for found in self._names:
-            name = found.name
-            if not name.isascii():  # then what Python makes of its bytes depends on the locale
-                name = decode_name(os.fsencode(name))
-            if name.startswith(PART_PREFIX):
-                continue
-            # Whatever is wrong with one entry never fails the listing.
-            try:
-                status = found.stat(follow_symlinks=False)
-            except OSError:
-                continue  # it vanished
-            entries.append(self._link(name, status) if stat.S_ISLNK(status.st_mode) else entry_of(name, status))
-            if len(entries) >= LIST_BATCH:
-                break
-        return entries
-
-    def _link(self, name: str, status: os.stat_result) -> Entry:
-        """Where it leads, or the link itself if that can't be told."""
-        with contextlib.suppress(OSError):
-            descriptor = self._jail.open(self._path + b"/" + encode_name(name), _LOOK)
-            try:
-                status = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-        return entry_of(name, status)._replace(is_link=True)
-
-    async def close(self) -> None:
-        if self._job is not None:
-            with contextlib.suppress(OSError):
-                await done_with(self._job)
-        if self._names is not None:
-            self._names.close()  # type: ignore[attr-defined]  # typeshed calls it an Iterator; it is scandir's own
-        os.close(self._directory)
-
-
 def _read_and_close(descriptor: int, size: int) -> bytes:
     """For a thread, which owns the descriptor: nobody has to wait for it before closing one."""
     try:
@@ -381,18 +321,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-_TYPE = 0o170000  #: the bits of a mode that say of which kind something is
-_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
-
-
-def entry_of(name: str, status: os.stat_result) -> Entry:
-    """What `fstat` says, in the domain's terms."""
-    mode = status.st_mode
-    kind = _KINDS.get(mode & _TYPE, Kind.OTHER)
-    unique = f"{status.st_dev:x}g{status.st_ino:x}"
-    # What `Entry(...)` comes to, at half the price: this is done for each name of each listing.
-    return tuple.__new__(
-        Entry, (name, kind, status.st_size, status.st_mtime_ns, mode & 0o777, status.st_nlink, unique, False)
-    )

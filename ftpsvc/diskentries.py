@@ -1,0 +1,89 @@
+"""What a disk tells of its entries: of one, and of all in a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from twisted.internet.defer import Deferred
+
+from ftpsvc.jail import Jail
+from ftpsvc.model import PART_PREFIX, Entry, Kind, decode_name, encode_name
+from ftpsvc.threads import Run, done_with
+
+#: How many entries one trip to a thread reads: enough to make the trip cheap, few enough to hold in memory.
+LIST_BATCH = 512
+
+#: To open an entry for no more than a look at it.
+LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
+
+_TYPE = 0o170000  #: the bits of a mode that say of which kind something is
+_KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.DIRECTORY, stat.S_IFLNK: Kind.LINK}
+
+
+def entry_of(name: str, status: os.stat_result) -> Entry:
+    """What `fstat` says, in the domain's terms."""
+    mode = status.st_mode
+    kind = _KINDS.get(mode & _TYPE, Kind.OTHER)
+    unique = f"{status.st_dev:x}g{status.st_ino:x}"
+    # What `Entry(...)` comes to, at half the price: this is done for each name of each listing.
+    return tuple.__new__(
+        Entry, (name, kind, status.st_size, status.st_mtime_ns, mode & 0o777, status.st_nlink, unique, False)
+    )
+
+
+class Scan:
+    """A directory being listed, a batch at a time, in threads."""
+
+    def __init__(self, jail: Jail, run: Run, path: bytes) -> None:
+        self._jail = jail
+        self._run = run
+        self._path = path
+        self._directory = jail.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._names: Iterator[os.DirEntry[str]] | None = None
+        self._job: Deferred[list[Entry]] | None = None
+
+    def next(self) -> Deferred[list[Entry]]:
+        """The next entries; none at the end. Raises `OSError`."""
+        self._job = self._run(self._read)
+        return done_with(self._job)
+
+    def _read(self) -> list[Entry]:
+        if self._names is None:
+            self._names = os.scandir(self._directory)
+        entries: list[Entry] = []
+        for found in self._names:
+            name = found.name
+            if not name.isascii():  # then what Python makes of its bytes depends on the locale
+                name = decode_name(os.fsencode(name))
+            if name.startswith(PART_PREFIX):
+                continue
+            # Whatever is wrong with one entry never fails the listing.
+            try:
+                status = found.stat(follow_symlinks=False)
+            except OSError:
+                continue  # it vanished
+            entries.append(self._link(name, status) if stat.S_ISLNK(status.st_mode) else entry_of(name, status))
+            if len(entries) >= LIST_BATCH:
+                break
+        return entries
+
+    def _link(self, name: str, status: os.stat_result) -> Entry:
+        """Where it leads, or the link itself if that can't be told."""
+        with contextlib.suppress(OSError):
+            descriptor = self._jail.open(self._path + b"/" + encode_name(name), LOOK)
+            try:
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        return entry_of(name, status)._replace(is_link=True)
+
+    async def close(self) -> None:
+        if self._job is not None:
+            with contextlib.suppress(OSError):
+                await done_with(self._job)
+        if self._names is not None:
+            self._names.close()  # type: ignore[attr-defined]  # typeshed calls it an Iterator; it is scandir's own
+        os.close(self._directory)
