@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_time, parse_facts, parse_time
-from ftpsvc.model import NAME_ERRORS, BadArgument, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
+from ftpsvc.model import BadArgument, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
 
 # -- MLSD and MLST -------------------------------------------------------------------------------------------
 
@@ -19,24 +19,27 @@ _KINDS = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "cdir": Kind.DIRECTORY, "pdi
 FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "X.link")
 
 
-def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> bytes:
+def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> str:
     """One entry with these of its facts, for an account that may do this much. Without a line's end."""
     return machine_lines(permissions, facts)(entry)
 
 
 @lru_cache(maxsize=256)
-def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Callable[[Entry], bytes]:
+def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Callable[[Entry], str]:
     """The same for many entries: a listing is this ten thousand times, and what is alike in all is made once."""
     if facts != FACTS:
-        return lambda entry: _chosen_facts(entry, permissions, facts) + b" " + encode_name(entry.name)
+        return lambda entry: f"{_chosen_facts(entry, permissions, facts)} {entry.name}"
     of_a_file = f";perm={_perm(True, False, permissions.value)};unique="
 
-    def line(entry: Entry) -> bytes:
+    def line(entry: Entry) -> str:
         name, kind, size, modified, mode, _, unique, is_link = entry
+        if kind is Kind.FILE and not is_link:
+            time_and_perm = f"modify={format_time(modified)}{of_a_file}"
+            return f"type=file;size={size};{time_and_perm}{unique}{_mode_fact(mode)} {name}"
         start = f"type=file;size={size}" if kind is Kind.FILE else f"type={_TYPES[kind]}"
         perm = of_a_file if kind is Kind.FILE else _perm_of_another(kind, permissions)
-        end = f"{_mode_fact(mode)}X.link=1; {name}" if is_link else f"{_mode_fact(mode)} {name}"
-        return f"{start};modify={format_time(modified)}{perm}{unique}{end}".encode("utf-8", NAME_ERRORS)
+        link = "X.link=1;" if is_link else ""
+        return f"{start};modify={format_time(modified)}{perm}{unique}{_mode_fact(mode)}{link} {name}"
 
     return line
 
@@ -50,7 +53,7 @@ def _mode_fact(mode: int) -> str:
     return f";UNIX.mode={mode:04o};"
 
 
-def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> bytes:
+def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> str:
     values = {
         "type": _TYPES[entry.kind],
         "size": str(entry.size) if entry.kind is Kind.FILE else "",
@@ -60,7 +63,7 @@ def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...])
         "UNIX.mode": f"{entry.mode:04o}",
         "X.link": "1" if entry.is_link else "",  # a fact of our own (RFC 3659, section 7.5): a link leads there
     }
-    return "".join(f"{fact}={values[fact]};" for fact in facts if values[fact]).encode()
+    return "".join(f"{fact}={values[fact]};" for fact in facts if values[fact])
 
 
 @lru_cache(maxsize=1024)
@@ -165,38 +168,32 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _LETTERS = {Kind.FILE: "-", Kind.DIRECTORY: "d", Kind.LINK: "l", Kind.OTHER: "p"}
 
 
-def long_line(entry: Entry, now: float) -> bytes:
+def long_line(entry: Entry, now: float) -> str:
     """One entry as `ls -l` shows it, in the only form that every client's parser reads. Without a line's end."""
-    return b"%s%s %3d ftp      ftp      %12d %s %s" % (
-        _LETTERS[entry.kind].encode(),
-        _mode_letters(entry.mode),
-        entry.links,
-        entry.size,
-        _list_time(entry.modified // 1_000_000_000, int(now) // 60),
-        encode_name(entry.name),
-    )
+    start = f"{_LETTERS[entry.kind]}{_mode_letters(entry.mode)} {entry.links:3d} ftp      ftp      {entry.size:12d}"
+    return f"{start} {_list_time(entry.modified // 1_000_000_000, int(now) // 60)} {entry.name}"
 
 
 @lru_cache(maxsize=512)
-def _mode_letters(mode: int) -> bytes:
-    return "".join(letter if mode & (0o400 >> i) else "-" for i, letter in enumerate("rwxrwxrwx")).encode()
+def _mode_letters(mode: int) -> str:
+    return "".join(letter if mode & (0o400 >> i) else "-" for i, letter in enumerate("rwxrwxrwx"))
 
 
 @lru_cache(maxsize=4096)
-def _list_time(modified: int, minute: int) -> bytes:
+def _list_time(modified: int, minute: int) -> str:
     moment = time.gmtime(min(max(modified, FIRST_SECOND), LAST_SECOND))
     day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2d}"
     if -_RECENT < minute * 60 - modified < _RECENT:
-        return f"{day} {moment.tm_hour:02d}:{moment.tm_min:02d}".encode()
-    return f"{day}  {moment.tm_year:04d}".encode()
+        return f"{day} {moment.tm_hour:02d}:{moment.tm_min:02d}"
+    return f"{day}  {moment.tm_year:04d}"
 
 
-def joined(lines: list[bytes]) -> bytes:
+def joined(lines: list[str]) -> bytes:
     """These lines with their ends. An entry whose name has CR or LF in it is left out: it would forge another."""
-    block = b"\r\n".join([*lines, b""])
-    if block.count(b"\n") == block.count(b"\r") == len(lines):
-        return block
-    return b"".join(line + b"\r\n" for line in lines if b"\n" not in line and b"\r" not in line)
+    block = "\r\n".join([*lines, ""])
+    if not block.count("\n") == block.count("\r") == len(lines):
+        block = "".join(f"{line}\r\n" for line in lines if is_listable(line))
+    return encode_name(block)
 
 
 def is_listable(name: str) -> bool:

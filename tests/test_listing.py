@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpsvc.listing import is_listable, long_line, machine_line, parse_machine_line
-from ftpsvc.model import EVERYTHING, Entry, Kind, Permission, ProtocolViolation, decode_name
+from ftpsvc import listing
+from ftpsvc.listing import is_listable, parse_machine_line
+from ftpsvc.model import EVERYTHING, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
 
 NOW = 1795327140.0  # 2026-11-22 05:59 UTC
 SECOND = 1_000_000_000
@@ -24,6 +25,16 @@ entries = st.builds(
     st.integers(1, 1000),
     st.from_regex("[0-9a-g]{0,20}", fullmatch=True),
 )
+
+
+def machine_line(entry: Entry, permissions: Permission) -> bytes:
+    """As it is sent."""
+    return encode_name(listing.machine_line(entry, permissions))
+
+
+def long_line(entry: Entry, now: float) -> bytes:
+    """As it is sent."""
+    return encode_name(listing.long_line(entry, now))
 
 
 @given(entries)

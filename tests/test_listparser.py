@@ -93,6 +93,6 @@ NAMES = st.text(st.characters(exclude_characters="\0\r\n/", exclude_categories=[
     )
 )
 def test_what_our_own_server_lists(entry: Entry) -> None:
-    line = long_line(entry, NOW)
+    line = encode_name(long_line(entry, NOW))
     assert line.endswith(encode_name(entry.name))
     assert parse_list_line(line, NOW) == entry._replace(links=1, unique="")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ftpsvc import listing, model
 from ftpsvc.frames import format_time
-from ftpsvc.model import EVERYTHING, SEE, Account, Entry, Permission, encode_name
+from ftpsvc.model import EVERYTHING, SEE, Account, Entry, Permission
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Authenticating, Ready
@@ -25,7 +25,7 @@ BLOCK = 512
 #: The most entries in the reply to STAT of a folder: a reply has to sit in memory whole. LIST and MLSD have no limit.
 MAX_STAT_ENTRIES = 1000
 
-Line = Callable[[Entry], bytes]
+Line = Callable[[Entry], str]
 
 
 async def working_directory(session: Session, _: str) -> Reply:
@@ -76,7 +76,7 @@ async def machine_entry(session: Session, argument: str) -> Reply:
     entry = await session.ready.storage.stat(path)
     may = session.ready.account.may(path) & ~lacking(session.ready.storage, entry.is_directory)
     line = listing.machine_line(entry._replace(name=path), may, session.parameters.facts)
-    return Reply(250, "End", ("Facts:", model.decode_name(line)))
+    return Reply(250, "End", ("Facts:", line))
 
 
 async def machine_list(session: Session, argument: str) -> Reply:
@@ -108,8 +108,7 @@ async def long_list(session: Session, argument: str) -> Reply:
 async def name_list(session: Session, argument: str) -> Reply:
     shown = await _what(session, argument)
     # Each name so that RETR takes it as it is: with the folder before it, if the client named one.
-    prefix = encode_name(shown.prefix)
-    return await _send(session, shown, lambda entry: prefix + encode_name(entry.name))
+    return await _send(session, shown, lambda entry: shown.prefix + entry.name)
 
 
 class _Shown(NamedTuple):
@@ -196,7 +195,7 @@ async def _matching(entries: AsyncGenerator[Entry, None], pattern: Pattern) -> A
 
 
 async def _blocks(entries: AsyncGenerator[Entry, None], line: Line) -> AsyncGenerator[bytes, None]:
-    lines: list[bytes] = []
+    lines: list[str] = []
     async for entry in entries:
         lines.append(line(entry))
         if len(lines) == BLOCK:
@@ -232,7 +231,7 @@ async def _status_of(session: Session, argument: str) -> Reply:
                 lines.append(f"Only the first {MAX_STAT_ENTRIES}; LIST shows all.")
                 break
             if listing.is_listable(entry.name):
-                lines.append(model.decode_name(listing.long_line(entry, now)))
+                lines.append(listing.long_line(entry, now))
     return Reply(213, "End of status.", (f"Status of {shown.path}:", *lines))
 
 

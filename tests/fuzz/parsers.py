@@ -106,7 +106,7 @@ def machine_line(data: bytes) -> None:
         return
     assert "/" not in entry.name
     if listing.is_listable(entry.name) and entry.kind in (model.Kind.FILE, model.Kind.DIRECTORY):
-        again, _ = listing.parse_machine_line(listing.machine_line(entry, model.EVERYTHING))
+        again, _ = listing.parse_machine_line(model.encode_name(listing.machine_line(entry, model.EVERYTHING)))
         assert (again.name, again.kind, again.mode) == (entry.name, entry.kind, entry.mode)
 
 
@@ -115,7 +115,7 @@ def list_line(data: bytes) -> None:
     entry = listparser.parse_list_line(data, NOW)
     if entry is None or not listing.is_listable(entry.name) or entry.kind is not model.Kind.FILE:
         return
-    again = listparser.parse_list_line(listing.long_line(entry, NOW), NOW)
+    again = listparser.parse_list_line(model.encode_name(listing.long_line(entry, NOW)), NOW)
     assert again is not None
     assert (again.name, again.size, again.mode) == (entry.name, entry.size, entry.mode)
 
