@@ -33,6 +33,7 @@ from ftpsvc.options import Options
 from ftpsvc.overview import Overview
 from ftpsvc.passiveports import PORTS
 from ftpsvc.premises import made, settle_in
+from ftpsvc.readymade import ReadyMade
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded
 from ftpsvc.securing import endpoint_for
@@ -41,7 +42,7 @@ from ftpsvc.sharing import Sharing
 from ftpsvc.signals import OnSignal
 from ftpsvc.threads import done_with
 from ftpsvc.turnstile import Turnstile
-from ftpsvc.workerlink import Handlers, LinkFactory, WorkerLink
+from ftpsvc.workerlink import Handlers, WorkerLink
 from ftpsvc.workerlog import ToParent
 from ftpsvc.workers import FIRST_PORT, LINK, MEMORY, Start, restore_path
 
@@ -93,7 +94,7 @@ class Serving:
         """Get all ready, and join the others."""
         with connection:
             connection.setblocking(False)
-            self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, LinkFactory(self._link))
+            self._reactor.adoptStreamConnection(connection.fileno(), socket.AF_UNIX, ReadyMade(self._link))
         self._log = ToParent(self._link, self._reactor)
         globalLogBeginner.beginLoggingTo([self._log], redirectStandardIO=False)
         options = Options(start.folder)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -151,15 +151,3 @@ class WorkerLink(Protocol):
         for number in list(self._asked):
             self._settle(number, Unanswered("it has ended"))
         self._lost()
-
-
-class LinkFactory(Factory):
-    """Makes the one end that a pair of sockets has here."""
-
-    noisy = False
-
-    def __init__(self, link: WorkerLink) -> None:
-        self._link = link
-
-    def buildProtocol(self, addr: object) -> WorkerLink:
-        return self._link

@@ -22,11 +22,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ftpsvc import parts
+from ftpsvc.readymade import ReadyMade
 from ftpsvc.records import Record, printable
 from ftpsvc.reloading import Reloaded
 from ftpsvc.sharing import Sharing
 from ftpsvc.threads import done_with
-from ftpsvc.workerlink import Handlers, LinkFactory, Unanswered, WorkerLink
+from ftpsvc.workerlink import Handlers, Unanswered, WorkerLink
 from ftpsvc.workerlog import from_worker
 
 #: For how many seconds the place of a worker that died stays empty: at first not at all, and longer the more often. One
@@ -239,7 +240,7 @@ class Worker(ProcessProtocol):
             link = self._link = WorkerLink(self._reactor, self._handlers(), lambda: self._link_lost(link))
             link.handlers["join"] = lambda run: self._join(link, run)
             ours.setblocking(False)
-            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, LinkFactory(link))
+            self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, ReadyMade(link))
             # Before anything else: the worker reads it before it has a reactor.
             link.tell("start", **asdict(self._workers.start_for(self.number)))
             descriptors = {

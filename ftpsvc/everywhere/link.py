@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -15,6 +14,7 @@ from ftpsvc.everywhere import scripts
 from ftpsvc.everywhere.address import Address
 from ftpsvc.everywhere.resp import Away, Speaker, Word
 from ftpsvc.everywhere.scripts import Script
+from ftpsvc.readymade import ReadyMade
 from ftpsvc.records import printable
 
 #: For how many seconds to wait before trying again, the longer the more often it was in vain. At the end less than it
@@ -109,7 +109,7 @@ class Link:
         """Connect, and be up to date. What is to be told of it. Raises `Away`."""
         speaker = Speaker(self._reactor, self._hear, lambda why: None if lost.called else lost.callback(why))
         try:
-            await self.address.endpoint(self._reactor).connect(_OneFactory(speaker))
+            await self.address.endpoint(self._reactor).connect(ReadyMade(speaker))
         except CancelledError:
             raise
         except Exception as error:  # there are many ways not to come about: names, sockets, certificates
@@ -174,16 +174,6 @@ class Link:
 # What comes of reading what this program has not written.
 _NOT_OURS = (ValueError, KeyError, TypeError, IndexError)
 _NO_FTPSVC = "another program uses this database, or another version of ftpsvc"
-
-
-class _OneFactory(Factory):
-    noisy = False
-
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-
-    def buildProtocol(self, addr: object) -> Speaker:
-        return self._speaker
 
 
 def _was_away(failure: Any) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
+from crowd import Crowd
 
 from .balanced import DEADLINE, Inline, Site, demand_haproxy, eventually
 from .conftest import make_large, same
@@ -44,38 +44,12 @@ def site(root: Path, tmp_path: Path) -> Iterator[Site]:
     made.stop()
 
 
-class Crowd:
+def crowd_at(port: int) -> Crowd:
     """Clients that come, store a file, fetch it, and go; over and over."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._is_over = threading.Event()
-        self.served = 0
-        self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._come_and_go, args=(number,)) for number in range(CROWD)]
-
-    def __enter__(self) -> Crowd:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _come_and_go(self, number: int) -> None:
-        count = 0
-        while not self._is_over.wait(PAUSE):
-            count += 1
-            try:
-                self._visit(f"c{number}".encode(), b"%08d" % count)
-            except OSError as error:
-                self.failures.append(repr(error))
-            self.served += 1
-
-    def _visit(self, name: bytes, data: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), DEADLINE) as connection:
+    def visit(number: int, count: int) -> str | None:
+        name, data = b"c%d" % number, b"%08d" % count
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as connection:
             lines = connection.makefile("rb")
             connection.sendall(
                 b"USER ftp\r\nPASS x\r\nMODE I\r\nSTOR %s\r\nDATA 8\r\n%sDONE\r\nRETR %s\r\nQUIT\r\n"
@@ -83,16 +57,13 @@ class Crowd:
             )
             said = lines.read()
         wanted = rb"220 .*331 .*230 .*200 .*150 .*226 .*150 .*DATA 8\r\n%sDONE .*226 .*221 .*" % data
-        if not re.fullmatch(wanted, said, re.DOTALL):
-            self.failures.append(repr(said))
+        return None if re.fullmatch(wanted, said, re.DOTALL) else repr(said)
 
-    def wait_for(self, more: int) -> None:
-        wanted = self.served + more
-        eventually(lambda: self.served >= wanted)
+    return Crowd(CROWD, visit, PAUSE)
 
 
 def test_nodes_are_drained_one_by_one_and_nobody_notices(site: Site, root: Path) -> None:
-    with Crowd(site.port) as crowd:
+    with crowd_at(site.port) as crowd:
         for number, node in enumerate(site.nodes, 1):
             crowd.wait_for(50)
             session = site.session(number)
