@@ -46,9 +46,13 @@ RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 #: 64 KiB.
 _TURN = 4 * 1024 * 1024
 
-#: The same where nothing but the file is sent: to curl 2.8 GB/s on loopback, against 2.3 with 64 KiB and 2.6 with 512.
-#: More gains nothing, and a hundred transfers at once are as fast with any of these.
-_BARE_TURN = 1024 * 1024
+#: The same where nothing but the file is sent: to curl 3.6 GB/s on loopback, against 3.3 with 64 KiB, and with 1 MiB. A
+#: hundred transfers at once are as fast with any of these.
+_BARE_TURN = 256 * 1024
+
+#: How much one call gives to the kernel there. What the other end hasn't read yet is then mostly still in the
+#: processor's cache when it does: 0.27 s of the kernel's time for a GiB, against 0.30 with a MiB at once.
+_BARE_STEP = 64 * 1024
 
 ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
@@ -128,6 +132,7 @@ class RangePump:
         self._interruption = interruption
         self._known = known
         self._framed = framed
+        self._turn, self._most_at_once = (_TURN, _TURN) if framed else (_BARE_TURN, _BARE_STEP)
         self._pace = pace
         self._granted = 0  #: how much the next step may move, by the pace
         self._rest: IDelayedCall | None = None
@@ -221,7 +226,7 @@ class RangePump:
             self._transport.startWriting()
             return
         self._is_at_turn = True
-        turn = self._at + (_TURN if self._framed else _BARE_TURN)
+        turn = self._at + self._turn
         try:
             while self._done is not None and self._at < turn and self._step(turn):
                 pass
@@ -240,7 +245,8 @@ class RangePump:
             # MSG_MORE: the header travels in one packet with what sendfile puts behind it.
             self._header = self._header[self._socket.send(self._header, socket.MSG_MORE) :]
         elif self._at < self._frame_end:
-            sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, min(self._frame_end, turn) - self._at)
+            size = min(self._frame_end, turn, self._at + self._most_at_once) - self._at
+            sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, size)
             if not sent:
                 self._fill_up()
                 return False
