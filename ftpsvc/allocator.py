@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from typing import Any
 
 from twisted.internet.task import LoopingCall
@@ -25,11 +26,25 @@ def keep_freed_memory() -> None:
     bytearray(KEPT)
 
 
+def share_one_heap() -> None:
+    """Have all threads allocate from the same heap. For programs to call once, before they have any.
+
+    glibc makes up to eight heaps for each core, so that threads don't wait for each other (mallopt(3), M_ARENA_MAX). In
+    Python they do that anyway, and what one of them has freed would be of no use to the others, nor ever go back.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(_M_ARENA_MAX, 1)
+
+
+_M_ARENA_MAX = -8  # malloc.h
+
+
 class Trimming:
-    """Gives back what is free, again and again.
+    """Gives back what is free, again and again, and looks for circles among what is new.
 
     What one transfer has freed is mostly not where the next one needs it. Under a mixed load the heap grows for hours,
-    to twice of what is ever in use at a time.
+    to twice of what is ever in use at a time. Each job in a thread leaves a circle of Twisted's, small, but a page that
+    it lies in can't go back.
     """
 
     def __init__(self, clock: Any) -> None:
@@ -48,4 +63,5 @@ class Trimming:
 
     def _give_back(self) -> None:
         assert self._trim is not None
+        gc.collect(0)  # no more than what has come since it looked last: some milliseconds at the most
         self._trim(2 * KEPT)

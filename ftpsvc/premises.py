@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftpsvc import collector, parts
 from ftpsvc.admission import Entrance, admitted
-from ftpsvc.allocator import keep_freed_memory
+from ftpsvc.allocator import keep_freed_memory, share_one_heap
 from ftpsvc.commons import Common
 from ftpsvc.everywhere.entry import joined
 from ftpsvc.factory import ServerFactory
@@ -118,6 +118,7 @@ def settle_in() -> None:
     _allow_many_files()
     collector.relax()
     keep_freed_memory()
+    share_one_heap()
 
 
 def _allow_many_files() -> None:

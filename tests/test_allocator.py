@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import subprocess
+import sys
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
+from serverprocess import python_path
 from twisted.internet.task import Clock
 
 from ftpsvc.allocator import KEPT, TRIM_EVERY, Trimming
@@ -34,3 +40,52 @@ def test_what_is_free_between_what_is_in_use_is_given_back() -> None:
     support.result_of(trimming.stop())
     assert clock.getDelayedCalls() == []
     assert len(list(filter(None, blocks))) == COUNT // 4
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_threads_have_no_heaps_of_their_own() -> None:
+    assert heaps_of_threads("") > 0
+    assert heaps_of_threads("share_one_heap()") == 0
+
+
+def heaps_of_threads(setting: str) -> int:
+    """How many there are in a program with eight threads that have allocated; glibc puts each at 64 MiB's borders."""
+    program = f"""
+import re, threading
+from ftpsvc.allocator import share_one_heap
+{setting}
+there = threading.Barrier(9)
+def work():
+    blocks = [bytes(50_000) for _ in range(20)]
+    there.wait()
+    there.wait()
+for _ in range(8):
+    threading.Thread(target=work).start()
+there.wait()
+found = re.findall("^([0-9a-f]+)-[0-9a-f]+ rw-p 00000000 00:00 0 *$", open("/proc/self/maps").read(), re.M)
+there.wait()
+print(sum(int(start, 16) % (64 << 20) == 0 for start in found))
+"""
+    with python_path() as environment:
+        return int(subprocess.check_output([sys.executable, "-c", program], env=environment))
+
+
+def test_circles_among_what_is_new_are_undone() -> None:
+    class Circle:
+        pass
+
+    clock = Clock()
+    trimming = Trimming(clock)
+    trimming.start()
+    gc.disable()
+    try:
+        circle: Any = Circle()
+        circle.itself = circle
+        left = weakref.ref(circle)
+        del circle
+        assert left() is not None
+        clock.advance(TRIM_EVERY)
+        assert left() is None
+    finally:
+        gc.enable()
+    support.result_of(trimming.stop())
