@@ -186,13 +186,6 @@ def log_in(port: int) -> ftplib.FTP:
     return client
 
 
-def free_port() -> int:
-    """A port that nobody listens on, for what doesn't tell which one the system has given it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def page(port: int, path: str) -> tuple[int, str]:
     """The status and the text of one of the monitor's pages."""
     try:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -108,15 +106,6 @@ def gangs_in(folder: Path) -> Iterator[Callable[..., Gang]]:
         for gang in gangs:
             gang.process.kill()
             gang.ended()
-
-
-def two_free_ports() -> int:
-    """The first of two in a row that nobody listens on, from where the system takes none for others."""
-    while True:
-        low = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", low)) as first:
-            socket.create_server(("127.0.0.1", low + 1)).close()
-            return int(first.getsockname()[1])
 
 
 def close(*talks: Conversation) -> None:

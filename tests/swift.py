@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ports import free_ports
+
 from ftpsvc.objects.requests import Endpoint, RefusedByS3, Requests
 from ftpsvc.objects.signing import Keys
 
@@ -123,12 +125,6 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(found.getsockname()[1]) for found in sockets]
 
 
 def _listens(port: int) -> bool:

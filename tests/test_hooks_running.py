@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemon import DEADLINE, Start, free_port, log_in, page, start
+from daemon import DEADLINE, Start, log_in, page, start
+from ports import free_port
 
 __all__ = ["start"]  # a fixture, which pytest finds by its name
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Start, free_port, log_in, start
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Start, log_in, start
+from ports import free_port
 from streams import eventually
 
 __all__ = ["start"]  # a fixture, which pytest finds by its name

@@ -16,9 +16,10 @@ from typing import Any
 import daemon
 import pytest
 from authority import Authority
-from daemon import DEADLINE, Daemon, free_port, page
+from daemon import DEADLINE, Daemon, page
 from gang import ctl
 from membership import HASH
+from ports import free_port
 from redisserver import RedisServer, needs_redis
 
 pytestmark = needs_redis

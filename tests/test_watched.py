@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from daemon import Start, free_port, log_in, page, start
+from daemon import Start, log_in, page, start
+from ports import free_port
 from support import parsed
 
 __all__ = ["start"]  # a fixture, which pytest finds by its name

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 import support
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Conversation
-from gang import Gang, close, ctl, gangs_in, moved, page, two_free_ports
+from gang import Gang, close, ctl, gangs_in, moved, page
+from ports import free_ports
 from streams import eventually
 
 from ftpsvc import certificates
@@ -57,7 +58,7 @@ def test_both_serve_as_one_and_end_in_order(gather: Callable[..., Gang], tmp_pat
 def test_limits_and_bans_hold_over_both(gather: Callable[..., Gang], tmp_path: Path) -> None:
     state = tmp_path / "state"
     limits = ("--exempt=none", "--max-per-address=3", "--ban-after=2", "--login-delay=0")
-    low = two_free_ports()
+    low = free_ports(2)[0]
     gang = gather(*limits, f"--passive-ports={low}-{low + 1}", f"--state={state}")
     talks = gang.talks()
     for talk in talks.values():
@@ -179,7 +180,7 @@ def test_one_that_can_not_start_says_why_and_is_tried_again(gather: Callable[...
 
 
 def test_records_numbers_and_hooks_are_those_of_one_server(gather: Callable[..., Gang], tmp_path: Path) -> None:
-    port = two_free_ports()
+    port = free_ports(2)[0]
     hook = tmp_path / "hook"
     hook.write_text(f"#!/bin/sh\n(cat; echo) >> {tmp_path}/hooked\n")
     hook.chmod(0o755)
@@ -214,7 +215,7 @@ def test_records_numbers_and_hooks_are_those_of_one_server(gather: Callable[...,
 
 def test_operators_see_one_server_and_end_sessions_of_any_worker(gather: Callable[..., Gang], tmp_path: Path) -> None:
     state = tmp_path / "state"
-    port = two_free_ports()
+    port = free_ports(2)[0]
     gang = gather(f"--state={state}", f"--monitor=tcp:{port}:interface=127.0.0.1", "--exempt=none")
     talks = gang.talks()
     rows = ctl(state, "who")

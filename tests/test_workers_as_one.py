@@ -13,7 +13,8 @@ from urllib.error import HTTPError
 import pytest
 import support
 from daemon import DEADLINE, Conversation
-from gang import Gang, close, ctl, gangs_in, page, two_free_ports
+from gang import Gang, close, ctl, gangs_in, page
+from ports import free_ports
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_notice_of_the_end_is_given_while_all_workers_let_people_in(
     gather: Callable[..., Gang], tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    port = two_free_ports()
+    port = free_ports(2)[0]
     gang = gather(f"--state={state}", "--drain-notice=3600", f"--monitor={port}")
     assert page(f"http://127.0.0.1:{port}/readyz") == "ready\n"
     gang.process.terminate()

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 from serverprocess import python_path
-from swift import free_ports
 
 #: How long anything may take before a test gives up, in seconds.
 DEADLINE = 60.0

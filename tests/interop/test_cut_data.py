@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from serverprocess import python_path
 from streams import eventually
 
-from .test_peers import answers, free_port
+from .test_peers import answers
 
 #: How often the server loses a connection, and behind how many bytes.
 CUTS, AFTER = 2, 3_000_000

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from streams import eventually
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
@@ -75,11 +76,6 @@ def missing(what: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what} is not there")
     pytest.skip(f"{what} is not there")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def answers(port: int, is_implicit: bool) -> bool:
