@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-#: Blocks of up to this size are kept for their next use, and twice as much of what is free at the heap's end. The
-#: largest that come and go all the time have 1 MiB: what one recv brings.
+#: Blocks of up to this size are kept for their next use. The largest that come and go all the time have 1 MiB: what one
+#: recv brings.
 KEPT = 4 * 1024 * 1024
 
 #: How often what is free between blocks that are in use goes back to the system, in seconds. It takes a millisecond.
@@ -64,4 +64,4 @@ class Trimming:
     def _give_back(self) -> None:
         assert self._trim is not None
         gc.collect(0)  # no more than what has come since it looked last: some milliseconds at the most
-        self._trim(2 * KEPT)
+        self._trim(0)

@@ -10,8 +10,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 
-#: How many digests are kept, the latest used: some 300 bytes each.
-MAX_KNOWN = 10_000
+#: How many digests are kept, the latest used: some 400 bytes each.
+MAX_KNOWN = 1000
 
 #: A file that was changed less than this many seconds ago may be changed again within the same tick of the file
 #: system's clock, which its times would not show: some file systems know every other second only.

@@ -254,7 +254,7 @@ def verified(found: str, said: str | None) -> str:
 FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
     year, *rest = time.gmtime(min(max(seconds, FIRST_SECOND), LAST_SECOND))[:6]
     return f"{year:04d}" + "".join(f"{part:02d}" for part in rest)
@@ -287,7 +287,7 @@ def _nanoseconds(second: str, fraction: str | None) -> int:
     return seconds * 1_000_000_000 + int((fraction or "0")[:9].ljust(9, "0"))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _seconds(digits: str) -> int:
     parsed = time.strptime(digits, "%Y%m%d%H%M%S")
     if parsed.tm_sec > 59:

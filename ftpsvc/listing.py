@@ -179,7 +179,7 @@ def _mode_letters(mode: int) -> str:
     return "".join(letter if mode & (0o400 >> i) else "-" for i, letter in enumerate("rwxrwxrwx"))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _list_time(modified: int, minute: int) -> str:
     moment = time.gmtime(min(max(modified, FIRST_SECOND), LAST_SECOND))
     day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2d}"
