@@ -43,7 +43,7 @@ RELOADS = (60.0, 10.0)
 #: After how many seconds its memory has to be flat, and within which part of what it was then. In a short run the
 #: first of some kinds of transfers may come late, and the heap is still finding its size: it shows large leaks alone.
 SETTLED = (300.0, 40.0)
-GROWTH = (0.05, 0.25)
+GROWTH = (0.05, 0.10)
 
 #: In how many parts the rest of the time is cut, behind each of which the load stops for a look at the memory.
 LAPS = 5
