@@ -114,6 +114,8 @@ class Serving:
         self._overview.start()
         self._link.handlers.update(answers_of(self._overview))
         self._reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        # Behind Twisted's own, which would stop a reactor that is stopping.
+        self._reactor.callWhenRunning(OnSignal(self._reactor, self._terminated, signal.SIGTERM).listen)
         settle_in()
         joined = self._link.ask("join", run=parts.RUN)
         joined.addCallback(self._open, start.ports)
@@ -182,9 +184,15 @@ class Serving:
 
     def _stop(self) -> Deferred[None]:
         self._is_stopping = True
-        # The parent sends it again when somebody is in a hurry.
-        OnSignal(self._reactor, self._made.factory.draining.hurry, signal.SIGTERM).listen()
         return Deferred.fromCoroutine(self._end())
+
+    def _terminated(self) -> None:
+        """The parent sends SIGTERM again when somebody is in a hurry, and both may come in one turn of the reactor."""
+        if self._is_stopping:
+            self._made.factory.draining.hurry()
+        else:
+            self._is_stopping = True
+            self._reactor.stop()
 
     def drain(self) -> Deferred[None]:
         """Let nobody in any more, and see everybody out. Who calls it again waits for the same."""
