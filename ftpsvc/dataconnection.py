@@ -6,14 +6,16 @@ On the server `way` tells how one comes about, and `stream` moves files and list
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import deque
 from copy import copy
 from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -27,7 +29,7 @@ from ftpsvc.tunnel import PIECE, Tunnel
 CUT = "The data connection ended without the end of TLS (close_notify): what came may be cut."
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class DataConnection(Protocol):
     """The bytes of one data connection. Nothing is read before somebody asks for it."""
 
@@ -229,6 +231,18 @@ class DataConnection(Protocol):
         return ConnectionFailed(CUT)
 
     # -- the end
+
+    def readConnectionLost(self) -> None:
+        """Nothing more will come: here it is found out whether that is the end of the data.
+
+        A reset that arrives while the reactor looks is now and then told by the kernel as an error, but not yet as
+        something to read, and Twisted takes that for an end in order. The socket still has the error.
+        """
+        code = self.transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self.transport.connectionLost(Failure(ConnectionLost(os.strerror(code))) if code else connectionDone)
+
+    def writeConnectionLost(self) -> None:
+        """Never comes: nobody here closes only the half that sends."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.has_ended = True

@@ -1,0 +1,54 @@
+"""How a data connection ended, where the reactor can't tell: on real sockets, and the test says what the reactor would."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import pytest
+import support
+from streams import reset
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+
+from ftpsvc.dataconnection import DataConnection
+from ftpsvc.model import ConnectionFailed
+from ftpsvc.passive import Passive, listen
+from ftpsvc.passiveports import PassivePorts
+
+HERE = ipaddress.ip_address("127.0.0.1")
+
+
+@pytest.fixture
+def ends() -> tuple[DataConnection, socket.socket]:
+    """The server's end of a data connection, and the client's."""
+    reactor = MemoryReactorClock()
+    way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor))
+    way.start()
+    client = socket.create_connection((str(HERE), way.port))
+    way.look()
+    assert way.connection is not None
+    return way.connection, client
+
+
+def say_that_nothing_more_will_come(connection: DataConnection) -> None:
+    """As Twisted's reactor does for an event of epoll's with an error in it and nothing to read."""
+    connection.transport.readConnectionLost(Failure(ConnectionDone()))
+
+
+def test_a_reset_that_the_reactor_takes_for_an_end_in_order_is_none(ends: tuple[DataConnection, socket.socket]) -> None:
+    connection, client = ends
+    reading = support.start(connection.read())
+    reset(client)
+    say_that_nothing_more_will_come(connection)
+    with pytest.raises(ConnectionFailed, match="reset"):
+        reading.result()
+
+
+def test_an_end_in_order_is_the_end_of_the_data(ends: tuple[DataConnection, socket.socket]) -> None:
+    connection, client = ends
+    reading = support.start(connection.read())
+    client.close()
+    say_that_nothing_more_will_come(connection)
+    assert reading.result() == b""
