@@ -1,4 +1,4 @@
-"""How a data connection ended, where the reactor can't tell: on real sockets, and the test says what the reactor would."""
+"""How a data connection ended, where the reactor can't tell: real sockets, and the test in the reactor's place."""
 
 from __future__ import annotations
 
