@@ -51,13 +51,16 @@ class Scan:
 
     async def next(self) -> list[Entry]:
         """The next entries; none at the end. Raises `OSError`."""
-        if self._job is None and not self._has_ended:
-            self._job = self._run(self._read)
+        if self._job is None:
+            self._look_ahead()
         if self._job is None:
             return []
         batch = await done_with(self._job)
-        self._job = None if self._has_ended else self._run(self._read)
+        self._look_ahead()
         return batch
+
+    def _look_ahead(self) -> None:
+        self._job = None if self._has_ended else self._run(self._read)
 
     def _read(self) -> list[Entry]:
         if self._names is None:

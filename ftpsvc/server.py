@@ -152,7 +152,7 @@ class ServerProtocol(LineThenRaw):
         nobody: Any = None
         self.session.control = self._watchdog.watched = self._logins.guest = self._outbox.write = nobody
         self._channel = self.transport = None
-        self.lost = self.lost and self.lost.with_traceback(None)
+        self.lost = self.lost and without_trace(self.lost)
 
     @property
     def is_at_rest(self) -> bool:

@@ -102,6 +102,15 @@ def nothing_left_behind(tmp_path: Path, logged_errors: LoggedErrors) -> Iterator
 
 
 @pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Python looks for circles only when the test says so: what is gone has been let go."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def talk(tmp_path: Path) -> support.Conversation:
     """Logged in, in MODE I, at a server that serves the test's folder."""
     return support.Conversation(support.local_disk(tmp_path)).log_in()

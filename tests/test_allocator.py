@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import subprocess
 import sys
 import weakref
@@ -77,6 +76,7 @@ print(sum(start % size == 0 for start in starts))
         return int(subprocess.check_output([sys.executable, "-c", program], env=environment))
 
 
+@pytest.mark.usefixtures("no_collector")
 def test_circles_among_what_is_new_are_undone() -> None:
     class Circle:
         pass
@@ -84,15 +84,11 @@ def test_circles_among_what_is_new_are_undone() -> None:
     clock = Clock()
     trimming = Trimming(clock)
     trimming.start()
-    gc.disable()
-    try:
-        circle: Any = Circle()
-        circle.itself = circle
-        left = weakref.ref(circle)
-        del circle
-        assert left() is not None
-        clock.advance(TRIM_EVERY)
-        assert left() is None
-    finally:
-        gc.enable()
+    circle: Any = Circle()
+    circle.itself = circle
+    left = weakref.ref(circle)
+    del circle
+    assert left() is not None
+    clock.advance(TRIM_EVERY)
+    assert left() is None
     support.result_of(trimming.stop())

@@ -32,6 +32,17 @@ def fill(folder: Path, count: int) -> set[str]:
     return names
 
 
+def begun(folder: Path, jail: Jail) -> tuple[Scan, support.ByHand]:
+    """A scan of five entries, whose first batch is here."""
+    fill(folder, 5)
+    run = support.by_hand()
+    scan = Scan(jail, run, b"")
+    first = support.start(scan.next())
+    run.fire()
+    assert len(first.result()) == 3
+    return scan, run
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 6, 7])
 def test_all_are_found_once(tmp_path: Path, jail: Jail, count: int) -> None:
     names = fill(tmp_path, count)
@@ -46,12 +57,7 @@ def test_all_are_found_once(tmp_path: Path, jail: Jail, count: int) -> None:
 
 
 def test_the_next_ones_are_looked_up_while_the_last_ones_are_made_use_of(tmp_path: Path, jail: Jail) -> None:
-    fill(tmp_path, 5)
-    run = support.by_hand()
-    scan = Scan(jail, run, b"")
-    first = support.start(scan.next())
-    run.fire()
-    assert len(first.result()) == 3
+    scan, run = begun(tmp_path, jail)
     run.fire()
     assert len(support.result_of(scan.next())) == 2
     # It is known by now that there are no others: nothing more is asked of the disk.
@@ -61,12 +67,7 @@ def test_the_next_ones_are_looked_up_while_the_last_ones_are_made_use_of(tmp_pat
 
 
 def test_what_is_looked_up_ahead_ends_before_the_folder_is_closed(tmp_path: Path, jail: Jail) -> None:
-    fill(tmp_path, 5)
-    run = support.by_hand()
-    scan = Scan(jail, run, b"")
-    first = support.start(scan.next())
-    run.fire()
-    assert len(first.result()) == 3
+    scan, run = begun(tmp_path, jail)
     closing = support.start(scan.close())
     assert not closing.is_over
     run.fire()

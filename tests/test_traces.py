@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ftpsvc.traces import clean, without_trace
+
+pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 class Buffer:
@@ -21,14 +21,6 @@ async def transfer(held: list[weakref.ref[Buffer]], data: Deferred[None]) -> Non
     buffer = Buffer()
     held.append(weakref.ref(buffer))
     await data
-
-
-@pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("is_cleaned", [False, True])
