@@ -33,19 +33,15 @@ def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Ca
 
     def line(entry: Entry) -> str:
         name, kind, size, modified, mode, _, unique, is_link = entry
-        if kind is Kind.FILE and not is_link:
-            time_and_perm = f"modify={format_time(modified)}{of_a_file}"
-            return f"type=file;size={size};{time_and_perm}{unique}{_mode_fact(mode)} {name}"
-        start = f"type=file;size={size}" if kind is Kind.FILE else f"type={_TYPES[kind]}"
-        perm = of_a_file if kind is Kind.FILE else _perm_of_another(kind, permissions)
+        if kind is Kind.FILE:
+            start, perm = f"type=file;size={size}", of_a_file
+        else:
+            start = f"type={_TYPES[kind]}"
+            perm = f";perm={_perm(False, kind is Kind.DIRECTORY, permissions.value)};unique="
         link = "X.link=1;" if is_link else ""
         return f"{start};modify={format_time(modified)}{perm}{unique}{_mode_fact(mode)}{link} {name}"
 
     return line
-
-
-def _perm_of_another(kind: Kind, permissions: Permission) -> str:
-    return f";perm={_perm(False, kind is Kind.DIRECTORY, permissions.value)};unique="
 
 
 @lru_cache(maxsize=512)
