@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ports import free_ports
 
-from ftpsvc.objects.requests import Endpoint, RefusedByS3, Requests
+from ftpsvc.objects.requests import Endpoint, RefusedByS3, Request, Requests
 from ftpsvc.objects.signing import Keys
 
 NODES = (1, 2, 3)
@@ -205,7 +205,7 @@ class Swift:
     def make_bucket(self, name: str) -> None:
         requests = self.requests(name)
         try:
-            requests.ask("PUT")
+            requests.ask(Request("PUT"))
         except RefusedByS3 as refusal:
             if refusal.status != 409:  # it was made, and the answer came too late
                 raise

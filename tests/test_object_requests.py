@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from ftpsvc.objects import requests
 from ftpsvc.objects.opening import Objects, Unusable
 from ftpsvc.objects.options import ObjectOptions
-from ftpsvc.objects.requests import Answer, Endpoint, RefusedByS3, Requests
+from ftpsvc.objects.requests import Answer, Endpoint, RefusedByS3, Request, Requests
 from ftpsvc.objects.s3 import S3Engine
 from ftpsvc.objects.signing import Keys, signed
 
@@ -56,9 +56,9 @@ class Scripted(Requests):
         super().__init__(Endpoint("http://host/bucket", "r"), Keys("a", "b"), self.waits.append)
         self.answers = list(answers)
 
-    def once(self, method: str, key: str, query: Any, headers: Any, body: bytes) -> Answer:
-        self.asked.append((method, key, dict(query), dict(headers)))
-        self.bodies.append(body)
+    def once(self, request: Request) -> Answer:
+        self.asked.append((request.method, request.key, dict(request.query), dict(request.headers)))
+        self.bodies.append(request.body)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -72,7 +72,7 @@ def answer(status: int = 200, body: bytes = b"", tag: str = "") -> Answer:
 def test_what_passes_is_tried_again_with_growing_delays() -> None:
     error = answer(200, b"<?xml version='1.0'?><Error><Code>InternalError</Code></Error>")
     requests = Scripted(answer(503), answer(429), ConnectionResetError(), error, answer(500), answer(200, b"ok"))
-    assert requests.ask("GET") == b"ok"
+    assert requests.ask(Request("GET")).body == b"ok"
     for waited, most in zip(requests.waits, (0.2, 0.4, 0.8, 1.6, 3.2), strict=True):
         assert most / 2 <= waited <= most
 
@@ -81,7 +81,7 @@ def test_what_passes_is_tried_again_with_growing_delays() -> None:
 def test_what_does_not_pass_is_not(status: int) -> None:
     requests = Scripted(answer(status, b"<Error><Code>Why</Code></Error>"))
     with pytest.raises(RefusedByS3, match=f"{status} Why"):
-        requests.ask("GET")
+        requests.ask(Request("GET"))
 
 
 def test_it_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +90,12 @@ def test_it_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     requests._sleep = lambda seconds: now.__setitem__(0, now[0] + seconds)
     monkeypatch.setattr(REQUESTS.time, "monotonic", lambda: now[0])
     with pytest.raises(ConnectionRefusedError):
-        requests.ask("GET")
+        requests.ask(Request("GET"))
     assert 5 < now[0] <= 15
 
 
 def make_new(requests: Requests) -> None:
-    requests.ask_for_new("PUT", "key", {}, {}, b"data")
+    requests.ask_for_new(Request("PUT", "key", body=b"data"))
 
 
 def test_a_new_object_is_made_under_a_condition() -> None:
@@ -276,7 +276,7 @@ def answering(answer: bytes) -> Iterator[Requests]:
 )
 def test_an_answer_that_is_cut_short_is_none(cut: bytes) -> None:
     with answering(b"HTTP/1.1 200 OK\r\n" + cut) as requests, pytest.raises(http.client.IncompleteRead):
-        requests.once("GET", "", {}, {}, b"")
+        requests.once(Request("GET"))
 
 
 def test_a_page_is_read_whatever_the_keys_are_called() -> None:

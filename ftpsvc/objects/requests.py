@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -61,6 +62,22 @@ class Endpoint:
     region: str
 
 
+class Request(NamedTuple):
+    """What is asked of a bucket: about a key of it, or about all of it where there is none.
+
+    `result`: the element that says that it is done. S3 begins the answer to a copy, and to the completion of an
+    upload, with 200 and spaces before it has done it (API reference, "CompleteMultipartUpload"). An answer that
+    ends there is no success.
+    """
+
+    method: str
+    key: str = ""
+    query: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+    result: str = ""
+
+
 class Answer(NamedTuple):
     """What a request has come to."""
 
@@ -82,38 +99,13 @@ class Requests:
         self._takes_conditions = True
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
-    def ask(
-        self,
-        method: str,
-        key: str = "",
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes = b"",
-        result: str = "",
-    ) -> bytes:
-        """The body of the answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none.
-
-        `result`: the element that says that it is done. S3 begins the answer to a copy, and to the completion of an
-        upload, with 200 and spaces before it has done it (API reference, "CompleteMultipartUpload"). An answer that
-        ends there is no success.
-        """
-        return self.ask_whole(method, key, query or {}, headers or {}, body, result).body
-
-    def ask_whole(
-        self,
-        method: str,
-        key: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: bytes,
-        result: str = "",
-    ) -> Answer:
-        """The same, with all of the answer that is of use."""
+    def ask(self, request: Request) -> Answer:
+        """The answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none."""
         wait, until = FIRST_WAIT, time.monotonic() + RETRY_FOR
         while True:
             try:
-                answer = self.once(method, key, query, headers, body)
-                if 200 <= answer.status < 300 and _is_done(answer.body, result):
+                answer = self.once(request)
+                if 200 <= answer.status < 300 and _is_done(answer.body, request.result):
                     return answer
                 error: Exception = (refusal := _refusal(answer))
                 is_passing = refusal.status == 429 or refusal.status < 300 or 500 <= refusal.status != 501
@@ -124,41 +116,34 @@ class Requests:
             self._sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, LONGEST_WAIT)
 
-    def ask_for_new(
-        self,
-        method: str,
-        key: str,
-        query: Mapping[str, str],
-        headers: Mapping[str, str],
-        body: bytes,
-        result: str = "",
-    ) -> None:
+    def ask_for_new(self, request: Request) -> None:
         """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`."""
         try:
             if self._takes_conditions:
-                self.ask_whole(method, key, query, {**headers, "if-none-match": "*"}, body, result)
+                self.ask(request._replace(headers={**request.headers, "if-none-match": "*"}))
                 return
         except RefusedByS3 as refusal:
             if refusal.status in (409, 412):
-                raise AlreadyExistsError(key) from refusal
+                raise AlreadyExistsError(request.key) from refusal
             if refusal.status != 501:
                 raise
             self._takes_conditions = False  # as Swift; what comes between the next two requests is replaced
-        if self.look(key) is not None:
-            raise AlreadyExistsError(key)
-        self.ask_whole(method, key, query, headers, body, result)
+        if self.look(request.key) is not None:
+            raise AlreadyExistsError(request.key)
+        self.ask(request)
 
     def look(self, key: str) -> Answer | None:
         """An object, without its bytes; None if there is none. Raises `RefusedByS3` where that isn't to be known."""
         try:
-            return self.ask_whole("HEAD", key, {}, {}, b"")
+            return self.ask(Request("HEAD", key))
         except RefusedByS3 as refusal:
             if refusal.status != 404:
                 raise
             return None
 
-    def once(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Answer:
+    def once(self, request: Request) -> Answer:
         """The answer, whatever it is, without a second try."""
+        method, key, query, headers, body, _ = request
         path = quoted_path(f"{self._path}/{key}")
         now = datetime.datetime.now(datetime.UTC)
         sent = signed(self._keys, self._endpoint.region, method, self._host, path, query, headers, body, now)

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 from ftpsvc.objects.engine import PAGE, Listed, Page, Upload
 from ftpsvc.objects.metadata import HEADERS
 from ftpsvc.objects.obstored import FOLDER_MARK, IN_FLIGHT, ObstoreEngine
-from ftpsvc.objects.requests import RefusedByS3, Requests
+from ftpsvc.objects.requests import RefusedByS3, Request, Requests
 from ftpsvc.objects.signing import quoted_path
 from ftpsvc.storage import Buffer
 
@@ -32,7 +32,8 @@ class S3Engine(ObstoreEngine):
 
     def first_look(self, prefix: str) -> int:
         try:
-            return self._requests.once("GET", "", {"list-type": "2", "prefix": prefix, "max-keys": "1"}, {}, b"").status
+            query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
+            return self._requests.once(Request("GET", query=query)).status
         finally:
             self._requests.close()  # at the start nothing is to stay open: twistd leaves this process
 
@@ -44,7 +45,7 @@ class S3Engine(ObstoreEngine):
             super().put(key, data, metadata, replace)
         else:
             headers = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
-            self._requests.ask_for_new("PUT", key, {}, headers, bytes(data))
+            self._requests.ask_for_new(Request("PUT", key, headers=headers, body=bytes(data)))
 
     def copy(self, source: str, target: str) -> None:
         self._copy(source, target, {})
@@ -58,7 +59,8 @@ class S3Engine(ObstoreEngine):
     def _copy(self, source: str, target: str, headers: Mapping[str, str]) -> None:
         # Not obstore's, which takes any 200 for a success, and a rename removes the source after it.
         place = quoted_path(f"/{self._bucket}/{source}")
-        self._requests.ask("PUT", target, headers={**headers, "x-amz-copy-source": place}, result="CopyObjectResult")
+        headers = {**headers, "x-amz-copy-source": place}
+        self._requests.ask(Request("PUT", target, headers=headers, result="CopyObjectResult"))
 
     def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Upload:
         return S3Upload(self._requests, key, metadata)
@@ -86,18 +88,18 @@ class S3Engine(ObstoreEngine):
             query["delimiter"] = delimiter
         if after:
             query["continuation-token"] = after
-        root = ElementTree.fromstring(self._requests.ask("GET", query=query))
+        root = ElementTree.fromstring(self._requests.ask(Request("GET", query=query)).body)
         objects = [_listed(item) for item in root.iterfind("{*}Contents")]
         folders = [_unquoted(item, "Prefix")[len(prefix) :].rstrip("/") for item in root.iterfind("{*}CommonPrefixes")]
         is_cut = root.findtext("{*}IsTruncated") == "true"
         return Page(objects, folders, root.findtext("{*}NextContinuationToken") or "" if is_cut else "")
 
     def make_folder(self, prefix: str) -> None:
-        self._requests.ask("PUT", prefix, headers={"content-type": "application/x-directory"})
+        self._requests.ask(Request("PUT", prefix, headers={"content-type": "application/x-directory"}))
 
     def remove_folder(self, prefix: str) -> None:
-        self._requests.ask("DELETE", prefix)
-        self._requests.ask("DELETE", prefix + FOLDER_MARK)
+        self._requests.ask(Request("DELETE", prefix))
+        self._requests.ask(Request("DELETE", prefix + FOLDER_MARK))
 
     # -- parts
 
@@ -106,13 +108,13 @@ class S3Engine(ObstoreEngine):
         for upload in old:
             with contextlib.suppress(RefusedByS3):  # it was completed, or aborted, meanwhile
                 key, name = _unquoted(upload, "Key"), upload.findtext("{*}UploadId") or ""
-                self._requests.ask("DELETE", key, {"uploadId": name})
+                self._requests.ask(Request("DELETE", key, {"uploadId": name}))
         return len(old)
 
     def _uploads(self, prefix: str) -> Iterator[Any]:
         query = {"uploads": "", "prefix": prefix, "encoding-type": "url"}
         while True:
-            root = ElementTree.fromstring(self._requests.ask("GET", query=query))
+            root = ElementTree.fromstring(self._requests.ask(Request("GET", query=query)).body)
             yield from root.iterfind("{*}Upload")
             if root.findtext("{*}IsTruncated") != "true":
                 return
@@ -129,13 +131,13 @@ class S3Upload:
         self._requests = requests
         self._key = key
         headers = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
-        begun = ElementTree.fromstring(requests.ask("POST", key, {"uploads": ""}, headers))
+        begun = ElementTree.fromstring(requests.ask(Request("POST", key, {"uploads": ""}, headers)).body)
         self._name = begun.findtext("{*}UploadId") or ""
         self._tags: dict[int, str] = {}
 
     def send(self, number: int, data: bytes) -> None:
         query = {"partNumber": str(number), "uploadId": self._name}
-        self._tags[number] = self._requests.ask_whole("PUT", self._key, query, {}, data).tag
+        self._tags[number] = self._requests.ask(Request("PUT", self._key, query, body=data)).tag
 
     def complete(self, replace: bool) -> None:
         parts = "".join(
@@ -143,9 +145,10 @@ class S3Upload:
             for number, tag in sorted(self._tags.items())
         )
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        complete = self._requests.ask_whole if replace else self._requests.ask_for_new
+        request = Request("POST", self._key, {"uploadId": self._name}, {}, body, "CompleteMultipartUploadResult")
+        complete = self._requests.ask if replace else self._requests.ask_for_new
         try:
-            complete("POST", self._key, {"uploadId": self._name}, {}, body, "CompleteMultipartUploadResult")
+            complete(request)
         except RefusedByS3 as refusal:
             # An answer may be lost, and the second try finds no such upload any more, because the first has done it.
             if refusal.status != 404 or not self._is_there():
@@ -167,7 +170,7 @@ class S3Upload:
         return found.tag.strip('"') == f"{hashlib.md5(tags, usedforsecurity=False).hexdigest()}-{len(self._tags)}"
 
     def abort(self) -> None:
-        self._requests.ask("DELETE", self._key, {"uploadId": self._name})
+        self._requests.ask(Request("DELETE", self._key, {"uploadId": self._name}))
 
 
 def _unquoted(item: Any, name: str) -> str:
