@@ -125,6 +125,11 @@ class _Writing:
         self._digest.update(chunk)
         write_all(self._descriptor, chunk)
 
+    async def copy(self, directory: int, name: bytes, size: int) -> None:
+        """Write the first bytes of another file, which are not digested. Raises `OSError`."""
+        self._job = self._run(copy_start, directory, name, self._descriptor, size)
+        await self.settle()
+
     async def settle(self) -> None:
         """Wait until all is written. Raises the `OSError` of a write."""
         if self._job is not None:
@@ -193,11 +198,12 @@ class DiskWriteFile:
         kept = self._open_part()
         if self._check_offset(self._offset, kept):
             os.ftruncate(self._file, self._offset)
+            os.lseek(self._file, self._offset, os.SEEK_SET)
+            self._writing = _Writing(self._file, self._run)
         else:
             os.ftruncate(self._file, 0)
-            await done_with(self._run(copy_start, self._directory, self._name, self._file, self._offset))
-        os.lseek(self._file, self._offset, os.SEEK_SET)
-        self._writing = _Writing(self._file, self._run)
+            self._writing = _Writing(self._file, self._run)
+            await self._writing.copy(self._directory, self._name, self._offset)
 
     def _size_of_target(self) -> int:
         try:

@@ -332,6 +332,19 @@ def test_an_abort_waits_for_the_write_under_way(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_an_abort_waits_for_the_copy_that_a_resume_begins_with(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(BIG)
+    run = support.by_hand()
+    file = begin(support.local_disk(tmp_path, run), "/file", offset=len(BIG))
+    writing = start(file.write(LITTLE))
+    writing.deferred.cancel()
+    aborting = start(file.abort())
+    assert not aborting.is_over, "the thread would copy into whatever has the descriptor's number by then"
+    run.fire()
+    assert aborting.is_over
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def test_a_write_waits_for_the_one_before_it(tmp_path: Path) -> None:
     run = support.by_hand()
     file = begin(support.local_disk(tmp_path, run), "/file", BIG)
