@@ -95,9 +95,13 @@ class Scan:
         return entry_of(name, status)._replace(is_link=True)
 
     async def close(self) -> None:
-        if self._job is not None:
-            with contextlib.suppress(OSError):
-                await done_with(self._job)
+        if self._job is None:
+            self._close()
+        else:
+            # Behind the job, and not behind this wait for it, which may be cancelled.
+            await done_with(self._job.addBoth(lambda _: self._close()))
+
+    def _close(self) -> None:
         if self._names is not None:
             self._names.close()  # type: ignore[attr-defined]  # typeshed calls it an Iterator; it is scandir's own
         os.close(self._directory)

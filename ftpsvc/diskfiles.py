@@ -80,10 +80,11 @@ class DiskReadFile:
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
-        if self._job is not None and not self._job.called:
-            with contextlib.suppress(OSError):
-                await done_with(self._job)
-        os.close(descriptor)
+        if self._job is None:
+            os.close(descriptor)
+        else:
+            # Behind the job, and not behind this wait for it, which may be cancelled.
+            await done_with(self._job.addBoth(lambda _: os.close(descriptor)))
 
 
 def read_at_once(descriptor: int, device: int, size: int, offset: int) -> bytes | None:

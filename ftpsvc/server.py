@@ -35,7 +35,7 @@ from ftpsvc.session import Outcome, Session, admit
 from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
-from ftpsvc.threads import done_with
+from ftpsvc.threads import done_with, to_its_end
 from ftpsvc.tls import fingerprint_of_peer, name_asked_for
 from ftpsvc.traces import clean, without_trace
 from ftpsvc.verbs import MOVING, UPLOADS, VERBS
@@ -56,6 +56,7 @@ class ServerProtocol(LineThenRaw):
     """One client's control connection."""
 
     _log = Logger()
+    to_its_end = staticmethod(to_its_end)
 
     def __init__(self, factory: ServerFactory, origin: Origin, source: str = "") -> None:
         """`source`: what the limits per address know the peer by; empty for those who are exempt."""
@@ -395,5 +396,4 @@ class ServerProtocol(LineThenRaw):
         return self._overdue
 
 
-# What an error in a commit is logged as: the command itself was over when the commit began.
-_COMMIT = Command("STOR", "(its commit)")
+_COMMIT = Command("STOR", "(its commit)")  # as what its error is logged: the command itself was over by then

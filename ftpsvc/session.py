@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -100,6 +100,9 @@ class Control(Protocol):
 
     async def settled(self) -> None:
         """Wait until whatever is being committed for this session is in its place, and answered."""
+
+    async def to_its_end(self, work: Coroutine[Any, Any, None], /) -> None:
+        """Clean up, even if the connection is lost meanwhile."""
 
     async def enter(self, account: Account) -> None:
         """Somebody has logged in, in whatever way. Raises `OverLimit`, if they have too many sessions already."""

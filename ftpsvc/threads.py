@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
@@ -81,3 +81,16 @@ def done_with(job: Deferred[T]) -> Deferred[T]:
 
     job.addBoth(fire)
     return waiter
+
+
+async def to_its_end(work: Coroutine[Deferred[Any], Any, T]) -> T:
+    """Do this to its end, even if whoever waits for it is cancelled meanwhile: they hear of that behind it.
+
+    For cleaning up: an error begins it, and a connection that is lost a moment later must not break it off.
+    """
+    job = Deferred.fromCoroutine(work)
+    try:
+        return await done_with(job)
+    except CancelledError:
+        await done_with(job)
+        raise

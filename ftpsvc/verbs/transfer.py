@@ -318,7 +318,7 @@ async def _receive(session: Session, record: _Record, file: WriteFile, ready: st
             # Where nobody decided against the upload (a lost connection, a session that ends), what came is kept.
             nobody = model.ConnectionFailed | model.ServiceClosing
             decided = isinstance(error, model.TransferError) and not isinstance(error, nobody)
-            await file.abort(keep=not decided)
+            await session.control.to_its_end(file.abort(keep=not decided))
             raise
 
     return _commit(session, record, file.commit(facts, received.digest))

@@ -1,0 +1,88 @@
+"""What is left open when things go wrong twice: an error ends a transfer, and the session is lost before all is tidy.
+
+The jobs of these tests wait in a queue as those of a disk that has enough to do (`threads.few_at_once`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import support
+from support import ByHand, Conversation, result_of, start
+
+from ftpsvc import diskfiles
+from ftpsvc.threads import few_at_once
+
+BIG = bytes(range(256)) * 1024
+
+
+@pytest.fixture
+def jobs() -> ByHand:
+    return support.by_hand()
+
+
+@pytest.fixture
+def talk(tmp_path: Path, jobs: ByHand, monkeypatch: pytest.MonkeyPatch) -> Conversation:
+    """With somebody whose uploads all wait for a thread."""
+    monkeypatch.setattr(diskfiles, "is_in_memory", lambda device: False)
+    monkeypatch.setattr(diskfiles, "AT_ONCE", 0)
+    (tmp_path / "file").write_bytes(b"before")
+    return Conversation(support.local_disk(tmp_path, few_at_once(jobs, 1)), cut=lambda: 1 << 20).log_in()
+
+
+def opened_below(folder: Path) -> list[str]:
+    """What this process has open there."""
+    paths = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    return [path for path in paths if path.startswith(f"{folder}/")]
+
+
+@pytest.mark.parametrize("command", [b"APPE file", b"STOR file"])
+def test_an_upload_that_fails_is_undone_even_if_the_connection_is_lost_meanwhile(
+    talk: Conversation, jobs: ByHand, tmp_path: Path, command: bytes
+) -> None:
+    talk.send(command, b"\r\nDATA %d\r\n" % len(BIG), BIG, b"FAIL enough\r\n")
+    assert jobs.jobs, "the end has come while a thread still writes"
+    talk.link.lose()
+    while jobs.jobs:
+        jobs.fire()
+    assert (tmp_path / "file").read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["file"]
+    assert not opened_below(tmp_path), "what is open is locked, too"
+
+
+def test_a_session_is_over_when_its_last_upload_is_undone(talk: Conversation, jobs: ByHand) -> None:
+    talk.send(b"APPE file\r\nDATA %d\r\n" % len(BIG), BIG, b"FAIL enough\r\n")
+    talk.link.lose()
+    over = start(talk.server.over())
+    assert not over.is_over
+    while jobs.jobs:
+        jobs.fire()
+    assert over.is_over
+
+
+def test_a_file_is_closed_behind_the_thread_that_reads_it(
+    tmp_path: Path, jobs: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diskfiles, "READ_AT_ONCE", 0)
+    (tmp_path / "file").write_bytes(BIG)
+    file = result_of(support.local_disk(tmp_path, few_at_once(jobs, 1)).open_read("/file"))
+    reading = start(file.read(len(BIG)))
+    reading.deferred.cancel()
+    closing = start(file.close())
+    assert opened_below(tmp_path), "the thread would read from whatever has the descriptor's number by then"
+    closing.deferred.cancel()
+    jobs.fire()
+    assert not opened_below(tmp_path)
+
+
+def test_a_folder_is_closed_behind_the_thread_that_lists_it(tmp_path: Path, jobs: ByHand) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    listing = start(support.collected(support.local_disk(tmp_path, few_at_once(jobs, 1)).list("/folder")))
+    listing.deferred.cancel()
+    listing.deferred.cancel()
+    assert opened_below(tmp_path)
+    jobs.fire()
+    assert not opened_below(tmp_path)
