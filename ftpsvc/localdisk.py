@@ -235,7 +235,7 @@ class LocalDisk:
                 if error.errno != errno.ENOTEMPTY:
                     raise
                 # What nobody sees must not keep it: the parts of uploads that broke off.
-                await done_with(self._run(remove_if_only_parts, directory, name))
+                await done_with(self._run(_remove_if_only_parts, os.dup(directory), name))
 
     async def rename(self, source: str, target: str) -> None:
         try:
@@ -309,6 +309,14 @@ def _read_and_close(descriptor: int, size: int) -> bytes:
         return os.pread(descriptor, size, 0)
     finally:
         os.close(descriptor)
+
+
+def _remove_if_only_parts(parent: int, name: bytes) -> None:
+    """The same: in whatever has the descriptor's number when nobody waits any more, something else has that name."""
+    try:
+        remove_if_only_parts(parent, name)
+    finally:
+        os.close(parent)
 
 
 def _relative(path: str) -> bytes:

@@ -13,6 +13,7 @@ import support
 from support import ByHand, Conversation, result_of, start
 
 from ftpsvc import diskfiles
+from ftpsvc.model import PART_PREFIX
 from ftpsvc.threads import few_at_once
 
 BIG = bytes(range(256)) * 1024
@@ -86,3 +87,18 @@ def test_a_folder_is_closed_behind_the_thread_that_lists_it(tmp_path: Path, jobs
     assert opened_below(tmp_path)
     jobs.fire()
     assert not opened_below(tmp_path)
+
+
+def test_a_folder_is_removed_from_its_own_parent_even_if_nobody_waits_any_more(tmp_path: Path, jobs: ByHand) -> None:
+    for parent in ("mine", "yours"):
+        (tmp_path / parent / "folder").mkdir(parents=True)
+        (tmp_path / parent / "folder" / f"{PART_PREFIX}x").touch()
+    removing = start(support.local_disk(tmp_path, few_at_once(jobs, 1)).remove_dir("/mine/folder"))
+    removing.deferred.cancel()
+    others = [os.open(tmp_path / "yours", os.O_RDONLY) for _ in range(8)]  # one of them has the number by then
+    jobs.fire()
+    assert [path.name for path in (tmp_path / "yours").iterdir()] == ["folder"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == []
+    for other in others:
+        os.close(other)
+    support.take_part(tmp_path)
