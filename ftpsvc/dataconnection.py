@@ -7,7 +7,6 @@ On the server `way` tells how one comes about, and `stream` moves files and list
 from __future__ import annotations
 
 import os
-import socket
 from collections import deque
 from copy import copy
 from typing import Any
@@ -236,10 +235,16 @@ class DataConnection(Protocol):
         """Nothing more will come: here it is found out whether that is the end of the data.
 
         A reset that arrives while the reactor looks is now and then told by the kernel as an error, but not yet as
-        something to read, and Twisted takes that for an end in order. The socket still has the error.
+        something to read, and Twisted takes that for an end in order. To read is what tells them apart: behind an end
+        in order there is nothing, and a reset that follows on one takes nothing back.
         """
-        code = self.transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self.transport.connectionLost(Failure(ConnectionLost(os.strerror(code))) if code else connectionDone)
+        reason = connectionDone
+        try:
+            while data := self.transport.getHandle().recv(BUFFER):
+                self.dataReceived(data)
+        except OSError as error:
+            reason = Failure(ConnectionLost(os.strerror(error.errno or 0)))
+        self.transport.connectionLost(reason)
 
     def writeConnectionLost(self) -> None:
         """Never comes: nobody here closes only the half that sends."""

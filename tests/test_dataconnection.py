@@ -52,3 +52,25 @@ def test_an_end_in_order_is_the_end_of_the_data(ends: tuple[DataConnection, sock
     client.close()
     say_that_nothing_more_will_come(connection)
     assert reading.result() == b""
+
+
+def test_a_reset_behind_an_end_in_order_takes_nothing_back(ends: tuple[DataConnection, socket.socket]) -> None:
+    connection, client = ends
+    reading = support.start(connection.read())
+    client.sendall(b"all")
+    client.shutdown(socket.SHUT_WR)
+    reset(client)
+    say_that_nothing_more_will_come(connection)
+    assert reading.result() == b"all"
+    assert support.result_of(connection.read()) == b""
+
+
+def test_what_came_before_a_reset_is_not_all(ends: tuple[DataConnection, socket.socket]) -> None:
+    connection, client = ends
+    reading = support.start(connection.read())
+    client.sendall(b"some")
+    reset(client)
+    say_that_nothing_more_will_come(connection)
+    assert reading.result() == b"some"
+    with pytest.raises(ConnectionFailed, match="reset"):
+        support.result_of(connection.read())
