@@ -17,7 +17,17 @@ from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
 from ftpsvc.frames import Digest, digest_of, verified
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, copy_start, known_part, open_again, open_part, size_of_part, write_all
+from ftpsvc.parts import (
+    Start,
+    apply_facts,
+    copy_start,
+    find_start,
+    known_part,
+    open_again,
+    open_part,
+    status_of_part,
+    write_all,
+)
 from ftpsvc.storage import Buffer
 from ftpsvc.threads import Run, done_with
 from ftpsvc.unnamed import in_memory
@@ -126,9 +136,9 @@ class _Writing:
         self._digest.update(chunk)
         write_all(self._descriptor, chunk)
 
-    async def copy(self, directory: int, name: bytes, size: int) -> None:
+    async def copy(self, directory: int, name: bytes, start: Start, size: int) -> None:
         """Write the first bytes of another file, which are not digested. Raises `OSError`."""
-        self._job = self._run(copy_start, directory, name, self._descriptor, size)
+        self._job = self._run(copy_start, directory, name, start, self._descriptor, size)
         await self.settle()
 
     async def settle(self) -> None:
@@ -173,6 +183,7 @@ class DiskWriteFile:
         self._may_replace = may_replace
         self._held = b""
         self._offset = 0
+        self._start: Start | None = None
         self._file = -1
         self._part = b""
         self._writing: _Writing | None = None
@@ -184,33 +195,30 @@ class DiskWriteFile:
         The file wins if it has exactly that many, because its size is what any client can ask for; a part is known only
         to those who left it. Raises `BadOffset`.
         """
-        self._check_offset(offset, size_of_part(self._directory, self._name, self._owner))
+        left = status_of_part(self._directory, self._name, self._owner)
+        self._start = find_start(self._directory, self._name, offset, left)
+        if self._start is None:
+            raise model.BadOffset(f"Fewer than {offset} bytes are here; can't go on from there.")
         self._offset = offset
 
-    def _check_offset(self, offset: int, kept: int) -> bool:
-        """Whether the part is to be gone on from, rather than the file. Raises `BadOffset`."""
-        target = self._size_of_target()
-        if max(target, kept) < offset:
-            raise model.BadOffset(f"Only {max(target, kept)} bytes are here; can't go on from byte {offset}.")
-        return target != offset and kept >= offset
-
     async def _go_on(self) -> None:
-        """Make the part begin with what is here of the file."""
-        kept = self._open_part()
-        if self._check_offset(self._offset, kept):
+        """Make the part begin with what is here of the file.
+
+        Raises `Busy` if that isn't any more what it was when REST was accepted: it would become a mixture of two files.
+        """
+        left = os.fstat(self._file) if self._open_part() else None
+        start = find_start(self._directory, self._name, self._offset, left)
+        if start is None or start != self._start:
+            if left is not None:
+                self._part = b""  # somebody else may go on from it
+            raise model.Busy(f"{decode_name(self._name)} was written to by others meanwhile. Try again.")
+        self._writing = _Writing(self._file, self._run)
+        if start.is_part:
             os.ftruncate(self._file, self._offset)
             os.lseek(self._file, self._offset, os.SEEK_SET)
-            self._writing = _Writing(self._file, self._run)
         else:
             os.ftruncate(self._file, 0)
-            self._writing = _Writing(self._file, self._run)
-            await self._writing.copy(self._directory, self._name, self._offset)
-
-    def _size_of_target(self) -> int:
-        try:
-            return os.stat(self._name, dir_fd=self._directory, follow_symlinks=False).st_size
-        except FileNotFoundError:
-            return -1
+            await self._writing.copy(self._directory, self._name, start, self._offset)
 
     def _open_part(self) -> int:
         """Open the part; how many bytes an earlier attempt left in it."""

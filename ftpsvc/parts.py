@@ -10,6 +10,7 @@ import os
 import platform
 import stat
 from secrets import token_hex
+from typing import NamedTuple
 
 import xxhash
 
@@ -70,13 +71,17 @@ def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def size_of_part(directory: int, name: bytes, owner: str) -> int:
-    """How many bytes an earlier attempt has left of a target; -1 if none has. Raises `OSError`."""
+def status_of_part(directory: int, name: bytes, owner: str) -> os.stat_result | None:
+    """What the system says of what an earlier attempt has left of a target; None if none has. Raises `OSError`."""
+    return _status_of(directory, known_part(name, owner))
+
+
+def _status_of(directory: int, name: bytes) -> os.stat_result | None:
     try:
-        status = os.stat(known_part(name, owner), dir_fd=directory, follow_symlinks=False)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
-        return -1
-    return status.st_size if stat.S_ISREG(status.st_mode) else -1
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
@@ -200,7 +205,32 @@ def write_all(descriptor: int, data: Buffer) -> None:
         written += os.write(descriptor, memoryview(data)[written:])
 
 
-def copy_start(directory: int, name: bytes, target: int, size: int) -> None:
+class Start(NamedTuple):
+    """The file of which a resumed upload has its first bytes, as it was when that was decided."""
+
+    is_part: bool  #: it is what an earlier attempt has left
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+def find_start(directory: int, name: bytes, offset: int, part: os.stat_result | None) -> Start | None:
+    """What an upload that goes on from a byte is gone on from; None if nothing is that long. Raises `OSError`.
+
+    `part`: what an earlier attempt has left. The file itself wins if it ends at that byte.
+    """
+    target = _status_of(directory, name)
+    if part is not None and part.st_size >= offset and (target is None or target.st_size != offset):
+        return _start_in(part, True)
+    return _start_in(target, False) if target is not None and target.st_size >= offset else None
+
+
+def _start_in(status: os.stat_result, is_part: bool) -> Start:
+    return Start(is_part, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def copy_start(directory: int, name: bytes, start: Start, target: int, size: int) -> None:
     """The first `size` bytes of a file into another; shared, not copied, where the file system can."""
     source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -210,5 +240,7 @@ def copy_start(directory: int, name: bytes, target: int, size: int) -> None:
             if not count:
                 raise OSError(errno.EIO, "the file became shorter")
             copied += count
+        if _start_in(os.fstat(source), False) != start:
+            raise OSError(errno.EAGAIN, "the file has changed")
     finally:
         os.close(source)

@@ -319,6 +319,50 @@ def test_adding_to_a_file_on_a_full_disk_cuts_it_back(
     assert (tmp_path / "file").read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("is_over", [False, True], ids=["and goes on", "and broke off"])
+def test_a_part_that_another_has_since_the_rest_makes_no_mixture(
+    disk: LocalDisk, tmp_path: Path, is_over: bool
+) -> None:
+    (tmp_path / "file").write_bytes(b"the old file" * 10_000)
+    result_of(begin(disk, "/file", b"mine" * 25_000).abort(keep=True))
+    resumed = begin(disk, "/file", offset=100_000)
+    other = begin(disk, "/file", b"theirs" * 25_000)
+    if is_over:
+        result_of(other.abort(keep=True))
+    with pytest.raises(model.Busy, match=r"^file was written to by others meanwhile"):
+        result_of(resumed.write(LITTLE))
+    result_of(resumed.abort())
+    if not is_over:
+        result_of(other.abort(keep=True))
+    assert (tmp_path / "file").read_bytes() == b"the old file" * 10_000
+    assert take_part(tmp_path) == b"theirs" * 25_000
+
+
+def test_a_file_that_is_another_since_the_rest_makes_no_mixture(disk: LocalDisk, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine" * 25_000)
+    resumed = begin(disk, "/file", offset=100_000)
+    result_of(disk.put("/file", Whole(b"theirs" * 25_000)))
+    with pytest.raises(model.Busy):
+        result_of(resumed.write(LITTLE))
+    result_of(resumed.abort())
+    assert (tmp_path / "file").read_bytes() == b"theirs" * 25_000
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_that_becomes_another_while_it_is_copied_makes_no_mixture(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine" * 25_000)
+    run = support.by_hand()
+    resumed = begin(support.local_disk(tmp_path, run), "/file", offset=100_000)
+    writing = start(resumed.write(LITTLE))
+    result_of(support.local_disk(tmp_path).put("/file", Whole(b"theirs" * 25_000)))
+    run.fire()
+    with pytest.raises(model.Busy):
+        writing.result()
+    result_of(resumed.abort())
+    assert (tmp_path / "file").read_bytes() == b"theirs" * 25_000
+    assert os.listdir(tmp_path) == ["file"]
+
+
 # -- threads that are still at work
 
 

@@ -68,6 +68,11 @@ FAULTS = {
         test_diskfiles.py::test_two_writers_of_one_name_both_write_a_whole_file_and_the_last_wins
         test_diskfiles.py::test_what_is_to_be_new_gives_way_to_what_came_meanwhile
     """,
+    "somebody else has written to the file or its part, between STOR behind REST and its data": """
+        test_diskfiles.py::test_a_part_that_another_has_since_the_rest_makes_no_mixture
+        test_diskfiles.py::test_a_file_that_is_another_since_the_rest_makes_no_mixture
+        test_diskfiles.py::test_a_file_that_becomes_another_while_it_is_copied_makes_no_mixture
+    """,
     "somebody reads meanwhile": """
         test_stream_safety.py::test_a_reader_sees_the_old_file_whole_until_the_226
         storage_contract.py::test_nothing_is_seen_before_the_commit_and_nothing_after_an_abort
