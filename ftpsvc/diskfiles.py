@@ -276,12 +276,12 @@ class DiskWriteFile:
                 size = self._offset + self._writing.size
                 finished = PartFile(self._directory, self._name, self._file, self._part, size, self._may_replace)
             await self._put_in_place(finished)
+            self._close()
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
                 raise self._failure(error) from error
             raise
-        self._close()
         return Stored(finished.size, found)
 
     async def _put_in_place(self, finished: WholeFile | PartFile) -> None:
@@ -315,13 +315,12 @@ class DiskWriteFile:
         if self._part and not (keep and os.fstat(self._file).st_size):
             with contextlib.suppress(OSError):
                 os.unlink(self._part, dir_fd=self._directory)
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
 
     def _close(self) -> None:
-        for descriptor in (self._file, self._directory):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._directory = -1
+        file, directory, self._file, self._directory = self._file, self._directory, -1, -1
+        _close_both(file, directory)
 
     def _failure(self, error: OSError) -> model.TransferError:
         return domain_error(error, decode_name(self._name))
@@ -337,14 +336,14 @@ class DiskAppendFile:
         try:
             # Two at once would cut off each other's bytes: the second is told to come back (EAGAIN).
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._before = os.fstat(self._file).st_size
+            self._writing = _Writing(self._file, run)
         except OSError:
             os.close(self._file)
             raise
         self._directory = directory
         self._name = name
-        self._before = os.fstat(self._file).st_size
         self._committer = committer
-        self._writing = _Writing(self._file, run)
 
     async def write(self, chunk: Buffer) -> None:
         try:
@@ -358,12 +357,12 @@ class DiskAppendFile:
             apply_facts(self._file, facts)
             await self._committer.sync_file(self._file, self._directory)
             self._demand_name()
+            self._close()
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
                 raise domain_error(error, decode_name(self._name)) from error
             raise
-        self._close()
         return Stored(self._before + self._writing.size, found)
 
     def _demand_name(self) -> None:
@@ -382,9 +381,19 @@ class DiskAppendFile:
             await self._writing.settle()
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self._before)
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
 
     def _close(self) -> None:
-        os.close(self._file)
-        os.close(self._directory)
-        self._file = -1
+        file, self._file = self._file, -1
+        _close_both(file, self._directory)
+
+
+def _close_both(file: int, directory: int) -> None:
+    """Whatever closing them comes to, they are closed; never twice, when the number may be another's. Raises `OSError`,
+    which some file systems do for bytes that they took and could not store."""
+    try:
+        if file >= 0:
+            os.close(file)
+    finally:
+        os.close(directory)

@@ -117,9 +117,9 @@ def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         named = os.stat(part, dir_fd=directory, follow_symlinks=False)
+        opened = os.fstat(descriptor)
     except OSError:
         return None
-    opened = os.fstat(descriptor)
     same = named.st_ino == opened.st_ino and named.st_dev == opened.st_dev
     return opened if same and stat.S_ISREG(opened.st_mode) else None
 

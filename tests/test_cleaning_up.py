@@ -1,18 +1,22 @@
-"""What is left open when things go wrong twice: an error ends a transfer, and the session is lost before all is tidy.
+"""What is left open when things go wrong twice, or while a file is opened or closed.
+
+Mostly an error ends a transfer, and the session is lost before all is tidy.
 
 The jobs of these tests wait in a queue as those of a disk that has enough to do (`threads.few_at_once`).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import support
 from support import ByHand, Conversation, result_of, start
 
-from ftpsvc import diskfiles
+from ftpsvc import diskfiles, model
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.threads import few_at_once
 
@@ -102,3 +106,58 @@ def test_a_folder_is_removed_from_its_own_parent_even_if_nobody_waits_any_more(t
     for other in others:
         os.close(other)
     support.take_part(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["flock", "fstat"])
+def test_a_file_that_can_not_be_added_to_is_closed_and_not_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"before")
+    disk = support.local_disk(tmp_path)
+    with monkeypatch.context() as broken:
+        broken.setattr(diskfiles.fcntl if call == "flock" else os, call, fail)
+        with pytest.raises(model.LocalFault):
+            result_of(disk.open_append("/file"))
+    assert not opened_below(tmp_path)
+    result_of(result_of(disk.open_append("/file")).abort())
+
+
+def test_a_part_that_can_not_be_looked_at_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = result_of(support.local_disk(tmp_path).open_write("/file"))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fstat", fail)
+        with pytest.raises(model.TransferError):
+            result_of(file.write(BIG))
+    result_of(file.abort())
+    assert not opened_below(tmp_path)
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+@pytest.mark.parametrize("adds", [False, True], ids=["STOR", "APPE"])
+def test_an_error_in_closing_is_told_and_nothing_is_closed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adds: bool
+) -> None:
+    (tmp_path / "file").write_bytes(b"before")
+    disk = support.local_disk(tmp_path, sync=False)
+    file = result_of(disk.open_append("/file") if adds else disk.open_write("/file"))
+    result_of(file.write(BIG))
+    really_close, closed = os.close, []
+
+    def close(descriptor: int) -> None:
+        closed.append(descriptor)
+        really_close(descriptor)
+        if len(closed) == 1:
+            fail()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "close", close)
+        with pytest.raises(model.LocalFault, match="file: Input/output error"):
+            result_of(file.commit())
+        result_of(file.abort())
+    assert len(closed) == len(set(closed)) == 2
+    assert not opened_below(tmp_path)
+
+
+def fail(*_: object) -> NoReturn:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
