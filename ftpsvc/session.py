@@ -14,7 +14,20 @@ from ftpsvc.addresses import IP, SOMEBODY, Address, Origin
 from ftpsvc.channel import Channel, Received
 from ftpsvc.model import Account, Facts, Permission
 from ftpsvc.records import Change, Record
-from ftpsvc.states import Greeted, Marker, Mode, Parameters, Range, Ready, Renaming, Required, Restart, Security, State
+from ftpsvc.states import (
+    Greeted,
+    Marker,
+    Mode,
+    Parameters,
+    Range,
+    Ready,
+    Renaming,
+    Required,
+    Restart,
+    Security,
+    Seen,
+    State,
+)
 from ftpsvc.storage import Storage
 from ftpsvc.wire import Command, Reply
 
@@ -234,6 +247,14 @@ class Session:
         if declared is not None:
             self.state = replace(self.ready, declared=None)
         return declared
+
+    def take_seen(self, path: str) -> Seen | None:
+        """What SITE PART has told something of, which holds for one upload of it."""
+        seen = self.ready.seen
+        if seen is None or seen.path != path:
+            return None
+        self.state = replace(self.ready, seen=None)
+        return seen
 
     def forget_marker(self, marker: Marker | None, verb: str) -> None:
         """After a command: the marker that it found is used up, whether it looked at it or not.

@@ -10,7 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from ftpsvc import listing
-from ftpsvc.model import Account, Facts
+from ftpsvc.model import Account, Entry, Facts
 from ftpsvc.storage import Storage
 
 
@@ -53,6 +53,15 @@ Marker = Restart | Range | Renaming
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """SITE PART was given: what was there of a file and of its part. An upload may go on from those, and no others."""
+
+    path: str
+    file: Entry | None
+    part: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Logged in. `marker` is what the command before left for this one; a data connection may be prepared in between.
 
@@ -66,6 +75,7 @@ class Ready:
     marker: Marker | None = None
     declared: int | None = None
     expected: tuple[str, Facts] | None = None
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)

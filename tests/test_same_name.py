@@ -61,3 +61,58 @@ def test_two_that_begin_a_file_with_appe_never_replace_each_other(tmp_path: Path
     assert second.codes(b"APPE x\r\n", frames(b"second")) == [150, 226]
     (code,) = first.codes(b"DONE\r\n")
     assert (code, (tmp_path / "x").read_bytes()) == (550, b"second")
+
+
+@pytest.mark.parametrize("what", ["its part", "the part itself", "the file", "nothing"])
+def test_who_asked_for_a_part_goes_on_from_that_one_or_not_at_all(tmp_path: Path, what: str) -> None:
+    disk = support.local_disk(tmp_path)
+    old, mine, theirs = b"old" * 100_000, LARGE[:100_000], b"theirs" * 50_000
+    (tmp_path / "x").write_bytes(old)
+
+    def leave(data: bytes) -> None:
+        async def broken_off() -> None:
+            file = await disk.open_write("/x")
+            await file.write(data)
+            await file.abort(keep=True)
+
+        support.result_of(broken_off())
+
+    leave(mine)
+    talk = Conversation(disk).log_in()
+    assert talk.codes(b"SITE PART x\r\n") == [213]
+    if what == "its part":
+        leave(theirs)
+    elif what == "the part itself":
+        support.take_part(tmp_path)
+    elif what == "the file":
+        (tmp_path / "x").write_bytes(theirs)
+    codes = talk.codes(b"REST 100000\r\nSTOR x\r\n", frames(LARGE[100_000:]))
+    if what == "nothing":
+        assert codes == [350, 150, 226]
+        assert (tmp_path / "x").read_bytes() == LARGE
+        return
+    assert codes == [350, 450]
+    assert (tmp_path / "x").read_bytes() == (theirs if what == "the file" else old)
+    if what == "the part itself":
+        # Who doesn't ask means the file, as in any server.
+        assert talk.codes(b"REST 100000\r\nSTOR x\r\n", frames(b"")) == [350, 150, 226]
+        assert (tmp_path / "x").read_bytes() == old[:100_000]
+    else:
+        assert support.take_part(tmp_path) == (theirs if what == "its part" else mine)
+
+
+def test_all_ranges_of_a_part_that_are_asked_for_are_of_the_same(tmp_path: Path) -> None:
+    disk = support.local_disk(tmp_path)
+    talk = Conversation(disk).log_in()
+    for data in (LARGE, LARGE[::-1]):
+
+        async def broken_off(data: bytes = data) -> None:
+            file = await disk.open_write("/x")
+            await file.write(data)
+            await file.abort(keep=True)
+
+        support.result_of(broken_off())
+        first = 0 if data == LARGE else 1000
+        assert talk.codes(b"RANG %d %d\r\nSITE PART x\r\n" % (first, first + 999)) == [350, 213]
+    assert talk.codes(b"REST 2000\r\nSTOR x\r\n", frames(b"rest")) == [350, 450]
+    assert support.take_part(tmp_path) == LARGE[::-1]

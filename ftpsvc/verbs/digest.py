@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from ftpsvc import model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.model import Permission
 from ftpsvc.session import Session, Takes, Verb
-from ftpsvc.states import Range
+from ftpsvc.states import Range, Seen
 from ftpsvc.storage import CHUNK, KeepsParts, ReadFile, known_digest
 from ftpsvc.wire import Reply
 
@@ -63,12 +64,30 @@ async def part_digest(session: Session, argument: str) -> Reply:
         raise model.NotImplementedHere("Nothing is kept here of an upload that broke off.")
     wanted = session.take_range() or Range(0, _MAX_OFFSET)
     algorithm = session.parameters.algorithm
+    ready = session.ready
+    if wanted.first == 0 or ready.seen is None or ready.seen.path != path:
+        # What lies behind is looked at later, and has to be of the same.
+        session.state = replace(ready, seen=await as_it_is(session, path))
     whole = await storage.open_part(path)
     await whole.close()
     file = await storage.open_part(path, min(wanted.first, whole.entry.size))
     found, size = await _digest_of(session, file, algorithm, wanted)
     last = wanted.first + max(size, 1) - 1
     return Reply(213, f"{whole.entry.size} {algorithm} {wanted.first}-{last} {found} {argument}")
+
+
+async def as_it_is(session: Session, path: str) -> Seen:
+    """What is there of a file and of its part, for an upload to go on from."""
+    storage = session.ready.storage
+    file = part = None
+    with contextlib.suppress(model.NotFound):
+        file = await storage.stat(path)
+    if isinstance(storage, KeepsParts):
+        with contextlib.suppress(model.NotFound):
+            opened = await storage.open_part(path)
+            await opened.close()
+            part = opened.entry
+    return Seen(path, file, part)
 
 
 async def _digest(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:

@@ -13,8 +13,9 @@ from ftpsvc.frames import digest_of, verified
 from ftpsvc.model import Permission, Stored, Whole
 from ftpsvc.records import Ending, Transfer
 from ftpsvc.session import Session, Takes, Verb
-from ftpsvc.states import Mode, Range, Restart
+from ftpsvc.states import Mode, Range, Restart, Seen
 from ftpsvc.storage import Buffer, ReadFile, TakesFactsEarly, WriteFile
+from ftpsvc.verbs.digest import as_it_is
 from ftpsvc.wire import Reply
 
 # The largest restart marker: what fits a file's offset on every system.
@@ -211,13 +212,28 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
             await session.control.settled()  # commits have no order among themselves, and the last command is to win
         replace = await _demand_write(session, path)
         await _demand_room(session, path, declared)
-        offset = session.take_offset()
+        offset, seen = session.take_offset(), session.take_seen(path)
         if replace and not offset and (whole := record.receive_whole()) is not None:
             return _put(session, record, *whole)
         file = await session.ready.storage.open_write(path, offset, replace)
+        if offset and seen is not None:
+            await _demand_as_seen(session, file, seen)
         if session.ready.expected is not None:
             _tell_facts(session, path, file)
     return await _receive(session, record, file, f"Ready for {path}.")
+
+
+async def _demand_as_seen(session: Session, file: WriteFile, seen: Seen) -> None:
+    """Hold an upload that goes on from a part to the one of which the client was told. Raises `Busy`.
+
+    Not before the file is open: by then it is decided what it goes on from, and the storage sees to the rest.
+    """
+    try:
+        if await as_it_is(session, seen.path) != seen:
+            raise model.Busy(f"{seen.path} was written to by others since SITE PART. Look again.")
+    except BaseException:
+        await session.control.to_its_end(file.abort(keep=True))
+        raise
 
 
 def _tell_facts(session: Session, path: str, file: WriteFile) -> None:
