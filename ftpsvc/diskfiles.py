@@ -25,6 +25,7 @@ from ftpsvc.parts import (
     known_part,
     open_again,
     open_part,
+    remove_own_part,
     status_of_part,
     write_all,
 )
@@ -312,9 +313,9 @@ class DiskWriteFile:
                 await self._writing.settle()
         # A part with a made-up name is of no use: nobody could find it to go on from.
         keep = keep and self._part == known_part(self._name, self._owner)
-        if self._part and not (keep and os.fstat(self._file).st_size):
-            with contextlib.suppress(OSError):
-                os.unlink(self._part, dir_fd=self._directory)
+        with contextlib.suppress(OSError):
+            if self._part and not (keep and os.fstat(self._file).st_size):
+                remove_own_part(self._file, self._part, self._directory)
         with contextlib.suppress(OSError):
             self._close()
 
@@ -390,8 +391,7 @@ class DiskAppendFile:
 
 
 def _close_both(file: int, directory: int) -> None:
-    """Whatever closing them comes to, they are closed; never twice, when the number may be another's. Raises `OSError`,
-    which some file systems do for bytes that they took and could not store."""
+    """Never twice: the number may be another's by then. Raises `OSError`, as for bytes that could not be stored."""
     try:
         if file >= 0:
             os.close(file)

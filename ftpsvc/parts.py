@@ -108,6 +108,12 @@ def open_again(descriptor: int, part: bytes, directory: int) -> int:
     return again
 
 
+def remove_own_part(descriptor: int, part: bytes, directory: int) -> None:
+    """Remove a part, unless the name is another upload's by now, because this one has got its own. Raises `OSError`."""
+    if os.path.samestat(os.stat(part, dir_fd=directory, follow_symlinks=False), os.fstat(descriptor)):
+        os.unlink(part, dir_fd=directory)
+
+
 #: The first name may be taken; a made-up one never is, but for somebody who guesses 64 bits.
 MAX_PART_TRIES = 3
 

@@ -241,6 +241,30 @@ def test_a_folder_that_can_not_be_synced_fails_its_files_and_no_others(
             commit.result()
 
 
+def test_a_folder_that_can_not_be_synced_costs_the_next_upload_of_the_name_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, next_one = support.local_disk(tmp_path), []
+
+    def fail_later(directory: int) -> None:
+        """By now the part has got its name, and another may have the part's."""
+        next_one.append(start(begun(disk, "/file", BIG[::-1])).result())
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr("ftpsvc.commits.fsync_directory", fail_later)
+        with pytest.raises(model.LocalFault):
+            result_of(write(disk, "/file", BIG))
+    result_of(next_one[0].commit())
+    assert (tmp_path / "file").read_bytes() == BIG[::-1]
+
+
+async def begun(disk: LocalDisk, path: str, data: bytes) -> Any:
+    file = await disk.open_write(path)
+    await file.write(data)
+    return file
+
+
 @pytest.mark.parametrize("data", [LITTLE, BIG], ids=["little", "big"])
 def test_a_file_that_can_not_be_synced_is_not_committed(tmp_path: Path, calls: Calls, data: bytes) -> None:
     (tmp_path / "file").write_bytes(b"old")
