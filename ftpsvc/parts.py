@@ -208,7 +208,10 @@ def write_all(descriptor: int, data: Buffer) -> None:
     """Write all of it, however the system cuts it up. Raises `OSError`."""
     written = os.write(descriptor, data)
     while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
+        more = os.write(descriptor, memoryview(data)[written:])
+        if not more:
+            raise OSError(errno.EIO, "nothing more was written")  # or it would be tried for ever
+        written += more
 
 
 class Start(NamedTuple):

@@ -20,6 +20,7 @@ from ftpsvc import model
 from ftpsvc.frames import digest_of
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Stored, Whole
+from ftpsvc.parts import write_all
 
 LITTLE, BIG = b"little", bytes(range(256)) * 4096
 
@@ -301,6 +302,13 @@ def test_a_disk_that_takes_a_little_at_a_time_gets_all_of_it(
     FullDisk(monkeypatch, 10 * len(BIG))
     result_of(begin(disk, "/file", b"x", BIG, b"y").commit())
     assert (tmp_path / "file").read_bytes() == b"x" + BIG + b"y"
+
+
+def test_a_disk_that_takes_nothing_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = iter(range(10))
+    monkeypatch.setattr(os, "write", lambda *_: 0 * next(tries))
+    with pytest.raises(OSError):
+        write_all(0, LITTLE)
 
 
 def test_adding_to_a_file_on_a_full_disk_cuts_it_back(
