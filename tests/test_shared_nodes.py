@@ -130,13 +130,19 @@ def eventually(holds: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
+def two_that_know_each_other(start: Start, redis: RedisServer) -> tuple[Node, Node]:
+    """Each serves before Redis has answered it, and until then counts for itself alone."""
+    one, two = (start(redis.url) for _ in range(2))
+    eventually(lambda: one.others == two.others == 1)
+    return one, two
+
+
 def store(client: ftplib.FTP, name: str, size: int) -> None:
     client.storbinary(f"STOR {name}", io.BytesIO(bytes(size)))
 
 
 def test_two_servers_count_and_ban_as_one(redis: RedisServer, start: Start, tmp_path: Path) -> None:
-    one, two = (start(redis.url) for _ in range(2))
-    eventually(lambda: one.others == two.others == 1)
+    one, two = two_that_know_each_other(start, redis)
     with one.log_in("ann") as ann:
         assert two.refuses("ann")
         ann.quit()
@@ -161,16 +167,16 @@ def test_two_servers_count_and_ban_as_one(redis: RedisServer, start: Start, tmp_
 
 
 def test_what_a_killed_server_has_counted_is_forgotten(redis: RedisServer, start: Start) -> None:
-    one, two = (start(redis.url) for _ in range(2))
+    one, two = two_that_know_each_other(start, redis)
     with one.log_in("ann"):
-        assert two.refuses("ann")
+        eventually(lambda: two.refuses("ann"))  # one that the machine has kept from its turn is forgotten for a moment
         one.process.kill()
         eventually(lambda: not two.refuses("ann"))
     eventually(lambda: two.others == 0)
 
 
 def test_a_server_that_stood_still_is_counted_again(redis: RedisServer, start: Start) -> None:
-    one, two = (start(redis.url) for _ in range(2))
+    one, two = two_that_know_each_other(start, redis)
     with one.log_in("ann"):
         one.process.send_signal(signal.SIGSTOP)
         eventually(lambda: two.others == 0)
