@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ftpsvc import wholefile
+
 #: What TLS 1.2 and 1.3 sign with.
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
@@ -26,6 +28,10 @@ VALIDITY = datetime.timedelta(days=3650)
 
 #: A clock of a client may be behind by this much.
 TOLERANCE = datetime.timedelta(days=1)
+
+#: No file with a certificate, those that lead from it to one that is known, and a key is larger, in bytes: each has
+#: some thousand.
+MAX_FILE = 1024 * 1024
 
 #: The longest name that fits a certificate's common name (RFC 5280, appendix A.1). Longer ones stand among the others.
 MAX_COMMON_NAME = 64
@@ -60,8 +66,8 @@ def fingerprint_of(certificate: x509.Certificate) -> str:
 def read(certificate: Path, key: Path) -> Pair:
     """The pair in two PEM files, which may be one and the same. Raises `BadCertificate`."""
     try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
-        private = serialization.load_pem_private_key(key.read_bytes(), None)
+        chain = x509.load_pem_x509_certificates(wholefile.read(certificate, MAX_FILE))
+        private = serialization.load_pem_private_key(wholefile.read(key, MAX_FILE), None)
     except OSError as error:
         raise BadCertificate(f"{error.filename}: {error.strerror}") from error
     except TypeError as error:

@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ftpsvc import wholefile
+
 
 class Unreadable(Exception):
     """The file can't be read, or is no TOML. One line for people, with the file's name and the line's number in it."""
@@ -15,12 +17,9 @@ class Unreadable(Exception):
 def read(file: Path, most: int) -> str:
     """The text of a file of at most so many bytes. Raises `Unreadable`."""
     try:
-        with file.open("rb") as opened:
-            data = opened.read(most + 1)
+        data = wholefile.read(file, most)
     except OSError as error:
         raise Unreadable(f"{file}: {error.strerror}") from error
-    if len(data) > most:
-        raise Unreadable(f"{file} is larger than {most} bytes")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -40,6 +39,10 @@ def parse(text: str, file: Path) -> dict[str, Any]:
         position = _POSITION.search(why)
         line = position[1] if position and position[1] else str(text.count("\n") + 1)
         raise Unreadable(f"{file}, line {line}: {why[: position.start()] if position else why}") from error
+    except RecursionError as error:
+        raise Unreadable(f"{file}: lists or tables in it are nested too deeply") from error
+    except ValueError as error:  # Python reads no number of thousands of digits, and tomllib says it as Python does
+        raise Unreadable(f"{file}: a number in it is too long") from error
 
 
 _HEADER = re.compile(r"\s*\[([^\[].*)\]\s*(?:#.*)?")

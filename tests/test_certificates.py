@@ -61,6 +61,11 @@ def test_what_can_not_be_used_is_refused_with_the_reason(tmp_path: Path) -> None
         certificates.read(tmp_path / "missing", key)
     with pytest.raises(BadCertificate, match="PEM"):
         certificates.read(key, certificate)
+    os.mkfifo(tmp_path / "pipe")  # whose writer never comes
+    with pytest.raises(BadCertificate, match="is a pipe"):
+        certificates.read(certificate, tmp_path / "pipe")
+    with pytest.raises(BadCertificate, match="is larger than"):
+        certificates.read(Path("/dev/zero"), key)
 
 
 def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 from pathlib import Path
@@ -96,6 +97,8 @@ def test_paths_begin_at_the_files_folder(
         ('root = "a\\u0000b"', 1, "root takes a path in quotes"),
         ("port = 5000\nport = 5001", 2, "Cannot overwrite a value"),
         ("port = ", 1, "Invalid value"),
+        pytest.param(f"port = 1{'0' * 5000}", 0, "a number in it is too long", id="a long number"),
+        pytest.param(f"port = {'[' * 100_000}", 0, "lists or tables in it are nested too deeply", id="nested"),
         # What the options themselves have to say:
         ('root = "."\nsync = "perhaps"', 2, "--sync is on or off. See: twistd ftpsvc --help"),
         ("#\nidle-time = 0", 2, "--idle-time takes a number, 1 or more"),
@@ -107,7 +110,7 @@ def test_paths_begin_at_the_files_folder(
 )
 def test_what_is_wrong_is_one_line_with_its_place(file: Path, text: str, line: int, why: str) -> None:
     said = refusal(written(file, text))
-    assert f"{file}, line {line}: {why}" in said
+    assert (f"{file}, line {line}: {why}" if line else f"{file}: {why}") in said
     assert "\n" not in said
 
 
@@ -125,6 +128,10 @@ def test_a_file_that_can_not_be_read(file: Path) -> None:
     file.write_bytes(b"#" * (configuration.MAX_FILE + 1))
     assert "is larger than" in refusal(config)
     assert refusal("--config", str(file.parent)).endswith("Is a directory")
+    file.unlink()
+    os.mkfifo(file)  # whose writer never comes
+    assert refusal(config).endswith("it is a pipe, and can't be read again")
+    assert "is larger than" in refusal("--config=/dev/zero")
 
 
 # -- the file that is made -----------------------------------------------------------------------------------

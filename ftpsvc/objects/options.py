@@ -11,12 +11,16 @@ from typing import Any
 
 from twisted.python import usage
 
+from ftpsvc import wholefile
 from ftpsvc.objects.urls import is_address, location
 
 _MIB = 1024 * 1024
 
 #: The sizes that a part may have, in MiB: S3 takes none below 5 MiB, but for the last, and each transfer holds six.
 PARTS = range(5, 1025)
+
+#: No file of credentials is larger, in bytes.
+MAX_FILE = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def environment(file: str) -> dict[str, str]:
     """The process's environment, with what a file of NAME=value lines says. Raises `UsageError`."""
     found = dict(os.environ)
     try:
-        text = Path(file).read_text(encoding="utf-8") if file else ""
+        text = wholefile.read(Path(file), MAX_FILE).decode("utf-8") if file else ""
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", "") or "it is no UTF-8"
         raise usage.UsageError(f"--object-credentials: can't read {file}: {why}") from None
