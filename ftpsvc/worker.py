@@ -169,10 +169,12 @@ class Serving:
         return outcome
 
     def _numbers(self) -> dict[str, Any]:
-        """For the metrics."""
+        """For the metrics. The records of the last moment go to the parent before the answer."""
         from ftpsvc.metrics import Gauges  # not before: most do without, and it is large
 
         factory = self._made.factory
+        factory.records.flush()
+        self._log.flush()
         return {"counts": factory.counts.take(), "gauges": Gauges.of(factory, self._lateness)}
 
     # -- the end

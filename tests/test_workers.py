@@ -192,6 +192,9 @@ def test_records_numbers_and_hooks_are_those_of_one_server(gather: Callable[...,
         talk.expect("220")
         talk.say("USER anonymous", "PASS x", "MODE I", f"STOR f{number}", "DATA 3", "yesDONE")
         talk.expect("331", "230", "200", "150", "226")
+        # What was done is counted when somebody asks, however short a time ago it was.
+        numbers = page(f"http://127.0.0.1:{port}/metrics")
+        assert f'ftpsvc_transfers_total{{ending="complete",verb="STOR"}} {number + 1}.0' in numbers
         gang.logged(f'"STOR"[^\n]+"path": "/f{number}"')
     stored = [json.loads(line) for line in gang.log.splitlines() if '"STOR"' in line]
     assert {(record["event"], record["ending"], record["bytes"]) for record in stored} == {("transfer", "complete", 3)}
