@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-#: How long to wait, in seconds, for a manager who doesn't read what it is told.
-SEND_TIME = 1.0
+#: How many datagrams wait for a manager who doesn't read what it is told: more than one reload's, or the start's.
+MAX_OWED = 16
 
 #: How often the status is looked at, in seconds. Where a watchdog wants to hear more often than twice this, it does.
 LOOK_EVERY = 5.0
@@ -35,6 +36,7 @@ class Manager:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._status = status
         self._told = ""
+        self._owed: deque[tuple[str, ...]] = deque(maxlen=MAX_OWED)
         watchdog = _watchdog_seconds(environment) if self._address else 0.0
         self._has_watchdog = watchdog > 0
         self._every = min(LOOK_EVERY, watchdog / 2) if self._has_watchdog else LOOK_EVERY
@@ -62,7 +64,9 @@ class Manager:
 
     def _look(self) -> None:
         """The reactor's turn has come round, which is what a watchdog wants to know."""
-        self._tell(*(["WATCHDOG=1"] if self._has_watchdog else []), *self._news())
+        self._deliver()
+        if not self._owed:
+            self._tell(*(["WATCHDOG=1"] if self._has_watchdog else []), *self._news())
 
     def _news(self) -> list[str]:
         status = self._status()
@@ -71,24 +75,33 @@ class Manager:
         return news
 
     def _tell(self, *lines: str) -> None:
-        if not self._address or not lines:
-            return
+        if self._address and lines:
+            self._owed.append(lines)
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Send what is owed, in its order, as far as the manager takes it."""
         try:
-            notify(self._address, *lines)
+            while self._owed:
+                notify(self._address, *self._owed[0])
+                self._owed.popleft()
+        except BlockingIOError:
+            pass  # its queue is full for the moment: it is told at the next look, and nobody here waits for it
         except OSError as error:
             # Once: it would be the same each time, and the files are served all the same.
             self._log.warn("{address} can't be told how the service is: {error}", address=self._address, error=error)
             self._address = ""
+            self._owed.clear()
 
 
 def notify(address: str, *lines: str) -> None:
     """Send these assignments in one datagram to a Unix socket; `@` begins a name outside of the file system.
 
-    Raises `OSError`.
+    Raises `OSError`, and `BlockingIOError` among them if nobody reads there and its queue is full.
     """
     name = "\0" + address[1:] if address.startswith("@") else address
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.settimeout(SEND_TIME)
+        sender.setblocking(False)
         sender.sendto("\n".join(lines).encode(), name)
 
 

@@ -132,6 +132,24 @@ def test_a_manager_who_has_gone_harms_nobody(tmp_path: Path) -> None:
     told.gone()
 
 
+def test_a_manager_who_is_busy_is_told_later_all_of_it_and_nobody_waits(listening: Listening) -> None:
+    clock = support.make_clock()
+    texts = map(str, range(10**9))
+    told = Manager({"NOTIFY_SOCKET": listening.address, "WATCHDOG_USEC": "4000000"}, clock, lambda: next(texts))
+    told.ready()
+    clock.pump([2.0] * 1000)  # more than any queue has room for
+    told.reloading()
+    before = len(listening.heard())
+    assert before < 2000
+    clock.advance(2)
+    heard = listening.heard()
+    assert [line.partition("=")[0] for line in heard] == [
+        *("WATCHDOG", "STATUS", "RELOADING", "MONOTONIC_USEC", "WATCHDOG", "STATUS")
+    ]
+    assert int(heard[-1].removeprefix("STATUS=")) == int(heard[1].removeprefix("STATUS=")) + 1
+    told.gone()
+
+
 def test_a_real_service_tells_of_its_start_its_reload_its_sessions_and_its_end(
     listening: Listening, start: Start
 ) -> None:
