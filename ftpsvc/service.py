@@ -267,9 +267,11 @@ class FileService(Service):
 
     def status(self) -> str:
         """What goes on, in a few words."""
+        sessions, transfers = len(self._factory.connections), self._factory.transfers_under_way
         if self._overview is not None:
-            return f"{self._overview.last.sessions} sessions, {self._overview.last.transfers} transfers"
-        return f"{len(self._factory.connections)} sessions, {self._factory.transfers_under_way} transfers"
+            sessions, transfers = self._overview.last.sessions, self._overview.last.transfers
+        closed = "nobody is let in any more; " if self._drained is not None else ""
+        return f"{closed}{sessions} sessions, {transfers} transfers"
 
     async def reload(self) -> Reloaded:
         """Read the configuration, the accounts and the certificate again: what was done, or why nothing was.
@@ -286,7 +288,7 @@ class FileService(Service):
             if outcome.is_done and self._workers is not None:
                 outcome.lines.extend(await self._workers.reload())
         finally:
-            if self._drained is None:  # it may have begun to stop meanwhile
+            if self.running:  # it may have begun to stop meanwhile
                 self._manager.ready()
         return outcome
 
@@ -312,6 +314,8 @@ class FileService(Service):
             self._sweeping.stop()
         self._hangup.forget()
         self._hurry.listen()
+        # Not before, as by a drain: who says that it stops, and stays, is killed after a while, and started anew.
+        self._manager.stopping(self._factory.limits.notice + self._factory.limits.drain)
         return Deferred.fromCoroutine(self._stop())
 
     def drain(self) -> Deferred[None]:
@@ -320,7 +324,6 @@ class FileService(Service):
         Who calls it again waits for the same. The process is left alone: SIGTERM, which does this too, ends it.
         """
         if self._drained is None:
-            self._manager.stopping(self._factory.limits.notice + self._factory.limits.drain)
             self._drained = Deferred.fromCoroutine(self._drain())
         return done_with(self._drained)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import support
 from daemon import Start, start
+from gang import ctl
 
 from ftpsvc.notify import LOOK_EVERY, SLACK, Manager
 
@@ -148,6 +149,16 @@ def test_a_manager_who_is_busy_is_told_later_all_of_it_and_nobody_waits(listenin
     ]
     assert int(heard[-1].removeprefix("STATUS=")) == int(heard[1].removeprefix("STATUS=")) + 1
     told.gone()
+
+
+def test_a_drain_is_no_end(listening: Listening, start: Start, tmp_path: Path) -> None:
+    """Who says STOPPING is killed when the time for that is over, and is started again, as one that has failed."""
+    server = start(f"--state={tmp_path / 'state'}", environment={"NOTIFY_SOCKET": listening.address})
+    server.serving()
+    ctl(tmp_path / "state", "drain")
+    assert "STOPPING=1" not in listening.wait_for("STATUS=nobody is let in any more; 0 sessions")
+    server.ended()
+    assert "STOPPING=1" in listening.heard()
 
 
 def test_a_real_service_tells_of_its_start_its_reload_its_sessions_and_its_end(
