@@ -46,6 +46,7 @@ class WorkerLink(Protocol):
         self._is_connected = False
         self.is_clogged = False  #: whether the other end doesn't take what it is told
         self.unclogged: Callable[[], None] = lambda: None  #: called when it takes some again
+        self.heard: Callable[[], None] = lambda: None  #: called when the other end says anything
 
     def hang_up(self) -> None:
         """Nothing more is said; what was said still goes out."""
@@ -95,6 +96,7 @@ class WorkerLink(Protocol):
     # -- what comes
 
     def dataReceived(self, data: bytes) -> None:
+        self.heard()
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = b"".join(self._rest) + lines[0]

@@ -37,6 +37,10 @@ DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 #: For how many seconds a worker has to have lived for its next death to be the first again.
 LONG_ENOUGH = 60.0
 
+#: For how many seconds a worker that has owed an answer may say nothing at all. They are asked all the time, and those
+#: that live answer at once. Of a single process a manager thinks the same (`WatchdogSec` in deploy/ftpsvc.service).
+STILL = 30.0
+
 #: The most that is logged at a time of what a worker says outside its log, in bytes: a traceback of the start.
 MAX_SAID = 16 * 1024
 
@@ -225,6 +229,7 @@ class Worker(ProcessProtocol):
         self._since = 0.0
         self._deaths = 0
         self._next: IDelayedCall | None = None
+        self._giving_up: IDelayedCall | None = None
         self._over: Deferred[None] | None = None
 
     # -- its life
@@ -238,6 +243,7 @@ class Worker(ProcessProtocol):
         nothing = os.open(os.devnull, os.O_RDONLY)
         with ours, theirs:
             link = self._link = WorkerLink(self._reactor, self._handlers(), lambda: self._link_lost(link))
+            link.heard = self._lives
             link.handlers["join"] = lambda run: self._join(link, run)
             ours.setblocking(False)
             self._reactor.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, ReadyMade(link))
@@ -282,6 +288,7 @@ class Worker(ProcessProtocol):
     def processExited(self, reason: Failure) -> None:
         """Not `processEnded`, which comes when whatever the worker has started has ended too."""
         self._process = None
+        self._lives()  # or did
         if self._over is None:
             self._workers.died(self, self._run)
             self._log.error("Worker {n} has ended: {how}", n=self.number, how=_how(reason.value))
@@ -338,7 +345,24 @@ class Worker(ProcessProtocol):
     def ask(self, what: str, **about: Any) -> Deferred[Any]:
         if self._link is None:
             return fail(Unanswered("it is being replaced"))
-        return self._link.ask(what, **about)
+        return self._link.ask(what, **about).addErrback(self._unanswered)
+
+    def _unanswered(self, failure: Failure) -> Failure:
+        """It may yet. The time for that begins here, so that a parent that was asleep itself blames nobody."""
+        if self._giving_up is None and self._process is not None:
+            self._giving_up = self._reactor.callLater(STILL, self._give_up)
+        return failure
+
+    def _lives(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
+
+    def _give_up(self) -> None:
+        """End it: its clients wait for nothing, and nobody could stop it otherwise."""
+        self._giving_up = None
+        self._log.error("Worker {n} has said nothing for {time:g} s, and is killed", n=self.number, time=STILL)
+        self.signal(signal.SIGKILL)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """What isn't a log event: a traceback of the start, or what a library prints."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from ftpsvc.records import Happening, SessionEvent
 from ftpsvc.sharing import Sharing
 from ftpsvc.workerlink import ANSWER_LIMIT, Unanswered, WorkerLink
 from ftpsvc.workerlog import GATHER, MAX_WAITING, ToParent, from_worker
-from ftpsvc.workers import DELAYS, LONG_ENOUGH, UNHEARD, Opened, Workers
+from ftpsvc.workers import DELAYS, LONG_ENOUGH, STILL, UNHEARD, Opened, Workers
 
 
 class Ends:
@@ -283,6 +284,30 @@ def test_who_can_be_asked_is_asked_and_the_others_are_left_out(place: Any, logge
         alone.result()
     with pytest.raises(Unanswered, match="no worker 2"):
         start(workers.ask(2, "anything")).result()
+
+
+def test_one_that_answers_nothing_for_long_is_killed(place: Any, logged_errors: Any) -> None:
+    workers, reactor = place
+    worker, _ = reactor.spawned[0]
+    worker._join(worker._link, "abc")
+
+    def asked(seconds: float) -> int:
+        """Asked all the time, for so long; the last question's number."""
+        for _ in range(round(seconds / ANSWER_LIMIT)):
+            start(workers.ask_all("now"))
+            reactor.advance(ANSWER_LIMIT)
+        return int(said(worker)[-1]["number"])
+
+    for _ in range(3):
+        hear(worker, {"answer": 1, "to": asked(STILL)})  # too late for who has asked, and yet it lives
+    assert worker._process.signals == []
+    asked(ANSWER_LIMIT + STILL)
+    assert worker._process.signals == [signal.SIGKILL]
+    worker.processExited(gone(9))
+    reactor.advance(STILL)
+    assert len(reactor.spawned) == 2 and reactor.spawned[-1][0]._process.signals == []
+    assert "has said nothing for 30 s" in formatEvent(logged_errors.events[0])
+    logged_errors.events.clear()
 
 
 def said(worker: Any) -> list[Any]:
