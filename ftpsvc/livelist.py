@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftpsvc.connections import Connections
@@ -38,17 +38,22 @@ class Row(NamedTuple):
 class LiveList:
     """The sessions of one server."""
 
-    def __init__(self, connections: Connections, clock: Any) -> None:
-        self._connections: Iterable[Any] = connections
+    def __init__(self, connections: Connections, clock: Any, expected: Collection[object] = ()) -> None:
+        """`expected`: those of the connections of which a proxy has yet to say for whom it calls: no sessions yet."""
+        self._connections = connections
         self._clock = clock
+        self._expected = expected
+
+    def _guests(self) -> Iterator[Any]:
+        return (guest for guest in self._connections if guest not in self._expected)
 
     def moving(self) -> Iterator[Moving]:
         """The transfers under way."""
-        return (moving for guest in self._connections if (moving := guest.session.moving) is not None)
+        return (moving for guest in self._guests() if (moving := guest.session.moving) is not None)
 
     def present(self) -> list[ServerProtocol]:
         """Those that have not ended, in the order in which they came."""
-        return [guest for guest in self._connections if not isinstance(guest.session.state, Closed)]
+        return [guest for guest in self._guests() if not isinstance(guest.session.state, Closed)]
 
     def rows(self, rate: Callable[[Moving], float]) -> Iterator[Row]:
         """A row for each of them, which is read when it is asked for."""

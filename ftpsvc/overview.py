@@ -105,7 +105,7 @@ class Overview:
         self._space = space
         self.everywhere: Everywhere | None = None
         self.token: Token | None = None  #: the one of the live page, where there is a page
-        self.sessions = LiveList(factory.connections, factory.clock)
+        self.sessions = LiveList(factory.connections, factory.clock, factory.expected)
         self._began: float = factory.clock.seconds()
         self._numbers = itertools.count(1)
         self._failures: deque[tuple[int, Transfer]] = deque(maxlen=MAX_FAILURES)

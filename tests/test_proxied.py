@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from links import MemoryTransport
 from secured import serving, trusting
 from twisted.internet.address import IPv4Address
 
+from ftpsvc import throughput
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.addresses import Origin, passive_host, passive_port
 from ftpsvc.connections import GRACE
@@ -23,6 +25,7 @@ from ftpsvc.draining import LOOK_EVERY, WORD
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Limits
 from ftpsvc.model import EVERYTHING
+from ftpsvc.overview import Overview
 from ftpsvc.proxied import HEADER_LIMIT, ProxiedFactory
 from ftpsvc.refusals import GATHER
 
@@ -121,6 +124,22 @@ def test_who_has_not_said_for_whom_it_calls_counts_as_a_connection(tmp_path: Pat
     second.close()
     assert len(server.connections) == 0
     server.clock.advance(GATHER)
+
+
+def test_operators_see_sessions_and_not_who_has_yet_to_be_named(tmp_path: Path) -> None:
+    server = a_server(tmp_path)
+    first, second = (FromProxy(tmp_path, server=server) for _ in range(2))
+    support.LEFT_OPEN.extend([first, second])
+    assert first.said(LOCAL).startswith("220")
+    nobody: Any = None  # asks for disks and orders, of which there are none here
+    overview = Overview(server, nobody, nobody)
+    overview.start()
+    assert [row.address for row in support.start(overview.rows()).result()] == ["127.0.0.1:4711"]
+    assert support.start(overview.ban(ip_network("192.0.2.0/24"), None)).result() == 0
+    assert support.start(overview.now()).result().sessions == 2
+    server.clock.advance(throughput.LOOK_EVERY)
+    assert len(overview.throughput._looks) == 2, "it goes on looking"
+    overview.stop()
 
 
 def test_a_server_that_stops_waits_for_the_header_of_who_was_let_in(tmp_path: Path) -> None:
