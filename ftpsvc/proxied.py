@@ -12,6 +12,8 @@ from typing import Protocol as Interface
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.haproxy._v1parser import V1Parser
+from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper, HAProxyWrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,6 +24,9 @@ from ftpsvc.model import OverLimit
 
 #: For the proxy's header, in seconds. It comes with the connection.
 HEADER_LIMIT = 10.0
+
+#: How many bytes tell which version of the header it is: the first that version 2 always has.
+FIXED = 16
 
 
 def origin_of(peer: IAddress | None) -> Origin:
@@ -60,6 +65,7 @@ class Proxied(HAProxyProtocolWrapper):
         self._proxied_factory = factory
         self._deadline: IDelayedCall | None = None
         self._has_begun = False
+        self._beginning = b""  #: of a header, too short to tell the version
         self.stranger_since: float = factory.clock.seconds()
 
     def connectionMade(self) -> None:
@@ -70,6 +76,14 @@ class Proxied(HAProxyProtocolWrapper):
         if self._has_begun:
             self.wrappedProtocol.dataReceived(data)
             return
+        if self._parser is None:
+            # Twisted's own takes a header only if it begins in one piece.
+            data, self._beginning = self._beginning + data, b""
+            if data.startswith(V1Parser.PROXYSTR):
+                self._parser = _Version1()
+            elif len(data) < FIXED and (V1Parser.PROXYSTR.startswith(data) or V2Parser.PREFIX.startswith(data[:12])):
+                self._beginning = data
+                return
         rest = _Rest()
         self.wrappedProtocol = rest
         try:
@@ -127,6 +141,15 @@ class Proxied(HAProxyProtocolWrapper):
         self._proxied_factory.lobby.expected.discard(self)
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
+
+
+class _Version1(V1Parser):
+    """Twisted's, which misses the shortest header there is: a balancer that looks whether the server is there has no
+    client to tell of (proxy-protocol.txt, section 2.1)."""
+
+    @classmethod
+    def parse(cls, line: bytes) -> Any:
+        return super().parse(line + b" " if line == b"PROXY UNKNOWN" else line)
 
 
 class _Rest(Protocol):

@@ -31,6 +31,7 @@ from ftpsvc.refusals import GATHER
 
 REAL = b"PROXY TCP4 198.51.100.9 192.0.2.1 4711 5000\r\n"
 LOCAL = b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 5000\r\n"
+VERSION_2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([127, 0, 0, 1, 127, 0, 0, 1, 18, 103, 19, 136])
 UNKNOWN = b"PROXY UNKNOWN " + b" ".join([b"ffff" + b":ffff" * 7] * 2) + b" 65535 65535\r\n"
 
 
@@ -71,16 +72,17 @@ class FromProxy:
         ("192.0.2.66", REAL, "421"),
         ("192.0.2.66", LOCAL, "421"),  # whoever reaches the port could say that
         ("127.0.0.1", UNKNOWN, "421"),
+        ("127.0.0.1", b"PROXY UNKNOWN\r\n", "421"),
+        ("127.0.0.1", VERSION_2, "220"),
         ("127.0.0.1", b"PROXY TCP4 \x1b[2J 127.0.0.1 4711 5000\r\n", "421"),
     ],
 )
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_peer_is_whom_the_proxy_says(tmp_path: Path, proxy: str, header: bytes, code: str, at_once: bool) -> None:
+@pytest.mark.parametrize("size", [1000, 16, 1])
+def test_a_peer_is_whom_the_proxy_says(tmp_path: Path, proxy: str, header: bytes, code: str, size: int) -> None:
     one = FromProxy(tmp_path, proxy)
     support.LEFT_OPEN.append(one)
     assert one.said() == ""  # nobody is greeted before it is known who it is
-    pieces = [header] if at_once else [header[:16], header[16:-1], header[-1:]]
-    assert one.said(*pieces).startswith(code)
+    assert one.said(*(header[at : at + size] for at in range(0, len(header), size))).startswith(code)
 
 
 def test_what_comes_with_the_header_is_not_lost(tmp_path: Path) -> None:
@@ -93,7 +95,9 @@ def test_what_comes_with_the_header_is_not_lost(tmp_path: Path) -> None:
     "data",
     [
         b"USER anonymous\r\n",
-        b"\r\n",
+        b"\r\nX",
+        b"PRIXY",
+        VERSION_2[:12] + b"\x11\x11\0\x0c",
         b"PROXY TCP4 nonsense\r\n",
         b"PROXY " + b"x" * 200,
         b"PROXY TCP4 127.0.0.1 127.0.0.1 here 5000\r\n",
