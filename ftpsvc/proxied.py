@@ -38,7 +38,8 @@ def origin_of(peer: IAddress | None) -> Origin:
     address = host_of(peer.host)
     if address is None:
         return SOMEBODY  # it comes from a proxy's header, and may be any text
-    host = f"[{peer.host}]" if isinstance(peer, IPv6Address) else peer.host
+    # In one spelling, whatever a proxy's header has; and an IPv4 client of an IPv6 socket as the one that it is.
+    host = f"[{address}]" if address.version == 6 else str(address)
     return Origin(f"{host}:{peer.port}", address, address.is_loopback)
 
 
