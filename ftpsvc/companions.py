@@ -21,6 +21,12 @@ class Companion(Protocol):
     async def stop(self) -> None: ...
 
 
+class Hasty(Companion, Protocol):
+    """One whose end may take its time, unless somebody is in a hurry."""
+
+    def hurry(self) -> None: ...
+
+
 def logging_for(options: Mapping[str, Any], twistd: Mapping[str, Any] | None, factory: ServerFactory) -> Logging:
     """The log, and the xferlog."""
     log = log_of(options, twistd)
@@ -31,9 +37,9 @@ def logging_for(options: Mapping[str, Any], twistd: Mapping[str, Any] | None, fa
     return Logging(None if log is None else log.observer, files, factory.clock)
 
 
-def hooks_for(options: Mapping[str, Any], factory: ServerFactory, locate: Callable[[str, str], str]) -> list[Companion]:
+def hooks_for(options: Mapping[str, Any], factory: ServerFactory, locate: Callable[[str, str], str]) -> list[Hasty]:
     """The hooks and the gate, if there are any; without them nothing is in anybody's way."""
-    found: list[Companion] = []
+    found: list[Hasty] = []
     clock = factory.clock
 
     def programs() -> Programs:

@@ -50,6 +50,10 @@ class Gate:
     def start(self) -> None:
         self._programs.start()
 
+    def hurry(self) -> None:
+        """Wait for no judgement: what hasn't one is not stored."""
+        self._programs.hurry()
+
     async def stop(self) -> None:
         self._programs.stop()
 
@@ -83,13 +87,13 @@ class Gate:
             return
         text = outcome.text[:MAX_TOLD]
         self._log.warn(
-            "{path} was not stored: the check has {how}: {text}",
+            "{path} was not stored: the check {how}: {text}",
             path=printable(path),
-            how="taken too long" if outcome.status is None else f"ended with status {outcome.status}",
+            how=outcome.limit if outcome.status is None else f"has ended with status {outcome.status}",
             text=text or "it said nothing",
         )
         if outcome.status is None:
-            raise _unchecked(path, f"the check was not over within {self._programs.seconds:g} seconds")
+            raise _unchecked(path, f"the check {outcome.limit}")
         if outcome.status < 0 or outcome.status in _NO_COMMAND:
             raise _unchecked(path, "the check has failed")
         if outcome.status == LATER:

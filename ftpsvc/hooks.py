@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -87,6 +87,7 @@ class Hooks:
         self._under_way = 0
         self._lost = 0
         self._is_beginning = False
+        self._is_hurried = False
         self._idle: list[Deferred[None]] = []
 
     def __call__(self, records: Sequence[Record]) -> None:
@@ -138,7 +139,7 @@ class Hooks:
         if isinstance(outcome, Failure):
             ending, how = "failed", f"could not be run: {outcome.getErrorMessage()}"
         elif outcome.status is None:
-            ending, how = "late", "has taken too long and was ended"
+            ending, how = "late", f"{outcome.limit}, and was ended"
         else:
             ending, how = ("failed" if outcome.status else "done"), f"has ended with status {outcome.status}"
         if isinstance(outcome, Outcome) and outcome.text:
@@ -155,11 +156,17 @@ class Hooks:
     def start(self) -> None:
         self._programs.start()
 
+    def hurry(self) -> None:
+        """Wait no longer for those that are due."""
+        self._is_hurried = True
+        for waiter in list(self._idle):
+            waiter.cancel()
+
     async def stop(self) -> None:
         """Let those end that are due; not for ever."""
         try:
-            await self._all_done().addTimeout(LAST_TIME, self._clock)
-        except TimeoutError:
+            await self._all_done().addTimeout(0.0 if self._is_hurried else LAST_TIME, self._clock)
+        except (TimeoutError, CancelledError):
             left = len(self._waiting) + self._under_way
             self._waiting.clear()
             self._log.warn("{left} hooks were not run to their end, because the server stops", left=left)

@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
 
     status: int | None  #: as `subprocess` has it: negative for a signal; None if it was ended because of a limit
     text: str  #: the beginning of what it said, on one line and without control characters
+    limit: str = ""  #: which limit that was, as what may be said of the program
 
 
 def split(command: str) -> list[str]:
@@ -69,20 +70,22 @@ def run(
     try:
         with process, contextlib.ExitStack() as stack:
             stack.callback(_end, process)
-            said, is_over = _listen(process, time.monotonic() + seconds, stack)
-            status = process.wait() if is_over else None
+            said, limit = _listen(process, seconds, stack)
+            status = None if limit else process.wait()
     finally:
         running.discard(process)
-    return Outcome(status, " ".join(printable(line.strip()) for line in _text(said).splitlines() if line.strip()))
+    text = " ".join(printable(line.strip()) for line in _text(said).splitlines() if line.strip())
+    return Outcome(status, text, limit)
 
 
 def _text(said: bytes) -> str:
     return said.decode("utf-8", "replace")
 
 
-def _listen(process: subprocess.Popen[bytes], deadline: float, stack: contextlib.ExitStack) -> tuple[bytes, bool]:
-    """What a program says, and whether it ends within its limits."""
+def _listen(process: subprocess.Popen[bytes], seconds: float, stack: contextlib.ExitStack) -> tuple[bytes, str]:
+    """What a program says; and if it doesn't end within its limits, the one that it has come to."""
     assert process.stdout is not None
+    deadline = time.monotonic() + seconds
     output = process.stdout.fileno()
     os.set_blocking(output, False)
     selector = stack.enter_context(selectors.DefaultSelector())
@@ -101,8 +104,10 @@ def _listen(process: subprocess.Popen[bytes], deadline: float, stack: contextlib
         if ready and not data:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(deadline - time.monotonic(), 0))
-                return kept, True
-    return kept, False
+                return kept, ""
+    if said > MAX_SAID:
+        return kept, f"said more than {MAX_SAID >> 20} MiB"
+    return kept, f"was not over within {seconds:g} seconds"
 
 
 def _read(output: int) -> bytes:
@@ -150,14 +155,18 @@ class Programs:
     def _run(self, command: Sequence[str], given: int, more: Mapping[str, str]) -> Outcome:
         try:
             if self._is_stopped:
-                return Outcome(None, "the server was stopped")
+                return Outcome(None, "", "was not run, because the server stops")
             return run(command, given, self.seconds, more, self._running)
         finally:
             os.close(given)
 
-    def stop(self) -> None:
-        """End what still runs, and what waits for its turn."""
+    def hurry(self) -> None:
+        """End what still runs, and let nothing else begin."""
         self._is_stopped = True
         for process in list(self._running):
             _end(process)
+
+    def stop(self) -> None:
+        """The same, and wait until it has ended."""
+        self.hurry()
         self._pool.stop()

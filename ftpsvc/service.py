@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from ftpsvc.allocator import Trimming
 from ftpsvc.allworkers import AllWorkers
 from ftpsvc.closing import Closing
-from ftpsvc.companions import Companion, hooks_for, logging_for
+from ftpsvc.companions import Companion, Hasty, hooks_for, logging_for
 from ftpsvc.controlsocket import ControlSocket
 from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
@@ -72,7 +72,7 @@ def makeService(options: Options) -> FileService:
     space = DiskSpace(homes.known, factory.run, reactor)
     if sharing is None:
         overview = Overview(factory, space, service)
-        serving = hooks_for(options, factory, homes.locate)
+        serving: Sequence[Hasty] = hooks_for(options, factory, homes.locate)
     else:
         opened = [_handed_on(endpoint, port) for endpoint, port in zip(options["ports"], ports, strict=True)]
         workers = Workers(reactor, sharing, opened, lambda: reloading.options.words, options.folder)
@@ -86,6 +86,7 @@ def makeService(options: Options) -> FileService:
         everywhere.holds(factory.blocklist, overview.send_away)
         service.companions.append(everywhere)
     control = ControlSocket(state_folder(options["state"]), overview, reactor)
+    service.hasty = serving
     service.companions += [logging, *serving, control, Trimming(reactor)]
     if options["monitor"]:
         root: str = options["root"]
@@ -229,6 +230,7 @@ class FileService(Service):
         self._hurry = OnSignal(factory.clock, self._wait_no_longer, signal.SIGTERM, signal.SIGINT)
         self._manager = Manager(os.environ, factory.clock, self.status)
         self.companions: list[Companion] = []
+        self.hasty: Sequence[Hasty] = ()  #: those of them that are told of a second signal
         self._workers: Workers | None = None
         self._overview: AllWorkers | None = None
         self.observer: Any = None  #: an `ILogObserver` for twistd to use; None for its own
@@ -337,8 +339,8 @@ class FileService(Service):
     def _wait_no_longer(self) -> None:
         self._closing.hurry()
         self._factory.draining.hurry()
-        if self._workers is not None:
-            self._workers.hurry()
+        for companion in self.hasty:
+            companion.hurry()
 
     async def _stop(self) -> None:
         await self.drain()

@@ -103,7 +103,8 @@ class Serving:
         self._made = made(options, self._reactor, common, start.node)
         factory = self._made.factory
         factory.next_number = itertools.count(start.first, start.workers).__next__  # nobody else has these
-        self._companions = [Trimming(self._reactor), *hooks_for(options, factory, self._made.homes.locate)]
+        self._hasty = hooks_for(options, factory, self._made.homes.locate)
+        self._companions = [Trimming(self._reactor), *self._hasty]
         self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
         if (everywhere := self._made.everywhere) is not None:
             everywhere.holds(factory.blocklist, self._overview.send_away)
@@ -192,6 +193,8 @@ class Serving:
         """The parent sends SIGTERM again when somebody is in a hurry, and both may come in one turn of the reactor."""
         if self._is_stopping:
             self._made.factory.draining.hurry()
+            for companion in self._hasty:
+                companion.hurry()
         else:
             self._is_stopping = True
             self._reactor.stop()

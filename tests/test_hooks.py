@@ -176,6 +176,21 @@ def test_but_not_for_ever(setup: Setup) -> None:
     assert setup.desk.begun == []  # what waited does not begin any more
 
 
+@pytest.mark.parametrize("is_waiting", [True, False])
+def test_nor_where_somebody_is_in_a_hurry(setup: Setup, is_waiting: bool) -> None:
+    setup.hooks([DELETED] * 3)
+    if is_waiting:
+        stopping = start(setup.hooks.stop())
+    setup.hooks.hurry()
+    if not is_waiting:
+        stopping = start(setup.hooks.stop())
+        setup.clock.advance(0)
+    assert stopping.is_over and setup.desk.is_stopped
+    setup.desk.end(None)
+    setup.desk.end(None)
+    assert setup.desk.begun == []
+
+
 def test_who_has_no_hooks_waits_for_none(setup: Setup) -> None:
     result_of(setup.hooks.stop())
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from daemon import DEADLINE, Start, log_in, page, start
 from ports import free_port
+from streams import eventually
 
 __all__ = ["start"]  # a fixture, which pytest finds by its name
 
@@ -75,7 +77,7 @@ def test_hooks_that_hang_fail_shout_and_are_gone_harm_nobody(start: Start, scrip
             "hook for upload has ended with status 0: xxx",
             "hook for download has ended with status 9: no such luck",
             "hook for mkdir could not be run: [Errno 2]",
-            "hook for login has taken too long and was ended",
+            "hook for login was not over within 1 seconds, and was ended",
         ):
             if line not in server.log:
                 server.expect(line)
@@ -123,6 +125,23 @@ def test_a_check_that_hangs_keeps_the_file_out_for_now(start: Start, script: Scr
             "451 /a was not stored, because the check was not over within 1 seconds. Try again later."
         )
         client.quit()
+    assert os.listdir(tmp_path / "root") == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_signal_waits_for_no_command(start: Start, script: Script, tmp_path: Path, workers: str) -> None:
+    hang = script("hang", f"echo >> {tmp_path}/begun; exec sleep 1000")
+    server = start("--check-upload", hang, "--on-login", hang, "--workers", workers)
+    with log_in(server.serving()) as client, client.transfercmd("STOR a") as data:
+        data.sendall(b"x")
+        data.close()
+        eventually(lambda: (tmp_path / "begun").exists() and len((tmp_path / "begun").read_text()) == 2)
+        server.process.terminate()
+        server.expect("Stopping: ")
+        server.process.terminate()
+        assert client.getmultiline() == "451 /a was not stored, because the check has failed. Try again later."
+    log = server.died_of(signal.SIGTERM)  # in less time than either command, or what is due at the end, would have
+    assert "1 hooks were not run to their end" in log and "Traceback" not in log
     assert os.listdir(tmp_path / "root") == []
 
 

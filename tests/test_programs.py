@@ -32,12 +32,12 @@ def outcome(command: list[str], given: bytes = b"", seconds: float = 20.0, **mor
 
 
 def test_a_program_gets_its_input_and_its_words_and_is_heard() -> None:
-    assert outcome(["/bin/cat"], b"what it gets") == (0, "what it gets")
-    assert outcome(["/bin/echo", "a b", "$HOME; exit 1"]) == (0, "a b $HOME; exit 1")
+    assert outcome(["/bin/cat"], b"what it gets") == Outcome(0, "what it gets")
+    assert outcome(["/bin/echo", "a b", "$HOME; exit 1"]) == Outcome(0, "a b $HOME; exit 1")
 
 
 def test_its_status_is_told() -> None:
-    assert outcome(shell("echo because >&2; exit 3")) == (3, "because")
+    assert outcome(shell("echo because >&2; exit 3")) == Outcome(3, "because")
     assert outcome(shell("kill -TERM $$")).status == -signal.SIGTERM
 
 
@@ -47,12 +47,12 @@ def test_what_it_says_is_one_line_without_control_characters() -> None:
 
 
 def test_of_megabytes_the_beginning_is_kept() -> None:
-    assert outcome(python("print('y' * 20_000_000)")) == (0, "y" * MAX_KEPT)
+    assert outcome(python("print('y' * 20_000_000)")) == Outcome(0, "y" * MAX_KEPT)
 
 
 def test_who_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftpsvc.programs.MAX_SAID", 1_000_000)
-    assert outcome(shell("exec yes")).status is None
+    assert outcome(shell("exec yes"))[::2] == (None, "said more than 0 MiB")
 
 
 def test_who_takes_too_long_is_ended_with_what_it_has_begun() -> None:
@@ -74,12 +74,15 @@ def test_what_a_program_leaves_behind_is_not_waited_for() -> None:
 
 
 def test_who_closes_its_output_and_goes_on_is_held_to_the_time() -> None:
-    assert outcome(shell("exec >&- 2>&-; sleep 0.1; exit 4")) == (4, "")
-    assert outcome(shell("exec >&- 2>&-; exec sleep 1000"), seconds=0.3).status is None
+    assert outcome(shell("exec >&- 2>&-; sleep 0.1; exit 4")) == Outcome(4, "")
+    assert outcome(shell("exec >&- 2>&-; exec sleep 1000"), seconds=0.3)[::2] == (
+        None,
+        "was not over within 0.3 seconds",
+    )
 
 
 def test_who_reads_nothing_harms_nobody() -> None:
-    assert outcome(["/bin/true"], b"x" * 1_000_000) == (0, "")
+    assert outcome(["/bin/true"], b"x" * 1_000_000) == Outcome(0, "")
 
 
 def test_a_program_that_is_gone_is_an_error() -> None:
