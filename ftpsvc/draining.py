@@ -167,12 +167,13 @@ class Draining:
             self._log.info("Stopping: {why}; transfers that are broken off: {moving}", moving=moving, why=why)
         for session in self._left:
             session.take_no_more()
-            if session.is_at_rest:
-                session.end(reply_for(Stopping()))
-            else:
+            if not session.is_at_rest:
                 session.break_off()
         began = self._clock.seconds()
         while self._are_there() and self._clock.seconds() - began < self._time_to_hear:
+            for session in self._left:
+                if session.is_at_rest:  # also one whose commit has ended meanwhile
+                    session.end(reply_for(Stopping()))
             await self._wait(LOOK_EVERY)
         for session in self._left:
             session.drop()

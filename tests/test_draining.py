@@ -222,6 +222,20 @@ def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
+def test_who_is_told_of_a_commit_in_the_last_moment_is_told_of_the_end_too(tmp_path: Path) -> None:
+    run = support.by_hand()
+    hall = Stopping(tmp_path, run)
+    storing = hall.visit()
+    storing.ask(b"STOR file\r\n" + frames(b"data"))
+    ending = hall.stop()
+    hall.factory.draining.hurry()
+    while run.jobs:
+        run.fire()
+    hall.wait(HURRY / 2)
+    assert storing.codes() == [226, 421]
+    assert storing.is_closed and ending.is_over
+
+
 def test_who_comes_when_it_has_begun_is_turned_away(hall: Stopping) -> None:
     hall.stop()
     assert Hall.visit(hall).codes() == [421]
