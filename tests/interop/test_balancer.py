@@ -181,7 +181,7 @@ def test_from_a_balancer_elsewhere_clients_hear_why_there_is_no_passive_mode(
     (root / "file").write_text("content")
     status, _, said = curl(site.elsewhere)
     assert status == 13  # "weird PASV reply"
-    assert "PASV\n< 502 You have come to a balancer's address" in said.replace("\r", "")
+    assert "< 502 You have come to a balancer's address" in said.partition("> PASV")[2]  # curl may say more in between
     lftp = program("lftp")
     commands = f"set net:reconnect-interval-base 1; open ftp://127.0.0.1:{site.elsewhere}; cat file"
     assert lftp("-c", commands) == "content", "it turns to active mode, and connects again for that"
