@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,13 @@ def test_a_host_goes_before_the_login(stranger: Conversation, name: bytes) -> No
 @pytest.mark.parametrize("name", [b"a:21", b"::1", b"[::1]:21", b"[x]", b"a b", b"-a", b"a..b", b".", b"x" * 300, b""])
 def test_what_is_no_host_is_501(stranger: Conversation, name: bytes) -> None:
     assert stranger.codes(b"HOST " + name + b"\r\n") == [501]
+
+
+@pytest.mark.parametrize("name", [b"a" * 62 + b"!", b"a" * 300, b"a" * 250 + b"!", b"a." * 120 + b"!", b"a-" * 120])
+def test_no_host_takes_its_time(stranger: Conversation, name: bytes) -> None:
+    began = time.process_time()
+    assert stranger.codes(b"HOST " + name + b"\r\n") == [501]
+    assert time.process_time() - began < 1  # a name that can be read in many ways would need longer than there is
 
 
 # -- REIN

@@ -55,7 +55,9 @@ async def reinitialize(session: Session, _: str) -> Reply:
     return Reply(220, "Ready for a new user.")
 
 
-_HOST = re.compile(r"(?=.{1,253}\.?$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+# A dot between any two: without it a text of letters could be cut into labels in more ways than could ever be tried.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\.?$){_LABEL}(?:\.{_LABEL})*\.?")
 
 
 async def host(session: Session, name: str) -> Reply:
