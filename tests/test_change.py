@@ -198,6 +198,13 @@ def test_a_file_with_exactly_that_name_is_asked_for_its_time(talk: Conversation,
     assert modified(tmp_path / "a") == MOMENT
 
 
+def test_mdtm_sets_the_time_of_the_longest_name_too(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / ("n" * 255)).touch()
+    assert text(talk, b"MDTM 20261122055957 " + b"n" * 255) == "213 20261122055957"
+    assert (tmp_path / ("n" * 255)).stat().st_mtime == MOMENT
+    assert talk.codes(b"MDTM 20261122055957 " + b"n" * 256 + b"\r\n") == [553]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -77,6 +77,13 @@ def test_a_file_whose_name_looks_like_a_range_is_that_file(talk: Conversation, t
     assert text(talk, b"XCRC a b 3 10") == f"250 {zlib.crc32(b'other'):08X}"
 
 
+def test_the_longest_name_may_have_a_range_behind_it(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / ("n" * 255)).write_bytes(DATA)
+    for argument in (b"%s 3 10", b'"%s" 3 10'):
+        assert text(talk, b"XCRC " + argument % (b"n" * 255)) == f"250 {zlib.crc32(DATA[3:10]):08X}"
+    assert talk.codes(b"XCRC " + b"n" * 256 + b" 3 10\r\n") == [553]
+
+
 # -- what has no digest
 
 

@@ -104,6 +104,14 @@ def test_a_single_file_is_named_as_it_was_asked_for(talk: Conversation, argument
     assert names(talk, b"LIST " + argument) == [argument.rpartition(b"/")[2]]
 
 
+@pytest.mark.parametrize("verb", [b"LIST -la ", b"NLST -1 -a ", b"LIST -l "])
+def test_the_longest_name_may_have_options_before_it(talk: Conversation, tmp_path: Path, verb: bytes) -> None:
+    name = b"n" * 255
+    (tmp_path / name.decode()).touch()
+    assert names(talk, verb + name) == [name]
+    assert talk.codes(verb + name + b"n\r\n") == [553]
+
+
 def test_an_empty_folder_is_no_error(talk: Conversation, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert lines(talk, b"LIST empty") == lines(talk, b"NLST empty") == []

@@ -104,6 +104,19 @@ def test_what_a_rule_allows_needs_nothing_else(name: str, tmp_path: Path) -> Non
     assert max(code for code in talk.codes((line % path).encode() + b"\r\n", sequence) if isinstance(code, int)) < 400
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["LIST -la /in", "NLST -1 /in/here", "STAT -a -l /in", "LIST -l /in/h*", 'XCRC "/in/here"', "XCRC /in/here 0 1"],
+)
+def test_who_may_nothing_where_they_are_may_still_say_more_than_a_path(line: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "here").write_bytes(b"x")
+    talk = as_ann(tmp_path, NOTHING, PathRule("/in", LIST | READ))
+    assert max(code for code in talk.codes(line.encode() + b"\r\n") if isinstance(code, int)) < 400
+    forbidden = line.replace("/in", "/other").encode()
+    assert str(talk.ask(forbidden + b"\r\n")[0]).startswith("550 /other")
+
+
 def test_a_folder_with_something_forbidden_in_it_keeps_its_name(tmp_path: Path) -> None:
     (tmp_path / "top" / "secret").mkdir(parents=True)
     talk = as_ann(tmp_path, EVERYTHING, PathRule("/top/secret", NOTHING))

@@ -59,7 +59,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
     """Tells the time; sets it for those who send one, unless a file has exactly that for its name."""
     try:
         entry = await session.ready.storage.stat(session.resolve(argument, SEE))
-    except (model.NotFound, model.NotADirectory, model.Denied):
+    except (model.NotFound, model.NotADirectory, model.Denied, model.InvalidName):
         if reply := await set_by_mdtm(session, argument):
             return reply
         raise
@@ -157,6 +157,10 @@ async def _found(session: Session, argument: str) -> Entry | None:
         return await session.ready.storage.stat(session.resolve(argument, Permission.LIST))
     except (model.NotFound, model.NotADirectory):
         return None
+    except (model.InvalidName, model.Denied):
+        if _OPTION.match(argument):
+            return None  # with the options before it a name may be too long, or stand where the account may do nothing
+        raise
 
 
 async def _demand_folder(session: Session, path: str) -> None:

@@ -140,14 +140,15 @@ async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
     """A file with exactly that name wins over any way of reading the argument."""
     everything = Range(0, _MAX_OFFSET)
     match = _QUOTED.fullmatch(argument) or _WITH_RANGE.fullmatch(argument)
-    path = session.resolve(argument, Permission.READ)
     if match is None:
-        return path, everything
+        return session.resolve(argument, Permission.READ), everything
     try:
+        path = session.resolve(argument, Permission.READ)
         await session.ready.storage.stat(path)
-    except model.NotFound:
+    except (model.NotFound, model.NotADirectory, model.Denied, model.InvalidName):
         name, first, end = match.groups()
-        return session.resolve(name, Permission.READ), everything if end is None else Range(int(first), int(end) - 1)
+        path = session.resolve(name, Permission.READ)
+        return path, everything if end is None else Range(int(first), int(end) - 1)
     return path, everything
 
 
