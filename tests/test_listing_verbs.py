@@ -104,6 +104,11 @@ def test_a_single_file_is_named_as_it_was_asked_for(talk: Conversation, argument
     assert names(talk, b"LIST " + argument) == [argument.rpartition(b"/")[2]]
 
 
+@pytest.mark.parametrize("argument", [b"d/e.txt/", b"d/e.txt/.", b"/d//e.txt/", b"d/e.txt/x/.."])
+def test_a_single_file_is_named_as_retr_takes_it_however_it_was_asked_for(talk: Conversation, argument: bytes) -> None:
+    assert lines(talk, b"NLST " + argument) == [b"/d/e.txt"]
+
+
 @pytest.mark.parametrize("verb", [b"LIST -la ", b"NLST -1 -a ", b"LIST -l "])
 def test_the_longest_name_may_have_options_before_it(talk: Conversation, tmp_path: Path, verb: bytes) -> None:
     name = b"n" * 255

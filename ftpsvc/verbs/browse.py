@@ -149,7 +149,9 @@ async def _what(session: Session, argument: str) -> _Shown:
         raise model.NotFound(f"{path}: there is no such file or directory.")
     if entry.is_directory:
         return _Shown(path, argument.rstrip("/") + "/" if argument else "")
-    return _Shown(path, folder + slash, only=entry)
+    parent, name = model.parent_and_name(path)
+    # `file/` and `file/.` are the file too.
+    return _Shown(path, folder + slash if last == name else f"{parent.rstrip('/')}/", only=entry)
 
 
 async def _found(session: Session, argument: str) -> Entry | None:
