@@ -77,6 +77,11 @@ def test_a_file_whose_name_looks_like_a_range_is_that_file(talk: Conversation, t
     assert text(talk, b"XCRC a b 3 10") == f"250 {zlib.crc32(b'other'):08X}"
 
 
+def test_a_range_of_an_older_command_that_ends_before_it_begins_is_501(talk: Conversation) -> None:
+    assert talk.codes(b'XCRC "a b" 10 3\r\nXMD5 a b 10 9\r\n') == [501, 501]
+    assert text(talk, b"XCRC a b 3 3") == "250 00000000"
+
+
 def test_the_longest_name_may_have_a_range_behind_it(talk: Conversation, tmp_path: Path) -> None:
     (tmp_path / ("n" * 255)).write_bytes(DATA)
     for argument in (b"%s 3 10", b'"%s" 3 10'):

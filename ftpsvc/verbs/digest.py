@@ -148,8 +148,14 @@ async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
     except (model.NotFound, model.NotADirectory, model.Denied, model.InvalidName):
         name, first, end = match.groups()
         path = session.resolve(name, Permission.READ)
-        return path, everything if end is None else Range(int(first), int(end) - 1)
+        return path, everything if end is None else _exclusive(int(first), int(end))
     return path, everything
+
+
+def _exclusive(first: int, end: int) -> Range:
+    if first > end:
+        raise model.BadArgument("The first byte goes before the one behind the last.")
+    return Range(first, end - 1)
 
 
 def _hash_feature(session: Session) -> str:
