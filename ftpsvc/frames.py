@@ -268,6 +268,13 @@ def format_time(nanoseconds: int) -> str:
     return ("%s.%09d" % (text, fraction)).rstrip("0") if fraction else text  # noqa: UP031
 
 
+def format_milliseconds(nanoseconds: int) -> str:
+    """The same with three digits of fraction or none, for those who take no other number of them."""
+    text = _second(nanoseconds // 1_000_000_000)
+    fraction = nanoseconds % 1_000_000_000 // 1_000_000
+    return "%s.%03d" % (text, fraction) if fraction else text  # noqa: UP031
+
+
 _TIME = re.compile(r"([0-9]{14})(?:\.([0-9]{1,30}))?")
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_time, parse_facts, parse_time
+from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_milliseconds, format_time, parse_facts, parse_time
 from ftpsvc.model import BadArgument, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
 
 # -- MLSD and MLST -------------------------------------------------------------------------------------------
@@ -19,16 +19,23 @@ _KINDS = {"file": Kind.FILE, "dir": Kind.DIRECTORY, "cdir": Kind.DIRECTORY, "pdi
 FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "X.link")
 
 
-def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS) -> str:
+def machine_line(entry: Entry, permissions: Permission, facts: tuple[str, ...] = FACTS, exact: bool = True) -> str:
     """One entry with these of its facts, for an account that may do this much. Without a line's end."""
-    return machine_lines(permissions, facts)(entry)
+    return machine_lines(permissions, facts, exact)(entry)
 
 
 @lru_cache(maxsize=256)
-def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Callable[[Entry], str]:
-    """The same for many entries: a listing is this ten thousand times, and what is alike in all is made once."""
+def machine_lines(
+    permissions: Permission, facts: tuple[str, ...] = FACTS, exact: bool = True
+) -> Callable[[Entry], str]:
+    """The same for many entries: a listing is this ten thousand times, and what is alike in all is made once.
+
+    `exact`: with the modify time's every digit. RFC 3659 allows any number of them, but with more than three Apache's
+    commons-net drops the whole entry and other clients the time, and fewer than three are milliseconds to them.
+    """
+    told = format_time if exact else format_milliseconds
     if facts != FACTS:
-        return lambda entry: f"{_chosen_facts(entry, permissions, facts)} {entry.name}"
+        return lambda entry: f"{_chosen_facts(entry, permissions, facts, told)} {entry.name}"
     of_a_file = f";perm={_perm(True, False, permissions.value)};unique="
 
     def line(entry: Entry) -> str:
@@ -39,7 +46,7 @@ def machine_lines(permissions: Permission, facts: tuple[str, ...] = FACTS) -> Ca
             start = f"type={_TYPES[kind]}"
             perm = f";perm={_perm(False, kind is Kind.DIRECTORY, permissions.value)};unique="
         link = "X.link=1;" if is_link else ""
-        return f"{start};modify={format_time(modified)}{perm}{unique}{_mode_fact(mode)}{link} {name}"
+        return f"{start};modify={told(modified)}{perm}{unique}{_mode_fact(mode)}{link} {name}"
 
     return line
 
@@ -49,11 +56,11 @@ def _mode_fact(mode: int) -> str:
     return f";UNIX.mode={mode:04o};"
 
 
-def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...]) -> str:
+def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...], told: Callable[[int], str]) -> str:
     values = {
         "type": _TYPES[entry.kind],
         "size": str(entry.size) if entry.kind is Kind.FILE else "",
-        "modify": format_time(entry.modified),
+        "modify": told(entry.modified),
         "perm": _perm(entry.is_file, entry.is_directory, permissions.value),
         "unique": entry.unique,
         "UNIX.mode": f"{entry.mode:04o}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -34,6 +35,20 @@ def is_open(port: int, source: str = "127.0.0.1") -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+@pytest.mark.parametrize("facts", ["type;size;modify;perm;unique;UNIX.mode;X.link;", "modify;"])
+def test_times_in_listings_are_exact_in_mode_i_and_such_as_every_client_takes_without_it(
+    server: Server, client: Client, tmp_path: Path, facts: str
+) -> None:
+    os.utime(tmp_path / "file", ns=(0, 1_795_327_140_987_635_374))
+    client.ask(f"OPTS MLST {facts}")
+    listed = client.download("EPSV", "MLSD")
+    assert b"modify=20261122055900.987;" in listed
+    client.send(b"MLST file\r\nMODE I\r\nMLST file\r\n")
+    told = [line for line in (client.reply() for _ in range(7)) if line.startswith(" ")]
+    assert ["modify=20261122055900.987;" in line for line in told] == [True, False]
+    assert "modify=20261122055900.987635374;" in told[1]
 
 
 def test_a_new_way_takes_the_place_of_the_one_before(client: Client) -> None:

@@ -56,6 +56,19 @@ def test_a_machine_line_is_as_rfc_3659_writes_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("nanoseconds", "told"),
+    [(0, b""), (999_999, b""), (50_000_000, b".050"), (500_000_000, b".500"), (987_635_374, b".987")],
+)
+@pytest.mark.parametrize("facts", [listing.FACTS, ("modify",)])
+def test_a_time_for_any_client_has_three_digits_of_fraction_or_none(
+    nanoseconds: int, told: bytes, facts: tuple[str, ...]
+) -> None:
+    entry = Entry("x", Kind.FILE, modified=1795327140 * SECOND + nanoseconds)
+    line = encode_name(listing.machine_line(entry, EVERYTHING, facts, exact=False))
+    assert b"modify=20261122055900" + told + b";" in line
+
+
+@pytest.mark.parametrize(
     ("kind", "permissions", "perm"),
     [
         (Kind.FILE, EVERYTHING, "adfrw"),

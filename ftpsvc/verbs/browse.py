@@ -75,7 +75,7 @@ async def machine_entry(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, SEE)
     entry = await session.ready.storage.stat(path)
     may = session.ready.account.may(path) & ~lacking(session.ready.storage, entry.is_directory)
-    line = listing.machine_line(entry._replace(name=path), may, session.parameters.facts)
+    line = listing.machine_line(entry._replace(name=path), may, session.parameters.facts, session.is_inline)
     return Reply(250, "End", ("Facts:", line))
 
 
@@ -89,15 +89,16 @@ async def machine_list(session: Session, argument: str) -> Reply:
 def _machine_lines(session: Session, folder: str) -> Line:
     """What makes a line of each entry there. As little as possible is done for each: there may be a million."""
     account, facts, storage = session.ready.account, session.parameters.facts, session.ready.storage
+    exact = session.is_inline  # who knows MODE I knows times of any length
     lacks = {is_directory: lacking(storage, is_directory) for is_directory in (False, True)}
     if any(lacks.values()):
         may = account.may
         return lambda entry: listing.machine_line(
-            entry, may(f"{folder}/{entry.name}") & ~lacks[entry.is_directory], facts
+            entry, may(f"{folder}/{entry.name}") & ~lacks[entry.is_directory], facts, exact
         )
     if account.rules:
-        return lambda entry: listing.machine_line(entry, account.may(f"{folder}/{entry.name}"), facts)
-    return listing.machine_lines(account.permissions, facts)
+        return lambda entry: listing.machine_line(entry, account.may(f"{folder}/{entry.name}"), facts, exact)
+    return listing.machine_lines(account.permissions, facts, exact)
 
 
 async def long_list(session: Session, argument: str) -> Reply:
