@@ -186,7 +186,8 @@ def _mode_letters(mode: int) -> str:
 def _list_time(modified: int, minute: int) -> str:
     moment = time.gmtime(min(max(modified, FIRST_SECOND), LAST_SECOND))
     day = f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday:2d}"
-    if -_RECENT < minute * 60 - modified < _RECENT:
+    # What lies behind this minute is in the future, and a client that is told no year takes it for a time of last year.
+    if -60 < minute * 60 - modified < _RECENT:
         return f"{day} {moment.tm_hour:02d}:{moment.tm_min:02d}"
     return f"{day}  {moment.tm_year:04d}"
 

@@ -86,7 +86,7 @@ NAMES = st.text(st.characters(exclude_characters="\0\r\n/", exclude_categories=[
         NAMES.filter(lambda name: name not in (".", "..")),
         st.sampled_from([FILE, FOLDER]),
         st.integers(0, 1 << 62),
-        st.integers(0, NOW).map(lambda seconds: seconds // 86400 * 86400 * 1_000_000_000),
+        st.integers(0, NOW + 800 * 86400).map(lambda seconds: seconds // 86400 * 86400 * 1_000_000_000),
         st.integers(0, 0o777),
         st.integers(1, 999),
         is_link=st.just(False),  # LIST has no word for a link that leads somewhere
