@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ftpsvc.addresses import IP, Address
+from ftpsvc.addresses import IP, Address, socket_name
 from ftpsvc.model import NoDataConnection, TransferError
 from ftpsvc.way import Way
 
@@ -32,7 +32,7 @@ class Active(Way):
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             self._bind()
-            code = self._socket.connect_ex((str(self._target.host), self._target.port))
+            code = self._socket.connect_ex(socket_name(*self._target))
         except OSError as error:
             code = error.errno or errno.EIO
         if code in (0, errno.EINPROGRESS):
@@ -44,7 +44,7 @@ class Active(Way):
         """From the address that the client knows: a firewall on its side may let in no other."""
         assert self._socket is not None
         try:
-            self._socket.bind((str(self._local), 0))
+            self._socket.bind(socket_name(self._local, 0))
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL:
                 raise

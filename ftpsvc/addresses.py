@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
@@ -45,6 +46,22 @@ def host_of(text: str) -> IP | None:
     except ValueError:
         return None
     return host.ipv4_mapped or host if isinstance(host, IPv6Address) else host
+
+
+def without_scope(host: IP) -> IP:
+    """The address alone, without the interface that a link-local one is reached through."""
+    return IPv6Address(host.packed) if isinstance(host, IPv6Address) and host.scope_id else host
+
+
+def socket_name(host: IP, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """What a socket is bound or connected to. Raises `OSError` where the interface in it has gone.
+
+    The interface goes beside a link-local address: in its text Python reads it and then forgets it.
+    """
+    if not isinstance(host, IPv6Address) or not host.scope_id:
+        return str(host), port
+    scope = int(host.scope_id) if host.scope_id.isdigit() else socket.if_nametoindex(host.scope_id)
+    return str(without_scope(host)), port, 0, scope
 
 
 _PORT = re.compile(r"([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3})")

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from ftpsvc.active import Active
-from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of
+from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of, without_scope
 from ftpsvc.model import BadParameter, NoDataConnection, NotImplementedHere
 from ftpsvc.passive import ANYWHERE, NotOurs, Passive, PassiveOptions, listen
 from ftpsvc.passiveports import PassivePorts
@@ -70,12 +70,15 @@ class DataSetup:
     def connect_to(self, address: Address) -> None:
         """Connect there when the transfer begins. Raises `BadParameter` for any address but the client's own."""
         self.forget()
+        local, peer = self.local, self._peer
+        assert peer is not None
         # To connect wherever somebody asks would make this server their tool (RFC 2577, section 3).
-        if address.host != self._peer or address.port <= LAST_RESERVED_PORT:
+        if without_scope(address.host) != without_scope(peer) or address.port <= LAST_RESERVED_PORT:
             raise BadParameter(
                 f"Data goes to the address that the commands come from, and to ports above {LAST_RESERVED_PORT}."
             )
-        self._way = Active(self._reactor, address, self.local)
+        # As we know the peer: how the client calls the link between the two means nothing here.
+        self._way = Active(self._reactor, Address(peer, address.port), local)
 
     def take(self) -> Way:
         """The way, for one transfer. Raises `NoDataConnection`."""

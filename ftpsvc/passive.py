@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
-from ftpsvc.addresses import IP, host_of
+from ftpsvc.addresses import IP, host_of, socket_name, without_scope
 from ftpsvc.model import NoDataConnection
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.way import Way
@@ -57,7 +57,7 @@ class Passive(Way):
         super().__init__(reactor, str(peer))
         self._ports = ports
         self._socket = listening
-        self._from = peer
+        self._from = without_scope(peer)  # who accepts is told none, and listens on one interface
         self.port: int = listening.getsockname()[1]
 
     def start(self) -> None:
@@ -113,7 +113,7 @@ def listen(host: IP, ports: range) -> socket.socket:
         listening = _new_socket(family)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((str(host), port))
+            listening.bind(socket_name(host, port))
             listening.listen(BACKLOG)
             return listening
         except OSError as error:

@@ -1,14 +1,45 @@
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
 
-from ftpsvc.addresses import Address, format_passive, host_of, parse_extended, parse_port
+from ftpsvc.addresses import (
+    Address,
+    format_passive,
+    host_of,
+    parse_extended,
+    parse_port,
+    socket_name,
+    without_scope,
+)
 from ftpsvc.model import BadArgument
 from ftpsvc.passive import PassiveOptions
 
 HERE = Address(ip_address("192.0.2.7"), 50_001)
+
+#: The one interface that there is everywhere.
+LOOPBACK = socket.if_nametoindex("lo")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("192.0.2.7", ("192.0.2.7", 5000)),
+        ("fd00::2", ("fd00::2", 5000)),
+        ("fe80::2%lo", ("fe80::2", 5000, 0, LOOPBACK)),
+        ("fe80::2%7", ("fe80::2", 5000, 0, 7)),
+    ],
+)
+def test_an_interface_goes_beside_the_address_that_is_reached_through_it(text: str, name: tuple[object, ...]) -> None:
+    assert socket_name(ip_address(text), 5000) == name
+    assert without_scope(ip_address(text)) == ip_address(text.partition("%")[0])
+
+
+def test_an_interface_that_has_gone_is_an_error_of_the_system() -> None:
+    with pytest.raises(OSError):
+        socket_name(ip_address("fe80::2%gone"), 5000)
 
 
 def test_port_and_the_reply_to_pasv_are_one_form() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,36 @@ def test_times_in_listings_are_exact_in_mode_i_and_such_as_every_client_takes_wi
     told = [line for line in (client.reply() for _ in range(7)) if line.startswith(" ")]
     assert ["modify=20261122055900.987;" in line for line in told] == [True, False]
     assert "modify=20261122055900.987635374;" in told[1]
+
+
+def link_local() -> str:
+    """An address of this machine's that is good on one of its links only, with that; empty if it has none."""
+    with contextlib.suppress(FileNotFoundError), open("/proc/net/if_inet6", encoding="ascii") as table:
+        for digits, *_, interface in map(str.split, table):
+            if digits.startswith("fe80"):
+                return f"{ip_address(bytes.fromhex(digits))}%{interface}"
+    return ""
+
+
+@pytest.mark.skipif(not link_local(), reason="no interface has a link-local address")
+def test_data_goes_the_way_of_the_commands_where_the_address_is_good_on_one_link_only(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = Server(tmp_path, link_local())
+    client = Client(server)
+    assert client.download("EPSV", "NLST") == b"file\r\n"
+    with socket.socket(socket.AF_INET6) as listening:
+        host, _, *link = client.socket.getsockname()
+        listening.bind((host, 0, *link))
+        listening.listen()
+        listening.settimeout(DEADLINE)
+        port = listening.getsockname()[1]
+        assert client.ask(f"EPRT |2|{host}|{port}|").startswith("200 ")
+        assert client.ask("NLST").startswith("150 ")
+        with listening.accept()[0] as data:
+            assert data.recv(100) == b"file\r\n"
+    assert client.codes(1) == [226]
+    client.close()
+    server.kill()
 
 
 def test_a_new_way_takes_the_place_of_the_one_before(client: Client) -> None:
