@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from ftpsvc import model
 from ftpsvc.client import ClientProtocol
 from ftpsvc.exchanges import Download, Fetch, Upload, announced_size
-from ftpsvc.frames import Incoming, read_facts
+from ftpsvc.frames import Incoming, format_time, read_facts
 from ftpsvc.listing import harmless, parse_machine_line
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, ProtocolViolation, Stored, Whole, encode_name
 from ftpsvc.storage import CHUNK, Buffer
@@ -29,6 +29,10 @@ class InlineFiles:
     def ask(self, verb: str, argument: str | None = None) -> Deferred[Reply]:
         """Send a command whose answer is a reply."""
         return self._protocol.ask(verb, argument)
+
+    async def set_time(self, path: str, modified: int) -> None:
+        """Set a file's time, in nanoseconds since 1970 UTC."""
+        await self.ask("MFMT", f"{format_time(modified)} {path}")
 
     async def stat(self, path: str) -> Entry:
         return machine_entry(await self.ask("MLST", path))[0]

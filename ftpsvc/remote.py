@@ -18,7 +18,7 @@ from ftpsvc.addresses import host_of
 from ftpsvc.client import SILENCE, ClientProtocol
 from ftpsvc.clienttls import ClientTLS, DataTLS, Protection
 from ftpsvc.digestclient import RemoteDigests
-from ftpsvc.frames import format_facts, format_time
+from ftpsvc.frames import format_facts
 from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.listing import parse_machine_line
 from ftpsvc.model import (
@@ -356,7 +356,7 @@ class Remote:
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         if facts.modified is not None:
-            await self._ask("MFMT", f"{format_time(facts.modified)} {path}")
+            await self._files.set_time(path, facts.modified)
         if facts.mode is not None:
             await self._ask("SITE", f"CHMOD {facts.mode:03o} {path}")
 

@@ -34,6 +34,9 @@ from ftpsvc.wire import Command, Reply, unquoted
 #: How long, in seconds, a data connection may take: a server that answers has just said that it listens there.
 DATA_CONNECT_TIME = 30.0
 
+#: In nanoseconds.
+SECOND = 1_000_000_000
+
 #: A server that has no such command, or not in this form.
 UNKNOWN = (model.BadCommand, model.BadArgument, model.NotImplementedHere, model.BadParameter)
 
@@ -257,7 +260,11 @@ class StreamFiles:
                 self.checked = "size"
         if facts.modified is not None and "MFMT" in self._features:
             with contextlib.suppress(*REFUSALS):
-                await self.ask("MFMT", f"{format_time(facts.modified)} {path}")
+                await self.set_time(path, facts.modified)
+
+    async def set_time(self, path: str, modified: int) -> None:
+        """Set a file's time. In whole seconds: a fraction is refused by servers that RFC 3659, section 2.3, allows it."""
+        await self.ask("MFMT", f"{format_time(modified // SECOND * SECOND)} {path}")
 
     async def fetch(self, path: str) -> Whole:
         file = await self.open_read(path)

@@ -63,8 +63,8 @@ class Far(ScriptedServer):
         assert self.heard() == b"SIZE /f\r\nMDTM /f\r\nEPSV\r\nRETR /f\r\n"
         return work
 
-    def upload(self) -> Started:
-        work = start(store(self))
+    def upload(self, modified: int | None = None) -> Started:
+        work = start(store(self, modified))
         for reply in (PASSIVE, b"150 x\r\n"):
             self.say(reply)
         assert self.heard() == b"EPSV\r\nSTOR /f\r\n"
@@ -91,11 +91,11 @@ async def read(far: Far) -> bytes:
     return await read_all(await far.remote.open_read("/f"))
 
 
-async def store(far: Far) -> Any:
+async def store(far: Far, modified: int | None = None) -> Any:
     file = await far.remote.open_write("/f")
     try:
         await file.write(b"hello")
-        return await file.commit(Facts(None, None))
+        return await file.commit(Facts(modified, None))
     finally:
         await file.abort()
 
@@ -160,6 +160,20 @@ def test_an_upload_is_over_after_the_226_and_the_size_is_compared() -> None:
         else:
             with pytest.raises(model.Damaged, match="4 bytes of the 5"):
                 work.result()
+
+
+def test_times_are_set_in_whole_seconds_because_many_servers_refuse_a_fraction() -> None:
+    far = Far("MFMT")
+    work = far.upload(1_577_836_800_911_072_851)
+    far.say(b"226 x\r\n")
+    far.say(b"213 5\r\n")
+    assert far.heard() == b"SIZE /f\r\nMFMT 20200101000000 /f\r\n"
+    far.say(b"213 x\r\n")
+    assert work.result().size == 5
+    touched = start(far.remote.set_facts("/f", Facts(1_577_836_800_500_000_000)))
+    assert far.heard() == b"MFMT 20200101000000 /f\r\n"
+    far.say(b"213 x\r\n")
+    touched.result()
 
 
 def test_an_upload_that_is_refused_at_its_end_was_none() -> None:
