@@ -80,7 +80,17 @@ class Journal:
         self._folder = folder
 
     def begin(self, job: Job) -> Unfinished | None:
-        """Remember a job; None where nothing can be remembered, which is no reason not to do it."""
+        """Remember a job; None where nothing can be remembered, which is no reason not to do it.
+
+        One that was left unfinished before is the same job again, and goes on: if it stayed beside this one, it would
+        be done once more by `resume all`, long after, over what has become of the file since.
+        """
+        found = self._opened(job)
+        for other in found[1:]:
+            other.done()
+        return found[0] if found else self._new(job)
+
+    def _new(self, job: Job) -> Unfinished | None:
         path = self._folder / f"{int(job.began):010d}-{token_hex(4)}{_SUFFIX}"
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,11 +109,15 @@ class Journal:
 
     def unfinished(self) -> list[Unfinished]:
         """The jobs that nobody is doing, the oldest first; each is locked until it is `closed` or `done`."""
+        return self._opened()
+
+    def _opened(self, job: Job | None = None) -> list[Unfinished]:
+        """Those that nobody is doing: all of them, or those that are the same job."""
         try:
             names = sorted(name for name in os.listdir(self._folder) if name.endswith(_SUFFIX))
         except OSError:
             return []
-        opened = (_opened(self._folder / name) for name in names[:MAX_JOBS])
+        opened = (_opened(self._folder / name, job) for name in names[:MAX_JOBS])
         return [job for job in opened if job is not None]
 
 
@@ -142,8 +156,8 @@ def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode("ascii") + b"\n"
 
 
-def _opened(path: Path) -> Unfinished | None:
-    """A job that nobody is doing. What can't be read is none."""
+def _opened(path: Path, wanted: Job | None = None) -> Unfinished | None:
+    """A job that nobody is doing, if it is the one that is wanted. What can't be read is none."""
     try:
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -154,6 +168,8 @@ def _opened(path: Path) -> Unfinished | None:
         first: dict[str, Any] = next(lines)["job"]
         job = Job(**{**first, "words": tuple(first["words"])})
         _ = job.target  # raises
+        if wanted is not None and replace(job, began=wanted.began) != wanted:
+            raise LookupError
         begun = {line["began"]: Known(line["size"], line["modified"], line.get("foreign")) for line in lines}
     except (OSError, LookupError, TypeError, ValueError, StopIteration, BadArgument):
         os.close(file)

@@ -263,7 +263,7 @@ class StreamFiles:
                 await self.set_time(path, facts.modified)
 
     async def set_time(self, path: str, modified: int) -> None:
-        """Set a file's time. In whole seconds: a fraction is refused by servers that RFC 3659, section 2.3, allows it."""
+        """Set a file's time, in whole seconds: RFC 3659, section 2.3, has fractions, and many servers refuse them."""
         await self.ask("MFMT", f"{format_time(modified // SECOND * SECOND)} {path}")
 
     async def fetch(self, path: str) -> Whole:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,33 @@ def test_where_nothing_can_be_remembered_nothing_is(tmp_path: Path) -> None:
 def test_it_lies_in_the_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/s")
     assert state_folder() / "unfinished" == Path("/s/ftpsvc/unfinished")
+
+
+def test_the_same_job_again_takes_the_place_of_those_that_were_left(tmp_path: Path) -> None:
+    journal, other = Journal(tmp_path), replace(JOB, words=(), began=JOB.began + 1)
+    leave(journal, JOB)
+    (left,) = tmp_path.iterdir()
+    shutil.copy(left, tmp_path / "0.job")  # as two of them have left it
+    leave(journal, other)
+    again = journal.begin(replace(JOB, began=JOB.began + 60))
+    assert again is not None and again.known("a/big") == Known(10, 20)
+    assert unfinished(journal) == [other]
+    beside = journal.begin(JOB)  # while the other one is under way, it is a job of its own
+    assert beside is not None and beside.known("a/big") is None
+    again.done()
+    beside.close()
+    assert unfinished(journal) == [JOB, other]
+
+
+def leave(journal: Journal, job: Job) -> None:
+    memory = journal.begin(job)
+    assert memory is not None
+    memory.began("a/big", Known(10, 20))
+    memory.close()
+
+
+def unfinished(journal: Journal) -> list[Job]:
+    found = journal.unfinished()
+    for memory in found:
+        memory.close()
+    return [memory.job for memory in found]
