@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
@@ -18,7 +19,7 @@ from ftpsvc.exchanges import Ask, Download, Exchange, Fetch, Upload
 from ftpsvc.frames import Incoming
 from ftpsvc.limits import FAREWELL_LIMIT
 from ftpsvc.linethenraw import LineThenRaw, why_no_tls
-from ftpsvc.model import ConnectionFailed, ProtocolViolation, TimedOut, TransferError
+from ftpsvc.model import ConnectionFailed, NoTLS, ProtocolViolation, TimedOut, TransferError
 from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 
 #: How long the server may be silent, in seconds, while something is expected of it. Generous, because the answer to an
@@ -245,7 +246,9 @@ class ClientProtocol(LineThenRaw):
         if self._farewell is not None:
             self.lost = ConnectionFailed(str(self._farewell))
         elif self.is_secure and self._waiting and isinstance(self._waiting[0], Handshake):
-            self.lost = ConnectionFailed(
+            # OpenSSL has something against it; else it may have been the network, which comes back.
+            failed = NoTLS if reason.check(SSL.Error) else ConnectionFailed
+            self.lost = failed(
                 f"The TLS handshake failed: {why_no_tls(reason)}. TLS 1.2 and 1.3 are spoken, and nothing older."
             )
         elif reason.check(ConnectionDone):

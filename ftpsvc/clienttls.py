@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from ftpsvc.certificates import fingerprint_of
 from ftpsvc.knownservers import VALID, KnownServers
-from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
+from ftpsvc.model import HandshakeFailed, NoTLS, TransferError
 from ftpsvc.wire import ALPN
 
 #: How many of a certificate's names are shown, and how long one may be. More would push the fingerprint off the screen.
@@ -63,7 +63,7 @@ class PeerCertificate:
     problems: tuple[str, ...]
 
 
-class UnknownServer(ConnectionFailed):
+class UnknownServer(NoTLS):
     """The server's certificate proves nothing, and it is not known here. Nothing has been sent to it."""
 
     def __init__(self, text: str, certificate: PeerCertificate) -> None:
@@ -71,7 +71,7 @@ class UnknownServer(ConnectionFailed):
         super().__init__(text)
 
 
-class ChangedServer(ConnectionFailed):
+class ChangedServer(NoTLS):
     """The certificate is not the one that was trusted. Nothing has been sent to whoever bears it."""
 
 
@@ -109,9 +109,9 @@ class ClientTLS:
     # -- whether there is TLS
 
     def check_choice(self) -> None:
-        """Raises `ConnectionFailed` if clear text is wanted and the server is known to have TLS."""
+        """Raises `NoTLS` if clear text is wanted and the server is known to have TLS."""
         if self.protection is Protection.NONE and self._was_met:
-            raise ConnectionFailed(
+            raise NoTLS(
                 f"{self._host}, port {self._port}, was met with TLS before, and is not to be met without any more. "
                 f"If that has to be, take it out of {self._known.path}"
             )
@@ -130,17 +130,17 @@ class ClientTLS:
         return self.protection is Protection.REQUIRED
 
     def refused(self, refusal: TransferError, offers: bool | None) -> None:
-        """The server has refused AUTH. Raises `ConnectionFailed`, unless it may go on in clear."""
+        """The server has refused AUTH. Raises `NoTLS`, unless it may go on in clear."""
         if self._was_met:
             raise self._downgraded(f"and refuses it now ({refusal})") from refusal
         if offers or self.protection is not Protection.OFFERED:
-            raise ConnectionFailed(
+            raise NoTLS(
                 f"The server refuses TLS ({refusal}). Nothing was sent in clear. To do without TLS, so that anybody on "
                 f"the way can read along, use: connect --clear {self._host} {self._port}"
             ) from refusal
 
-    def _downgraded(self, what: str) -> ConnectionFailed:
-        return ConnectionFailed(
+    def _downgraded(self, what: str) -> NoTLS:
+        return NoTLS(
             f"{self._host}, port {self._port}, had TLS before, {what}. Somebody may stand between, to read along; "
             f"nothing was sent in clear. If it is to be without TLS from now on, take it out of {self._known.path}"
         )
@@ -216,7 +216,7 @@ class ClientTLS:
                 tuple(problems),
             )
         except (ValueError, x509.InvalidVersion) as error:
-            raise ConnectionFailed("The server's certificate can't be read: it breaks the rules of X.509.") from error
+            raise NoTLS("The server's certificate can't be read: it breaks the rules of X.509.") from error
 
     def _unknown(self, certificate: PeerCertificate) -> str:
         return (

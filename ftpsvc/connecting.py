@@ -12,7 +12,7 @@ from ftpsvc import knownservers, targets
 from ftpsvc.clienttls import ClientTLS, PeerCertificate, Protection, UnknownServer
 from ftpsvc.credentials import ANONYMOUS, Person, Run, login_for
 from ftpsvc.knownservers import KnownServers
-from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn
+from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn, NoTLS
 from ftpsvc.remote import Remote
 from ftpsvc.targets import OPTIONS, USAGE, Target
 from ftpsvc.wire import DEFAULT_PORT
@@ -90,7 +90,7 @@ async def _reached(reactor: Any, target: Target, known: KnownServers, person: Pe
         if person is None:
             raise
         if (await person.answer(question(target, unknown.certificate))).strip().lower() not in ("y", "yes"):
-            raise ConnectionFailed("the certificate was not trusted. Nothing was sent.") from unknown
+            raise NoTLS("the certificate was not trusted. Nothing was sent.") from unknown
         tls.trust(unknown.certificate)
     return await Remote.connect(reactor, target.host, target.port, tls=tls)
 

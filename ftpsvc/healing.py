@@ -12,7 +12,18 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from ftpsvc.model import Aborted, Busy, ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError, Whole
+from ftpsvc.model import (
+    Aborted,
+    Busy,
+    ConnectionFailed,
+    Entry,
+    Facts,
+    NoTLS,
+    ServiceClosing,
+    Stored,
+    TransferError,
+    Whole,
+)
 from ftpsvc.remote import Remote
 from ftpsvc.storage import ReadFile, Times, WriteFile
 from ftpsvc.threads import done_with
@@ -117,6 +128,9 @@ class HealingRemote(Lasting):
             try:
                 self.remote = await self._redial()
                 return
+            except NoTLS as untrusted:  # to ask once more would only teach people to look away
+                self._hopeless = untrusted
+                raise
             except (ConnectionFailed, ServiceClosing) as again:
                 error = again
             except TransferError as refusal:  # 530 and its like: it would be the same the next time

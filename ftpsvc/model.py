@@ -189,6 +189,10 @@ class ConnectionRefused(ConnectionFailed):
     """There was no connection: nothing listens there, nobody answers, or no way leads there."""
 
 
+class NoTLS(ConnectionFailed):
+    """There was to be TLS with somebody who is trusted, and there is none. The next try would end in the same way."""
+
+
 class TimedOut(ConnectionFailed):
     """The other end was silent for too long."""
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 
 from ftpsvc import model
-from ftpsvc.clienttls import ChangedServer, UnknownServer
 from ftpsvc.console import Stopped
 
 #: Class of error, exit code, the cause's name in JSON. The first row that an error is an instance of counts.
 OUTCOMES: tuple[tuple[type[BaseException], int, str], ...] = (
     (model.NoSuchHost, 3, "name"),
     (model.ConnectionRefused, 4, "refused"),
-    (UnknownServer, 5, "tls"),
-    (ChangedServer, 5, "tls"),
+    (model.NoTLS, 5, "tls"),
     (model.HandshakeFailed, 5, "tls"),
     (model.Unprotected, 5, "tls"),
     (model.NotProtected, 5, "tls"),

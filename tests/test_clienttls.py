@@ -13,7 +13,7 @@ from ftpsvc import model
 from ftpsvc.clienttls import ChangedServer, Protection, UnknownServer
 from ftpsvc.knownservers import VALID
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
-from ftpsvc.model import ConnectionFailed, ProtocolViolation, Whole
+from ftpsvc.model import ConnectionFailed, NoTLS, ProtocolViolation, Whole
 
 FEATURES = ("211-x", " AUTH TLS", " MODE I", "211 x")
 
@@ -153,7 +153,7 @@ def test_clear_text_where_nothing_else_is_offered_or_wanted(tmp_path: Path, auth
     assert not meeting_ours(tmp_path, None).begin().result().is_protected
     assert not meeting_ours(tmp_path, authority.server(HOST)).begin(Protection.NONE).result().is_protected
     for wanted, expected in ((Protection.REQUIRED, ""), (Protection.OFFERED, "AA")):
-        with pytest.raises(ConnectionFailed, match=r"refuses TLS.*connect --clear"):
+        with pytest.raises(NoTLS, match=r"refuses TLS.*connect --clear"):
             meeting_ours(tmp_path, None).begin(wanted, expected).result()
 
 
@@ -161,10 +161,10 @@ def test_no_way_back_to_clear_text(tmp_path: Path) -> None:
     for protection in (Protection.OFFERED, Protection.REQUIRED):
         meeting = meeting_ours(tmp_path, None)
         meeting.known.remember(HOST, PORT, VALID)
-        with pytest.raises(ConnectionFailed, match=f"had TLS before, and refuses it now.*{meeting.known.path}"):
+        with pytest.raises(NoTLS, match=f"had TLS before, and refuses it now.*{meeting.known.path}"):
             meeting.begin(protection).result()
     meeting = Meeting(tmp_path)
-    with pytest.raises(ConnectionFailed, match="was met with TLS before"):
+    with pytest.raises(NoTLS, match="was met with TLS before"):
         meeting.begin(Protection.NONE).result()
     assert not hasattr(meeting, "link")
 
@@ -176,7 +176,7 @@ def test_a_known_server_that_hides_its_tls_hears_no_name(tmp_path: Path) -> None
     meeting.say("220 x")
     meeting.say("211-x", " MODE I", "211 x")
     meeting.say("500 x")
-    with pytest.raises(ConnectionFailed, match="had TLS before"):
+    with pytest.raises(NoTLS, match="had TLS before"):
         work.result()
     assert meeting.heard() == "FEAT\r\nAUTH TLS\r\n"
 
@@ -184,7 +184,7 @@ def test_a_known_server_that_hides_its_tls_hears_no_name(tmp_path: Path) -> None
 def test_tls_that_is_offered_and_then_refused_is_not_done_without(tmp_path: Path) -> None:
     meeting, work = offered(tmp_path)
     meeting.say("431 Not now.")
-    with pytest.raises(ConnectionFailed, match="431 Not now"):
+    with pytest.raises(NoTLS, match="431 Not now"):
         work.result()
 
 
@@ -237,7 +237,7 @@ def test_clear_text_in_place_of_a_handshake_is_no_reply(tmp_path: Path) -> None:
     meeting, work = offered(tmp_path)
     meeting.say("234 x")
     meeting.say("230 Logged in.")
-    with pytest.raises(ConnectionFailed, match="handshake failed: wrong version number"):
+    with pytest.raises(NoTLS, match="handshake failed: wrong version number"):
         work.result()
 
 

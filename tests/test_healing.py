@@ -104,13 +104,14 @@ def test_it_comes_to_an_end(line: Line) -> None:
     assert line.dialled == MAX_TRIES
 
 
-def test_what_the_server_refuses_is_never_tried_again(line: Line) -> None:
-    line.refusal = model.NotLoggedIn("530 no such account.")
+@pytest.mark.parametrize("refusal", [model.NotLoggedIn("530 no."), model.NoTLS("530 no."), model.Denied("530 no.")])
+def test_what_the_server_refuses_is_never_tried_again(line: Line, refusal: Exception) -> None:
+    line.refusal = refusal
     line.cut()
     first, second = line.look(), line.look()
     line.wait(60)
     for looking in (first, second, line.look()):
-        with pytest.raises(ConnectionFailed, match="530 no such account"):
+        with pytest.raises(ConnectionFailed, match="530 no"):
             looking.result()
     assert line.dialled == 1
     asked = 0

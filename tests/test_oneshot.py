@@ -125,6 +125,7 @@ def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
         (["put", "-", "ftp://h/"], 2),
         (["ls", "ftp://nosuch.invalid/"], 3),
         (["ls", "ftp://maria@{host}/"], 5),
+        (["ls", "ftps://{host}/"], 5),
         (["ls", "--clear", "ftp://maria@{host}/"], 6),
         (["get", "{url}/nosuch"], 7),
         (["put", "-", "{url}/no/folder"], 7),
