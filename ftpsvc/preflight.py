@@ -40,7 +40,7 @@ def _is_left_out(entry: Entry, is_many: bool) -> bool:
 
 async def _planned(source: Place, path: str, entry: Entry, target: Place, to: str, is_many: bool) -> Plan:
     if entry.is_directory:
-        raise model.NotAFile(f"{quote(path)} is a folder; one file at a time can be carried.")
+        raise model.NotAFile(f"{quote(path)} is a folder. Use -r to carry it with all that is in it.")
     name = target.path(to)
     there = await _found(target, name)
     if there is not None and there.is_directory:

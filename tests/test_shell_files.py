@@ -86,7 +86,7 @@ def test_what_is_missing_here(desk: Desk) -> None:
 
 def test_folders_are_not_carried(desk: Desk) -> None:
     (desk.there / "pub").mkdir()
-    assert desk.type("retrieve pub") == "retrieve: /pub is a folder; one file at a time can be carried.\n"
+    assert desk.type("retrieve pub") == "retrieve: /pub is a folder. Use -r to carry it with all that is in it.\n"
 
 
 def test_a_target_folder_must_be_there(desk: Desk) -> None:
