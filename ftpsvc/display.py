@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ftpsvc.model import Entry, Kind
+from ftpsvc.model import Entry, Kind, TransferError
 from ftpsvc.words import quote
 
 #: Behind a name, so that what it is can be seen without colour too. As `ls -F` has it.
 _MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
 
 _BLUE, _GREEN, _RED = "34;1", "32", "31"
+
+
+def reason(error: TransferError) -> str:
+    """Why something failed, in this machine's words where its own disk is to blame.
+
+    A disk's errors are worded for those at the other end of a connection. Here one is at the machine itself.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, OSError) or cause.errno is None:
+        return str(error)
+    return f"on this machine: {os.strerror(cause.errno)}."
 
 
 def size(count: float) -> str:

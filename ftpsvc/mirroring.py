@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
-from ftpsvc import model
+from ftpsvc import display, model
 from ftpsvc.copying import copy_known
 from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
@@ -180,11 +180,11 @@ class Mirror:
             elif step.do is Do.SKIP:
                 self.report.skipped.add(step.path, step.why)
             else:
-                self.report.failed.add(step.path, step.why)
+                self.report.failed.add(step.path, step.why, step.cause)
         except (ConnectionFailed, ServiceClosing):
             raise  # the line has given up: that ends all
         except TransferError as error:
-            self.report.failed.add(step.path, str(error), error)
+            self.report.failed.add(step.path, display.reason(error), error)
         finally:
             if step.do is Do.MAKE and (making := self._making.get(step.path)) and not making.called:
                 making.callback(False)  # it stays, so that what comes later for this folder sees it
@@ -279,7 +279,7 @@ class Mirror:
             return True
         self.report.failed.add("", f"{count} of {present} names were to be removed, which is too many. None was.")
         for step in self.plan.exchanges:
-            self.report.failed.add(step.path, step.why)
+            self.report.failed.add(step.path, step.why, step.cause)
         return False
 
     async def _is_extra(self, path: str) -> bool:

@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable
 from typing import TypeVar
 
-from ftpsvc import model
+from ftpsvc import display, model
 from ftpsvc.model import Entry, NotImplementedHere, TransferError, Unavailable, parent_and_name, resolve
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.remote import Remote
@@ -208,11 +208,8 @@ class Here(Place):
         return not os.path.isdir(folder) or os.access(folder, os.W_OK | os.X_OK)
 
     def reason(self, path: str, error: TransferError) -> str:
-        # A disk's errors are worded for those at the other end of a connection. Here one is at the machine itself.
-        cause = error.__cause__
-        if not isinstance(cause, OSError) or cause.errno is None:
-            return str(error)
-        return f"{quote(path)} on this machine: {os.strerror(cause.errno)}."
+        why = display.reason(error)
+        return why if why == str(error) else f"{quote(path)} {why}"
 
 
 class There(Place):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from ftpsvc import model
+from ftpsvc import display, model
 from ftpsvc.lines import Line
 from ftpsvc.model import ConnectionFailed, ServiceClosing, TransferError
 from ftpsvc.parallel import each, for_each
@@ -89,7 +89,7 @@ async def _removed(
         raise
     except TransferError as error:
         if not await _is_gone(path, tree, line):
-            report.failed.add(path, str(error), error)
+            report.failed.add(path, display.reason(error), error)
             return
     report.removed += 1
 

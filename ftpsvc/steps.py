@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ftpsvc.filters import Filter
-from ftpsvc.model import MAX_COMPONENT, PART_PREFIX, Entry, encode_name
+from ftpsvc.model import MAX_COMPONENT, PART_PREFIX, Entry, TransferError, encode_name
 from ftpsvc.storage import Storage, TellsTimes, Times
 
 
@@ -64,6 +64,7 @@ class Step(NamedTuple):
     path: str
     entry: Entry
     why: str = ""
+    cause: TransferError | None = None  #: of a failure
 
 
 def impossible(name: str) -> str:

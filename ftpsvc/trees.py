@@ -10,7 +10,17 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 
-from ftpsvc.model import PART_PREFIX, ConnectionFailed, Entry, Kind, ServiceClosing, TransferError
+from ftpsvc import display
+from ftpsvc.model import (
+    PART_PREFIX,
+    AlreadyExists,
+    ConnectionFailed,
+    Entry,
+    InvalidName,
+    Kind,
+    ServiceClosing,
+    TransferError,
+)
 from ftpsvc.rolls import Pile, Roll, Shelf
 from ftpsvc.steps import Do, Rules, Side, Step, impossible
 
@@ -160,7 +170,7 @@ class Comparison:
         self, folder: _Folder, path: str, entry: Entry, there: Entry | None, below: list[_Folder]
     ) -> Iterator[Step]:
         if problem := impossible(entry.name):
-            yield Step(Do.FAIL, path, entry, problem)
+            yield _failed(path, entry, InvalidName(problem))
         elif entry.is_link and not self._rules.follow_links:
             yield Step(Do.SKIP, path, entry, "a link")
         elif entry.kind is Kind.LINK:
@@ -179,10 +189,10 @@ class Comparison:
     def _exchange(self, folder: _Folder, path: str, entry: Entry, there: Entry, below: list[_Folder]) -> Iterator[Step]:
         why = f"there is a {_WORDS[there.kind]} of that name"
         if not self._rules.delete or folder.through_link:
-            yield Step(Do.FAIL, path, entry, f"{why}, and without --delete it stays.")
+            yield _failed(path, entry, AlreadyExists(f"{why}, and without --delete it stays."))
             return
         if not self._rules.wanted.admits(path, there.is_directory):
-            yield Step(Do.FAIL, path, entry, f"{why}, which is left out, and so stays.")
+            yield _failed(path, entry, AlreadyExists(f"{why}, which is left out, and so stays."))
             return
         if there.is_directory and not there.is_link:
             yield Step(Do.REMOVE_FOLDER, path, there)
@@ -198,7 +208,7 @@ class Comparison:
             yield Step(Do.SKIP, path, entry, "a link that leads back to a folder that it is in")
             return
         if folder.depth >= MAX_DEPTH:
-            yield Step(Do.FAIL, path, entry, f"it lies more than {MAX_DEPTH} folders deep.")
+            yield _failed(path, entry, InvalidName(f"it lies more than {MAX_DEPTH} folders deep."))
             return
         if there is None:
             yield Step(Do.MAKE, path, entry)
@@ -311,8 +321,13 @@ def _is_alike(entry: Entry, there: Entry) -> bool:
     )
 
 
+def _failed(path: str, entry: Entry, cause: TransferError) -> Step:
+    return Step(Do.FAIL, path, entry, display.reason(cause), cause)
+
+
 def _not_listed(folder: _Folder, error: BaseException) -> Step:
     """Raises what is no answer about this folder: a lost connection, a cancelled wait, a defect."""
     if not isinstance(error, TransferError) or isinstance(error, ConnectionFailed | ServiceClosing):
         raise error
-    return Step(Do.FAIL, folder.path, Entry(folder.path.rpartition("/")[2], Kind.DIRECTORY), str(error))
+    entry = Entry(folder.path.rpartition("/")[2], Kind.DIRECTORY)
+    return _failed(folder.path, entry, error)

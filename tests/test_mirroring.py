@@ -173,7 +173,25 @@ def test_names_that_cannot_be_held_are_told_and_never_changed(
     monkeypatch.setattr(disks.source_storage, "list", listing)
     report = disks.run()
     assert [path for path, _ in report.failed.first] == [name]
+    assert isinstance(report.failed.causes[0], model.InvalidName)
     assert set(content(disks.target)) == {"good"}
+
+
+def test_a_folder_that_cannot_be_listed_fails_for_that_cause(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(two.source / "sub" / "a")
+
+    listed = two.source_storage.list
+
+    async def listing(path: str) -> Any:
+        if path == "/sub":
+            raise model.Denied(f"{path}: no.")
+        async for entry in listed(path):
+            yield entry
+
+    monkeypatch.setattr(two.source_storage, "list", listing)
+    report = two.run()
+    assert report.failed.first == [("sub", "/sub: no.")]
+    assert isinstance(report.failed.causes[0], model.Denied)
 
 
 def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:

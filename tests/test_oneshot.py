@@ -229,7 +229,7 @@ def test_what_fails_in_a_folder_decides_the_exit_code(served: tuple[Path, str], 
     (tmp_path / "here" / "few" / "a").mkdir()
     ended = run("mirror", "--json", f"{url}/few")
     assert [json.loads(line)["event"] for line in ended.stdout.splitlines()][-2:] == ["failed", "done"]
-    assert ended.returncode == 1
+    assert ended.returncode == 8
 
 
 def test_a_part_of_another_client_is_gone_on_from(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,24 @@ def test_folders_are_retrieved_and_stored_into_those_that_are_there(desk: Desk) 
 )
 def test_what_is_wrong_is_said(desk: Desk, line: str, said: str) -> None:
     assert said in desk.type(line)
+
+
+def test_what_this_machine_refuses_is_said_in_its_own_words(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(desk.there / "pub" / "a", b"1")
+    write(desk.there / "pub" / "sub" / "b", b"1")
+    storage = desk.shell._here.storage
+
+    async def refusing(path: str, *args: Any) -> Any:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise model.NoSpace(f"{path}: no space is left on the server's disk.") from full
+
+    monkeypatch.setattr(storage, "make_dir", refusing)
+    assert f"mirror: {desk.here}/pub on this machine: No space left on device.\n" in desk.type("mirror pub")
+    (desk.here / "pub").mkdir()
+    monkeypatch.setattr(storage, "put", refusing)
+    said = desk.type("mirror pub")
+    assert "failed a: on this machine: No space left on device.\n" in said
+    assert "failed sub: on this machine: No space left on device.\n" in said
 
 
 def test_a_name_with_a_dash_goes_behind_two(desk: Desk) -> None:

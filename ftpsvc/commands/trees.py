@@ -16,6 +16,7 @@ from ftpsvc.model import (
     BadArgument,
     ConnectionFailed,
     Entry,
+    NoSpace,
     NotFound,
     ServiceClosing,
     TransferError,
@@ -122,7 +123,10 @@ class Trees(Commands):
         options = parse(work.words)
         options.up = work.is_upload
         tree = TreeJob(self._here, there, work.local, work.remote, options, self._redialling(there), top)
-        await carry(tree, desk, memory)
+        try:
+            await carry(tree, desk, memory)
+        except (Unavailable, NoSpace) as error:
+            raise type(error)(self._here.reason(work.local, error)) from error
 
     def _tell_report(self, work: journal.Job, report: Report, seconds: float) -> None:
         for text in (*report.notes.told("note"), *report.skipped.told("skipped")):
