@@ -146,7 +146,7 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     _check_urls(urls)
     if given.r and local == STANDARD:
         raise BadArgument("standard output is no folder.")
-    local = local if local == STANDARD else _goal(local, len(urls))
+    local = local if local == STANDARD else _goal(_as_it_is(local), len(urls))
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
@@ -173,12 +173,17 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
             shell.complain(f"put: {error}", error)
         return
     for file in files:
-        await shell.carry_out("put", *_tree_words(given), file, _goal(target.path or "/", len(files)))
+        await shell.carry_out("put", *_tree_words(given), _as_it_is(file), _goal(target.path or "/", len(files)))
 
 
 def _goal(path: str, count: int) -> str:
     """Where so many things go. Several need a folder: as one name, each would take the place of the one before it."""
     return path if count == 1 or path.endswith("/") else f"{path}/"
+
+
+def _as_it_is(path: str) -> str:
+    """A path here that is neither an option nor the home folder: all that was seen to before this command began."""
+    return f"./{path}" if path.startswith(("~", "-")) else path
 
 
 def _tree_words(given: argparse.Namespace) -> list[str]:
@@ -196,7 +201,7 @@ async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     first, *rest = given.words
     if is_url(first):
         target = target_of(first)
-        words = [target.path or "/", *rest]
+        words = [target.path or "/", *map(_as_it_is, rest)]
         if any(map(is_url, rest)):
             raise BadArgument("one of the two folders is here. Use: ftpsvc mirror <url> [local], or <local> <url>")
     else:
@@ -204,7 +209,7 @@ async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
             raise BadArgument("a URL is missing. Use: ftpsvc mirror <url> [local], or <local> <url>")
         _check_urls(rest)
         target = target_of(rest[0])
-        words = [first, target.path or "/"]
+        words = [_as_it_is(first), target.path or "/"]
     if await shell.at(target):
         await shell.carry_out("mirror", *([] if is_url(first) else ["-R"]), *given.tree, "--", *words)
 

@@ -12,14 +12,17 @@ URL = "ftp://user@host:port/path"
 
 
 def parsed(name: str, words: Sequence[str], usage: str, least: int, most: int, summary: str) -> argparse.Namespace:
-    """What was typed behind the name of a command that takes so many words. Exits where it makes no sense."""
+    """What was typed behind the name of a command that takes so many words. Exits where it makes no sense.
+
+    Behind `--` nothing is an option.
+    """
     parser = argparse.ArgumentParser(
         f"ftpsvc {name}",
         usage=f"ftpsvc {name} [options] {usage}",
         description=f"{summary} A URL is {URL}; FTPSVC_PASSWORD may hold the password.",
     )
     connecting.add_options(parser)
-    parser.add_argument("words", nargs="+" if least else "*", metavar="word", help=argparse.SUPPRESS)
+    parser.add_argument("words", nargs="*", metavar="word", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="say what happens as objects of JSON, one on a line")
     parser.add_argument("--quiet", "-q", action="store_true", help="say nothing of what goes well")
     parser.add_argument("--limit-rate", default="off", metavar="RATE", help="bytes a second at most: 500k, 2.5M")
@@ -36,7 +39,9 @@ def parsed(name: str, words: Sequence[str], usage: str, least: int, most: int, s
         parser.add_argument("-p", action="store_true", help="the folders above, too")
     if name == "hash":
         parser.add_argument("--algorithm", default="", metavar="NAME", help="SHA-256 unless told otherwise")
-    given = parser.parse_intermixed_args(words)
+    end = words.index("--") if "--" in words else len(words)
+    given = parser.parse_intermixed_args(words[:end])  # which takes what is behind `--` for options all the same
+    given.words += words[end + 1 :]
     if not least <= len(given.words) <= most:
         parser.error(f"it takes {usage}")
     return given

@@ -75,6 +75,21 @@ def test_files_go_up_and_come_back(served: tuple[Path, str], run: Run, tmp_path:
     assert (tmp_path / "here" / "back" / "a 1").read_bytes() == b"a 1" * 1000
 
 
+def test_names_that_look_like_options_or_the_home_folder(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
+    folder, url = served
+    here = tmp_path / "here"
+    for name in ("-r", "--json", "~"):
+        (here / name).write_text(name)
+        ended = run("put", "--", name, f"{url}/")
+        assert (ended.returncode, ended.stderr, (folder / name).read_text()) == (0, b"", name)
+        (here / name).unlink()
+    assert run("get", "--", f"{url}/~", "~").returncode == 0
+    assert (here / "~").read_text() == "~"
+    assert run("mirror", "--quiet", "--", f"{url}/", "-d").returncode == 0
+    assert (here / "-d" / "--json").read_text() == "--json"
+    assert run("put", "--", "-r").returncode == 2
+
+
 def test_standard_input_and_output(served: tuple[Path, str], run: Run) -> None:
     folder, url = served
     data = bytes(range(256)) * 1000
