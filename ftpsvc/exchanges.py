@@ -182,7 +182,7 @@ class Download(Exchange):
 
     def _sequence_ended(self, end: Done | Fail) -> None:
         if isinstance(end, Fail):
-            self._outcome = Aborted(f"The server ended the transfer: {end.reason or 'it gave no reason'}.")
+            self._outcome = Aborted(f"The server ended the transfer: {end.said}.")
         elif end.digest is None and self.command is not None and self.command.verb == "RETR":
             self._outcome = Damaged(NO_DIGEST)
         elif end.digest is not None and end.digest != self._digest.hexdigest():
@@ -309,7 +309,7 @@ class Fetch(Exchange):
 
     def _judge(self, end: Done | Fail) -> Whole | TransferError:
         if isinstance(end, Fail):
-            return Aborted(f"The server ended the transfer: {end.reason or 'it gave no reason'}.")
+            return Aborted(f"The server ended the transfer: {end.said}.")
         if len(self._data) > SMALL:
             return TooLarge(TOO_LARGE)
         if end.digest != digest_of(self._data):

@@ -159,6 +159,11 @@ class Fail(NamedTuple):
 
     reason: str = ""
 
+    @property
+    def said(self) -> str:
+        """The reason as the end of a sentence."""
+        return self.reason.rstrip(".") or "it gave no reason"
+
 
 Frame = Data | Done | Fail
 

@@ -178,7 +178,7 @@ class Inline:
                 self._moved += len(piece)
                 await file.write(piece)
         if isinstance(item, Fail):
-            raise Aborted(f"The client ended the transfer: {item.reason or 'it gave no reason'}.")
+            raise Aborted(f"The client ended the transfer: {item.said}.")
         return Received(item.digest, read_facts(item.facts))
 
     async def drain(self) -> None:

@@ -17,7 +17,7 @@ from ftpsvc import display, model
 from ftpsvc.console import Stopped
 from ftpsvc.crew import Healing
 from ftpsvc.mirroring import Memory
-from ftpsvc.model import ConnectionFailed, Entry, TransferError, Unavailable, parent_and_name
+from ftpsvc.model import Aborted, ConnectionFailed, Entry, NoTLS, TransferError, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring
@@ -122,12 +122,14 @@ async def carry(
     except CancelledError as error:
         raise Stopped(_stopped(plan, progress)) from error
     except ConnectionFailed as error:
-        raise ConnectionFailed(_lost(plan, progress, error)) from error
+        kind = NoTLS if isinstance(error, NoTLS) else ConnectionFailed
+        raise kind(_lost(plan, progress, error)) from error
     except TransferError as error:
         folder = parent_and_name(plan.name)[0]
         if isinstance(error, Unavailable) and await _is_missing(plan.target, folder):
             raise model.NotFound(f"there is no folder {quote(folder)}. {plan.leaves}") from error
-        raise type(error)(_failed(plan, error)) from error
+        kept = _kept(plan, progress) if isinstance(error, Aborted) else ""
+        raise type(error)(_failed(plan, error) + kept) from error
 
 
 async def _is_missing(place: Place, folder: str) -> bool:

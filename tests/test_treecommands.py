@@ -244,6 +244,33 @@ def test_a_file_that_was_stopped_is_resumed(desk: Desk, monkeypatch: pytest.Monk
     assert journal_of(desk) == []
 
 
+def test_a_file_that_the_server_broke_off_is_resumed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(desk.there / "big", DATA * 10)
+    opened = desk._disk.open_read
+
+    async def ending(path: str, offset: int = 0) -> Any:
+        file = await opened(path, offset)
+        read = file.read
+
+        async def shorter(size: int) -> Any:
+            if file._at > 1_000_000:
+                raise model.LocalFault("big became shorter while it was read.")
+            return await read(size)
+
+        monkeypatch.setattr(file, "read", shorter)
+        return file
+
+    monkeypatch.setattr(desk._disk, "open_read", ending)
+    assert desk.type("retrieve big") == (
+        "retrieve: The server ended the transfer: big became shorter while it was read. Nothing was written locally. "
+        "What came is kept, and resume, or the same command, goes on from there.\n"
+    )
+    assert len(journal_of(desk)) == 1
+    monkeypatch.setattr(desk._disk, "open_read", opened)
+    assert ", went on from 1." in desk.type("resume all")
+    assert (desk.here / "big").read_bytes() == DATA * 10 and journal_of(desk) == []
+
+
 @pytest.mark.parametrize(
     ("remote", "local", "why"),
     [

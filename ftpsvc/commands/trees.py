@@ -13,6 +13,7 @@ from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
 from ftpsvc.model import (
+    Aborted,
     BadArgument,
     ConnectionFailed,
     Entry,
@@ -151,11 +152,11 @@ class Trees(Commands):
     @staticmethod
     @contextlib.contextmanager
     def _settled(memory: Unfinished) -> Iterator[None]:
-        """The end of a job: what was refused is over, what was stopped or lost stays in the journal."""
+        """The end of a job: what was refused is over, what was stopped, lost or broken off stays in the journal."""
         try:
             yield
             memory.done()
-        except (ConnectionFailed, ServiceClosing, Stopped):
+        except (Aborted, ConnectionFailed, ServiceClosing, Stopped):
             raise
         except TransferError:
             memory.done()
