@@ -127,8 +127,24 @@ class StreamFiles:
     # -- looking
 
     async def stat(self, path: str) -> Entry:
-        async with self._turn:
-            return (await self._known(path))[0]
+        try:
+            async with self._turn:
+                return (await self._known(path))[0]
+        except UNKNOWN as error:
+            if "MLST" in self._features:
+                raise
+            return await self._listed(path, error)
+
+    async def _listed(self, path: str, refusal: model.TransferError) -> Entry:
+        """What LIST shows of a file, at a server that doesn't know SIZE."""
+        folder, name = parent_and_name(path)
+        if not name:
+            raise refusal
+        async with aclosing(self.list(folder)) as entries:
+            async for entry in entries:
+                if entry.name == name:
+                    return entry
+        raise model.NotFound(f"{folder} has no {name} in it.")
 
     async def _known(self, path: str) -> tuple[Entry, int | None]:
         """An entry, and its size if the server says one."""

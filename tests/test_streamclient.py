@@ -291,6 +291,25 @@ LINES = b"-rw-r--r-- 1 0 0 9 Jan  1  2020 .hidden\r\n-rw-r--r-- 1 0 0 9 Jan  1  
 DOTS = b"drwxr-xr-x 1 0 0 9 Jan  1  2020 .\r\ndrwxr-xr-x 1 0 0 9 Jan  1  2020 ..\r\n"
 
 
+def test_a_server_without_size_shows_in_its_listing_what_there_is() -> None:
+    for name, found in ((b"f", True), (b"other", False)):
+        far = Far()
+        work = start(far.remote.stat("/f"))
+        answers = (b"500 SIZE?", b'257 "/" x', b"550 no folder", b'257 "/" x', b"250 x", PASSIVE[:-2], b"150 x")
+        for answer in answers:
+            far.say(answer + b"\r\n")
+        far.send(b"-rw-r--r-- 1 a b 5 Jan 01 2020 %b\r\n" % name)
+        far.end_data()
+        far.say(b"226 x\r\n")
+        far.say(b"250 x\r\n")
+        assert far.heard().startswith(b"SIZE /f\r\nPWD\r\nCWD /f\r\nPWD\r\nCWD /\r\n")
+        if found:
+            assert work.result().size == 5
+        else:
+            with pytest.raises(model.NotFound, match="/ has no f in it"):
+                work.result()
+
+
 def lists(far: Far) -> list[bytes]:
     return [line for line in far.heard().split(b"\r\n") if line.startswith(b"LIST")]
 
