@@ -112,8 +112,8 @@ async def bring(
         if begin.offset:
             try:
                 return await _carry(via or source, path, entry, target, name, begin, course)
-            except BadOffset as error:
-                begin = _Start(0, f"started over: {error}", begin.foreign)
+            except (BadOffset, *_CANNOT) as error:  # or there is no REST
+                begin = _Start(0, f"started over: {str(error).rstrip('.')}", begin.foreign)
         return await _carry(via or source, path, entry, target, name, begin, course)
 
     brought = await line.through(attempt, course.moved)

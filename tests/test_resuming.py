@@ -68,6 +68,23 @@ def test_what_is_right_is_gone_on_from(ends: Ends) -> None:
     assert (ends.target / "f").stat().st_mtime_ns == ends.path.stat().st_mtime_ns
 
 
+def test_a_server_that_only_begins_at_the_beginning_is_asked_for_all_of_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends.part.write_bytes(DATA[:123_456])
+    opened = ends.source_storage.open_read
+
+    async def from_the_beginning(path: str, offset: int = 0) -> Any:
+        if offset:
+            raise model.BadCommand("500 No REST.")
+        return await opened(path)
+
+    monkeypatch.setattr(ends.source_storage, "open_read", from_the_beginning)
+    brought = ends.bring()
+    assert (brought.resumed, brought.note) == (0, "started over: 500 No REST")
+    assert (ends.target / "f").read_bytes() == DATA
+
+
 def test_what_is_wrong_is_not_gone_on_from_and_that_is_said(ends: Ends) -> None:
     ends.part.write_bytes(bytes(123_456))
     brought = ends.bring()
