@@ -12,6 +12,7 @@ from __future__ import annotations
 import cmd
 import contextlib
 import difflib
+import errno
 import inspect
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, ClassVar, NamedTuple, TextIO, cast
@@ -22,7 +23,7 @@ from twisted.python.failure import Failure
 
 from ftpsvc import display
 from ftpsvc.jobs import MAX_JOBS, Job, Jobs
-from ftpsvc.model import BadArgument, BadCommand, Busy, LocalFault, TransferError
+from ftpsvc.model import BadArgument, BadCommand, Busy, LocalFault, NoSpace, TransferError
 from ftpsvc.words import escape, last_word, quote, split
 
 #: What happened, for a program: see docs/scripts.md.
@@ -42,13 +43,17 @@ class Stopped(TransferError):
 
 @contextlib.contextmanager
 def writing_out() -> Iterator[None]:
-    """While entered, something is written to whoever started the program. Raises `LocalFault`, or `BrokenPipeError`."""
+    """While entered, something is written to whoever started the program.
+
+    Raises `NoSpace`, `LocalFault`, or `BrokenPipeError`.
+    """
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise LocalFault(f"what is to be said can't be written: {error.strerror}.") from error
+        kind = NoSpace if error.errno == errno.ENOSPC else LocalFault
+        raise kind(f"what is to be said can't be written: {error.strerror}.") from error
 
 
 class Console(cmd.Cmd):
@@ -97,7 +102,7 @@ class Console(cmd.Cmd):
         self._write_aside(display.warning(text) if self._colour else text)
 
     def _write_aside(self, text: str) -> None:
-        with contextlib.suppress(OSError, LocalFault):  # nobody is there to hear it, which changes nothing else
+        with contextlib.suppress(OSError, LocalFault, NoSpace):  # nobody hears it, which changes nothing else
             self._write(self._stderr, text)
 
     @staticmethod

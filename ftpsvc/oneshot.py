@@ -146,7 +146,9 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     _check_urls(urls)
     if given.r and local == STANDARD:
         raise BadArgument("standard output is no folder.")
-    local = local if local == STANDARD else _goal(_as_it_is(local), len(urls))
+    if local != STANDARD:
+        local = _goal(_as_it_is(local), len(urls))
+        _check_names(urls, lambda url: target_of(url).path)
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
@@ -164,6 +166,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         raise BadArgument("a file is missing. Use: ftpsvc put <file>... <url>")
     if STANDARD in files and (given.r or len(files) > 1 or not parent_and_name(target.path)[1]):
         raise BadArgument("standard input is one file, and its URL says the name: ftp://host/folder/name")
+    _check_names(files, str)
     if not await shell.at(target):
         return
     if files == [STANDARD]:
@@ -179,6 +182,18 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
 def _goal(path: str, count: int) -> str:
     """Where so many things go. Several need a folder: as one name, each would take the place of the one before it."""
     return path if count == 1 or path.endswith("/") else f"{path}/"
+
+
+def _check_names(words: Iterable[str], path_of: Callable[[str], str]) -> None:
+    """Raises `BadArgument` for two that would get the same name: the second would take the first one's place.
+
+    Two patterns may still match the same name in two folders.
+    """
+    named: dict[str, str] = {}
+    for word in words:
+        name = parent_and_name(path_of(word).rstrip("/"))[1]
+        if name and (other := named.setdefault(name, word)) != word:
+            raise BadArgument(f"{quote(other)} and {quote(word)} would both become {quote(name)}.")
 
 
 def _as_it_is(path: str) -> str:
