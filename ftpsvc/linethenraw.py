@@ -57,7 +57,7 @@ class LineThenRaw(Protocol):
         self._is_reading = True
         self._is_clogged = False
         self._arrival: Deferred[None] | None = None
-        self._drain: Deferred[None] | None = None
+        self._draining: list[Deferred[None]] = []
         self._handshake: IDelayedCall | None = None
         self.is_secure = False
 
@@ -108,7 +108,7 @@ class LineThenRaw(Protocol):
     @property
     def is_waiting(self) -> bool:
         """Whether somebody waits for the other end, in `arrival` or in `drained`."""
-        return self._arrival is not None or self._drain is not None
+        return self._arrival is not None or bool(self._draining)
 
     # -- outgoing
 
@@ -145,14 +145,17 @@ class LineThenRaw(Protocol):
         return self._is_clogged
 
     def drained(self) -> Deferred[None]:
-        """Wait until what was written has left. Raises `ConnectionFailed` if it never will."""
+        """Wait until what was written has left. Raises `ConnectionFailed` if it never will.
+
+        More than one may wait: an upload that was refused in the middle does, and the one that is sent behind it.
+        """
         waiter: Deferred[None] = Deferred(self._give_up_waiting)
         if self.lost is not None:
             waiter.errback(self.lost)
         elif not self._is_clogged:
             waiter.callback(None)
         else:
-            self._drain = waiter
+            self._draining.append(waiter)
         return waiter
 
     async def pause(self) -> None:
@@ -175,9 +178,10 @@ class LineThenRaw(Protocol):
         """All that was written has left."""
         self.progressed()
         self._is_clogged = False
-        if self._drain is not None:
-            waiter, self._drain = self._drain, None
-            waiter.callback(None)
+        waiters, self._draining = self._draining, []
+        for waiter in waiters:
+            if not waiter.called:  # the one before may have had it cancelled
+                waiter.callback(None)
 
     # -- the connection
 
@@ -246,8 +250,8 @@ class LineThenRaw(Protocol):
 
     def fail_waiters(self, why: TransferError | None) -> bool:
         """Tell whoever waits in `arrival` or `drained` that it is in vain; whether anybody did."""
-        waiters = [waiter for waiter in (self._arrival, self._drain) if waiter is not None]
-        self._arrival = self._drain = None
+        waiters = [*self._draining] if self._arrival is None else [self._arrival, *self._draining]
+        self._arrival, self._draining = None, []
         for waiter in waiters:
             waiter.errback(why)
         return bool(waiters)
@@ -255,8 +259,8 @@ class LineThenRaw(Protocol):
     def _give_up_waiting(self, waiter: Deferred[None]) -> None:
         if waiter is self._arrival:
             self._arrival = None
-        if waiter is self._drain:
-            self._drain = None
+        if waiter in self._draining:
+            self._draining.remove(waiter)
 
 
 def why_no_tls(reason: Failure) -> str:

@@ -314,6 +314,23 @@ def test_an_upload_that_is_refused_early_ends_in_one_fail(server: ScriptedServer
     assert answered(server, start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
 
 
+def test_an_upload_that_is_refused_while_it_waits_is_woken_up_as_the_next_one_is(server: ScriptedServer) -> None:
+    first = start(server.remote.open_write("/1")).result()
+    second = start(server.remote.open_write("/2")).result()
+    server.client.clogged()
+    writing = start(first.write(b"one"))
+    server.say(b"550 Never.\r\n")
+    following = start(second.write(b"two"))
+    server.heard()
+    assert not writing.is_over and not following.is_over
+    server.client.unclogged()
+    writing.result()
+    following.result()
+    with pytest.raises(model.Unavailable, match="550 Never"):
+        result_of(first.commit(), server.link)
+    assert answered(server, start(second.commit()), stored(b"two")) == Stored(3, digest_of(b"two"))
+
+
 @pytest.mark.parametrize(
     "answers", [b"550 Never.\r\n", b"150 Ready.\r\n452 Full.\r\n", b"150 Ready.\r\n451 Damaged.\r\n"]
 )
