@@ -103,7 +103,8 @@ class OneShot(Connections):
     async def store_input(self, path: str, run: Run) -> None:
         """Store what comes from standard input; nothing is stored if it breaks off."""
         assert self._there is not None
-        size = await self._there.doing(path, self._stored_input(self._there.storage, path, run))
+        storing = self._stored_input(self._there.storage, path, run)
+        size = await self._there.doing(path, storing, is_new=True)
         self.note(f"stored {quote(path)}: {size} bytes", {"event": "done", "from": STANDARD, "to": path, "size": size})
 
     async def _stored_input(self, storage: Storage, path: str, run: Run) -> int:

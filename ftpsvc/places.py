@@ -121,12 +121,15 @@ class Place:
         """Something may have changed: what was listed ahead is not believed any more."""
         self._ahead = None
 
-    async def doing(self, path: str, work: Awaitable[T]) -> T:
-        """Do something with a path. Raises what that raises, with the names that are close where it isn't there."""
+    async def doing(self, path: str, work: Awaitable[T], is_new: bool = False) -> T:
+        """Do something with a path. Raises what that raises, with the names that are close where it isn't there.
+
+        `is_new`: it needn't be there, because the work makes it.
+        """
         try:
             return await work
         except Unavailable as error:
-            raise await self._explained(path, error) from error
+            raise await self._explained(path, error, is_new) from error
 
     def _listing(self, path: str) -> contextlib.aclosing[AsyncGenerator[Entry, None]]:
         # Closed at once when it isn't read to its end: an abandoned listing holds up what is asked after it.
@@ -146,7 +149,7 @@ class Place:
         """What went wrong with a path, in this place's words."""
         raise NotImplementedError
 
-    async def _explained(self, path: str, error: Unavailable) -> TransferError:
+    async def _explained(self, path: str, error: Unavailable, is_new: bool = False) -> TransferError:
         """The same error, saying what would have been there.
 
         A server has one code, 550, for what is missing and for what is forbidden; the folder's listing tells them
@@ -156,7 +159,7 @@ class Place:
         names = await self._names(folder)
         if names is None and folder != path and await self._is_missing(folder):
             return model.NotFound(f"there is no folder {quote(folder)}{self._code(error)}.")
-        if names is None or name in names:
+        if is_new or names is None or name in names:
             return type(error)(self.reason(path, error))
         close = difflib.get_close_matches(name, names, MAX_CLOSE)
         close = close or sorted(other for other in names if other.startswith(name))[:MAX_CLOSE]

@@ -37,12 +37,21 @@ def test_list_takes_patterns_and_orders(desk: Desk) -> None:
 def test_folders_are_made_and_removed(desk: Desk) -> None:
     assert desk.type("mkdir a") == "made /a\n"
     assert desk.type("mkdir a/b/c") == "mkdir: there is no folder /a/b (550).\n"
+    assert desk.type("mkdir a") == "mkdir: 550 /a: it is there already.\n"
     desk.type("mkdir -p a/b/c 'x y'")
     assert (desk.there / "a/b/c").is_dir() and (desk.there / "x y").is_dir()
     assert desk.type("mkdir -p a/b/c") == "made /a/b/c\n"
     assert desk.type("rmdir a/b/c a/b").splitlines() == ["removed /a/b/c", "removed /a/b"]
     assert desk.type("rmdir aa") == 'rmdir: no "aa" in / (550). Close: a.\n'
     assert desk.type("mkdir") == "mkdir: a word is missing. Use: mkdir [-p] <folder>...\n"
+
+
+def test_a_folder_that_may_not_be_made_is_not_said_to_be_missing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refusing(path: str) -> None:
+        raise model.Denied(f"{path}: the server's system does not permit it.")
+
+    monkeypatch.setattr(desk._disk, "make_dir", refusing)
+    assert desk.type("mkdir x") == "mkdir: 550 /x: the server's system does not permit it.\n"
 
 
 def test_files_are_removed_by_patterns(desk: Desk) -> None:

@@ -94,7 +94,7 @@ class RemoteFiles(Commands):
             if "p" in letters:
                 await _make_all(server, path)
             else:
-                await server.doing(path, server.storage.make_dir(path))
+                await server.doing(path, server.storage.make_dir(path), is_new=True)
             self.note(f"made {quote(path)}", {"event": "done", "made": path})
 
     async def complete_mkdir(self, text: str, position: int) -> list[Offer]:
