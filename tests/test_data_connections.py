@@ -11,10 +11,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 from streams import DEADLINE, Client, Server, eventually
 
-#: Below what the system gives to sockets that don't care: one of those would look like a port in use.
-PORTS = range(23_100, 23_103)
+PORTS = free_ports(3)
 
 
 @pytest.fixture
