@@ -17,12 +17,25 @@ from streams import DEADLINE, Client, Server, eventually
 PORTS = free_ports(3)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "file").write_bytes(b"hello")
-    server = Server(tmp_path, ports=f"{PORTS[0]}-{PORTS[-1]}", idle=0.5)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("root")
+
+
+@pytest.fixture(scope="module")
+def server(root: Path) -> Iterator[Server]:
+    server = Server(root, ports=f"{PORTS[0]}-{PORTS[-1]}", idle=0.5)
     yield server
     server.kill()
+
+
+@pytest.fixture(autouse=True)
+def folder(root: Path) -> Path:
+    """What the server serves, with one file in it."""
+    for path in root.iterdir():
+        path.unlink()
+    (root / "file").write_bytes(b"hello")
+    return root
 
 
 def port_in(reply: str) -> int:
@@ -41,9 +54,9 @@ def is_open(port: int, source: str = "127.0.0.1") -> bool:
 
 @pytest.mark.parametrize("facts", ["type;size;modify;perm;unique;UNIX.mode;X.link;", "modify;"])
 def test_times_in_listings_are_exact_in_mode_i_and_such_as_every_client_takes_without_it(
-    server: Server, client: Client, tmp_path: Path, facts: str
+    client: Client, folder: Path, facts: str
 ) -> None:
-    os.utime(tmp_path / "file", ns=(0, 1_795_327_140_987_635_374))
+    os.utime(folder / "file", ns=(0, 1_795_327_140_987_635_374))
     client.ask(f"OPTS MLST {facts}")
     listed = client.download("EPSV", "MLSD")
     assert b"modify=20261122055900.987;" in listed
@@ -90,7 +103,9 @@ def test_a_new_way_takes_the_place_of_the_one_before(client: Client) -> None:
     assert port_in(client.ask("EPSV")) in PORTS
 
 
-def test_ports_that_have_run_out_are_said_so_and_come_back(server: Server) -> None:
+def test_ports_that_have_run_out_are_said_so_and_come_back(tmp_path: Path) -> None:
+    ports = free_ports(3)
+    server = Server(tmp_path, ports=f"{ports[0]}-{ports[-1]}")
     clients = [Client(server) for _ in range(4)]
     replies = [client.ask("EPSV")[:3] for client in clients]
     assert replies == ["229", "229", "229", "425"]
@@ -98,6 +113,7 @@ def test_ports_that_have_run_out_are_said_so_and_come_back(server: Server) -> No
     eventually(lambda: clients[3].ask("EPSV")[:3] == "229")
     for client in clients[1:]:
         client.close()
+    server.kill()
 
 
 @pytest.mark.parametrize("line", ["RETR missing", "STOR missing/file", "QUIT", "USER ftp", "ABOR", "LIST missing"])
@@ -228,21 +244,21 @@ def test_status_is_told_while_data_moves(client: Client) -> None:
     assert client.ask("NOOP").startswith("200")
 
 
-def test_quit_lets_the_transfer_finish(server: Server, tmp_path: Path) -> None:
+def test_quit_lets_the_transfer_finish(server: Server, folder: Path) -> None:
     client = Client(server)
     with client.begin("EPSV", "STOR new") as data:
         client.send(b"QUIT\r\n")
         data.sendall(b"x" * 1000)
     assert client.codes(2) == [226, 221]
-    assert (tmp_path / "new").read_bytes() == b"x" * 1000
+    assert (folder / "new").read_bytes() == b"x" * 1000
     client.close()
 
 
 @pytest.mark.parametrize("command", ["RETR huge", "STOR new"])
 def test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on(
-    client: Client, tmp_path: Path, command: str
+    client: Client, folder: Path, command: str
 ) -> None:
-    with open(tmp_path / "huge", "wb") as file:
+    with open(folder / "huge", "wb") as file:
         file.truncate(1 << 32)
     with client.begin("EPSV", command):
         assert client.codes(1) == [426]

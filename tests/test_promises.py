@@ -6,6 +6,7 @@ A row without a test is a promise that nobody has looked at. The names of docs/s
 from __future__ import annotations
 
 import ast
+import functools
 import pkgutil
 import re
 from pathlib import Path
@@ -103,15 +104,17 @@ FAULTS = {
 }
 
 
-def functions(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+@functools.cache
+def functions(file: str) -> set[str]:
+    """Those of a test's file, in whichever folder it is."""
+    trees = [ast.parse(path.read_text()) for path in HERE.rglob(file)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
 def missing(names: list[str]) -> list[str]:
     """Those that are no tests."""
-    found = {path.name: functions(path) for path in HERE.rglob("*.py")}
-    return [name for name in names if name.partition("::")[2] not in found.get(name.partition("::")[0], ())]
+    return [name for name in names if name.partition("::")[2] not in functions(name.partition("::")[0])]
 
 
 def rows(text: str, head: str) -> list[str]:

@@ -23,11 +23,18 @@ from OpenSSL import SSL
 from secured import Server, Talk, serving, trusting, upload
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("root")) as server:
+        yield server
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "root")
-    yield server
-    server.close()
+def server(running: Server) -> Server:
+    """One for all tests, and nothing in its folder."""
+    for path in running.folder.iterdir():
+        path.unlink()
+    return running
 
 
 def test_ftplib_up_down_and_list_with_active_and_passive_data(server: Server) -> None:
