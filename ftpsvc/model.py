@@ -274,6 +274,10 @@ class Permission(enum.Flag):
     MAKE_DIRECTORY = enum.auto()
     SET_FACTS = enum.auto()  #: modify time and mode
 
+    def allows(self, needed: Permission) -> bool:
+        """Whether one of those is among these. Asked some times for each file; `&` makes a flag of it first."""
+        return self._value_ & needed._value_ != 0
+
 
 NOTHING = Permission(0)
 EVERYTHING = ~NOTHING
@@ -353,7 +357,7 @@ def resolve(cwd: str, argument: str) -> str:
     `..` is taken by the text alone and stops at the root (RFC 3659, section 6): what symbolic links make of the
     result is the storage's business, which never leaves its root. Raises `InvalidName`.
     """
-    if any(character in argument for character in "\0\r\n"):
+    if "\n" in argument or "\r" in argument or "\0" in argument:
         raise InvalidName("A name can't hold NUL, CR or LF.")
     components: list[str] = []
     for component in (argument if argument.startswith("/") else f"{cwd}/{argument}").split("/"):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import types
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -35,6 +37,8 @@ class Outbox:
 
     def post(self, reply: Reply) -> None:
         """Send a reply in its turn."""
+        if reply.opening:
+            self._count(self.verb, 150)
         self._count(self.verb, reply.code)
         self.post_bytes(format_reply(reply))
 
@@ -44,6 +48,18 @@ class Outbox:
             self._places.append(_Place(data))
         else:
             self.write(data)
+
+    def post_at_once(self, reply: Coroutine[Any, Any, Reply]) -> Awaitable[Reply] | None:
+        """Send a reply in its turn, if it is known without waiting for anything; else what is left to wait for.
+
+        In memory a commit is over at once. A Deferred, and what Twisted needs for one, is a tenth of such an upload.
+        """
+        try:
+            awaited = reply.send(None)
+        except StopIteration as over:
+            self.post(over.value)
+            return None
+        return _rest(reply, awaited)
 
     async def post_later(self, reply: Awaitable[Reply]) -> None:
         """Keep a place for a reply until it is known. Begins at once, and is over when it is."""
@@ -75,3 +91,19 @@ class Outbox:
             waiter: Deferred[None] = Deferred(self._waiters.remove)
             self._waiters.append(waiter)
             await waiter
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, Reply], awaited: Any) -> Generator[Any, Any, Reply]:
+    """What a coroutine does behind its first wait."""
+    try:
+        while True:
+            try:
+                found = yield awaited
+            except BaseException as error:  # what was waited for has failed, or nobody waits any more
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(found)
+    except StopIteration as over:
+        reply: Reply = over.value
+        return reply

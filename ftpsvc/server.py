@@ -338,9 +338,8 @@ class ServerProtocol(LineThenRaw):
         """Send a reply, or keep a place for it until it is known."""
         if isinstance(outcome, Reply):
             self.reply(outcome)
-        else:
-            reply = self._guarded(_COMMIT, outcome)
-            Deferred.fromCoroutine(self._outbox.post_later(reply)).addErrback(self._crashed)
+        elif rest := self._outbox.post_at_once(self._guarded(_COMMIT, outcome)):
+            Deferred.fromCoroutine(self._outbox.post_later(rest)).addErrback(self._crashed)
 
     # -- what verbs and the channel ask for
 

@@ -270,12 +270,12 @@ class Session:
 
     def demand(self, needed: Permission, path: str) -> None:
         """For permissions that depend on what is there. One of those that are needed is enough. Raises `Denied`."""
-        if not needed & self.ready.account.may(path):
+        if not self.ready.account.may(path).allows(needed):
             raise model.Denied(f"{path}: this account may not {_in_words(needed)} there.")
 
     def allowed_facts(self, facts: Facts, path: str) -> Facts:
         """The facts of an upload, as far as the account may set them."""
-        return facts if Permission.SET_FACTS & self.ready.account.may(path) else model.NO_FACTS
+        return facts if self.ready.account.may(path).allows(Permission.SET_FACTS) else model.NO_FACTS
 
 
 _WORDS = {
@@ -348,7 +348,7 @@ def admit(session: Session, command: Command) -> Verb:
         raise model.BadArgument(f"It takes an argument: {verb.usage}")
     if verb.takes is Takes.NOTHING and command.argument:
         raise model.BadArgument(f"It takes no argument: {verb.usage}")
-    if verb.permission is not None and isinstance(state, Ready) and not verb.permission & state.account.anywhere:
+    if verb.permission is not None and isinstance(state, Ready) and not state.account.anywhere.allows(verb.permission):
         raise model.Denied(f"This account may not {_in_words(verb.permission)}.")
     return verb
 

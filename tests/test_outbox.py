@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc.outbox import Outbox
 from ftpsvc.wire import Reply
@@ -73,3 +73,53 @@ def test_a_reply_counts_for_its_own_command_even_if_it_is_known_later() -> None:
     session.outbox.post(Reply(200, "x"))
     stored.callback(Reply(226, "x"))
     assert session.counted == [("STOR", 150), ("NOOP", 200), ("STOR", 226)]
+
+
+def test_a_reply_that_is_known_without_waiting_goes_in_its_turn() -> None:
+    session = Session()
+    session.outbox.verb = "STOR"
+    assert session.outbox.post_at_once(committed()) is None
+    assert session.sent == [b"150 Ready\r\n226 x\r\n"]
+    assert session.counted == [("STOR", 150), ("STOR", 226)]
+    before = session.later()
+    assert session.outbox.post_at_once(committed()) is None
+    assert len(session.sent) == 1
+    before.callback(Reply(226, "before"))
+    assert session.sent[1:] == [b"226 before\r\n", b"150 Ready\r\n226 x\r\n"]
+
+
+def test_what_has_begun_and_has_to_wait_goes_on_from_there() -> None:
+    session = Session()
+    waits: list[Deferred[None]] = [Deferred(), Deferred()]
+    rest = session.outbox.post_at_once(committed(*waits))
+    assert rest is not None
+    Deferred.fromCoroutine(session.outbox.post_later(rest))
+    for wait in waits:
+        assert session.sent == []
+        wait.callback(None)
+    assert session.sent == [b"150 Ready\r\n226 x\r\n"]
+
+
+def test_what_has_begun_hears_of_a_failure_and_of_its_being_cancelled() -> None:
+    for end in (lambda wait, _: wait.errback(OSError()), lambda _, work: work.cancel()):
+        session = Session()
+        wait: Deferred[None] = Deferred()
+        rest = session.outbox.post_at_once(refused(wait))
+        assert rest is not None
+        work = Deferred.fromCoroutine(session.outbox.post_later(rest))
+        end(wait, work)
+        assert session.sent == [b"451 x\r\n"]
+
+
+async def committed(*waits: Deferred[None]) -> Reply:
+    for wait in waits:
+        await wait
+    return Reply(226, "x", opening="Ready")
+
+
+async def refused(wait: Deferred[None]) -> Reply:
+    try:
+        await wait
+    except (OSError, CancelledError):
+        return Reply(451, "x")
+    raise AssertionError

@@ -55,7 +55,7 @@ async def rename_to(session: Session, argument: str) -> Reply:
         raise model.BadSequence("RNFR goes directly before RNTO.")
     path = session.resolve(argument, Permission.RENAME)
     account = session.ready.account
-    if not Permission.OVERWRITE & account.may(path) and await _exists(session, path):
+    if not account.may(path).allows(Permission.OVERWRITE) and await _exists(session, path):
         session.demand(Permission.OVERWRITE, path)
     if account.rules:
         entry = await session.ready.storage.stat(marker.source)

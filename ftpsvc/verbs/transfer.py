@@ -21,6 +21,9 @@ from ftpsvc.wire import Reply
 # The largest restart marker: what fits a file's offset on every system.
 MAX_OFFSET = 2**63 - 1
 
+# STOR makes a file, or replaces one: it isn't known yet which.
+_STORE = Permission.WRITE | Permission.OVERWRITE
+
 _TYPE = re.compile(r"(?:(A)(?: ?N)?|(?:I|L ?8))", re.IGNORECASE)
 
 
@@ -204,7 +207,7 @@ def _refuse_range(session: Session) -> None:
 
 async def store(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    path = session.resolve(argument, Permission.WRITE | Permission.OVERWRITE)
+    path = session.resolve(argument, _STORE)
     record = _Record(session, "STOR", path, declared)
     with record:
         _refuse_range(session)
@@ -247,14 +250,14 @@ def _tell_facts(session: Session, path: str, file: WriteFile) -> None:
 async def _demand_write(session: Session, path: str) -> bool:
     """Whether the account may write here depends on whether something is there. Whether it may replace that, then."""
     may = session.ready.account.may(path)
-    if not (Permission.WRITE in may and Permission.OVERWRITE in may):
+    if _STORE not in may:
         try:
             await session.ready.storage.stat(path)
         except model.NotFound:
             session.demand(Permission.WRITE, path)
         else:
             session.demand(Permission.OVERWRITE, path)
-    return Permission.OVERWRITE in may
+    return may.allows(Permission.OVERWRITE)
 
 
 async def _demand_room(session: Session, path: str, declared: int | None) -> None:
@@ -280,7 +283,7 @@ async def append(session: Session, argument: str) -> Awaitable[Reply]:
     with record:
         # What it adds to has to be in its place, under whatever name it was stored.
         await session.control.settled()
-        if not Permission.WRITE & session.ready.account.may(path):
+        if not session.ready.account.may(path).allows(Permission.WRITE):
             await _demand_something_there(session, path)
         await _demand_room(session, path, declared)
         file = await session.ready.storage.open_append(path)
@@ -376,7 +379,7 @@ VERBS = (
         store,
         Takes.TEXT,
         "STOR <file>",
-        permission=Permission.WRITE | Permission.OVERWRITE,
+        permission=_STORE,
         moves_data=True,
         uploads=True,
     ),
