@@ -1,0 +1,104 @@
+"""The client's listings in stream mode, from servers that have no MLSD and each its own idea of LIST."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import pytest
+from support import collected, start
+from test_streamclient import PASSIVE, Far
+
+from ftpsvc import model
+
+
+def listed(far: Far, *answers: bytes | None, end: bytes = b"226 x") -> list[str]:
+    """What a listing has, if the server gives these to its LISTs; None is a refusal."""
+    work = start(collected(far.remote.list("/")))
+    for answer in answers:
+        far.say(b'257 "/x"\r\n')
+        far.say(b"250 x\r\n")
+        far.say(PASSIVE)
+        if answer is None:
+            far.say(b"550 No such file.\r\n")
+        else:
+            far.say(b"150 x\r\n")
+            far.send(answer)
+            far.end_data()
+            far.say(end + b"\r\n")
+        far.say(b"250 x\r\n")
+    return [entry.name for entry in work.result()]
+
+
+LINES = b"-rw-r--r-- 1 0 0 9 Jan  1  2020 .hidden\r\n-rw-r--r-- 1 0 0 9 Jan  1  2020 file\r\n"
+DOTS = b"drwxr-xr-x 1 0 0 9 Jan  1  2020 .\r\ndrwxr-xr-x 1 0 0 9 Jan  1  2020 ..\r\n"
+
+
+def test_a_server_without_size_shows_in_its_listing_what_there_is() -> None:
+    for name, found in ((b"f", True), (b"other", False)):
+        far = Far()
+        work = start(far.remote.stat("/f"))
+        answers = (b"500 SIZE?", b'257 "/" x', b"550 no folder", b'257 "/" x', b"250 x", PASSIVE[:-2], b"150 x")
+        for answer in answers:
+            far.say(answer + b"\r\n")
+        far.send(b"-rw-r--r-- 1 a b 5 Jan 01 2020 %b\r\n" % name)
+        far.end_data()
+        far.say(b"226 x\r\n")
+        far.say(b"250 x\r\n")
+        assert far.heard().startswith(b"SIZE /f\r\nPWD\r\nCWD /f\r\nPWD\r\nCWD /\r\n")
+        if found:
+            assert work.result().size == 5
+        else:
+            with pytest.raises(model.NotFound, match="/ has no f in it"):
+                work.result()
+
+
+def lists(far: Far) -> list[bytes]:
+    return [line for line in far.heard().split(b"\r\n") if line.startswith(b"LIST")]
+
+
+def test_a_folder_that_could_not_be_opened_is_not_an_empty_one() -> None:
+    far = Far()
+    with pytest.raises(model.Denied, match="failed to open directory"):
+        listed(far, b"", b"", end=b"226 Transfer done (but failed to open directory).")
+    assert listed(far, LINES, end=b'226 Listed "/failed to open".') == [".hidden", "file"]
+
+
+def test_hidden_names_are_asked_for_and_found() -> None:
+    far = Far()
+    assert listed(far, DOTS + LINES) == [".hidden", "file"]
+    assert listed(far, DOTS) == []
+    assert lists(far) == [b"LIST -a", b"LIST -a"]
+
+
+@pytest.mark.parametrize("first", [None, b""], ids=["refused", "empty"])
+def test_a_server_that_takes_the_option_for_a_name_is_asked_without_it(first: bytes | None) -> None:
+    far = Far()
+    assert listed(far, first, LINES) == [".hidden", "file"]
+    assert listed(far, LINES) == [".hidden", "file"]
+    assert lists(far) == [b"LIST -a", b"LIST", b"LIST"]
+    far = Far()
+    assert listed(far, first, b"") == []
+    assert lists(far) == [b"LIST -a", b"LIST"]
+
+
+def test_a_listing_that_is_left_in_the_middle_gives_the_turn_back() -> None:
+    far = Far()
+
+    async def first() -> str:
+        async with aclosing(far.remote.list("/")) as entries:
+            async for entry in entries:
+                return entry.name
+        return ""
+
+    work = start(first())
+    for reply in (b'257 "/x"\r\n', b"250 x\r\n", PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    far.send(LINES)
+    far.say(b"426 x\r\n")
+    far.say(b"250 x\r\n")
+    assert work.result() == ".hidden"
+    far.heard()
+    later = start(far.remote.make_dir("/d"))
+    assert far.heard() == b"MKD /d\r\n"
+    far.say(b'257 "/d"\r\n')
+    assert later.is_over
