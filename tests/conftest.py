@@ -28,6 +28,15 @@ settings.register_profile(
 settings.load_profile("suite")
 
 
+# The programs that tests start, some hundreds, would each compile all of ours.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: a third of the tests wait for programs."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_sessionstart() -> None:
     # A suite that a script runs in the background (`pytest &`) has SIGINT ignored, and so would the servers it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
