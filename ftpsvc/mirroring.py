@@ -277,7 +277,8 @@ class Mirror:
         count, present = self.plan.removals.count, self._comparison.seen.at_target
         if not count or count <= present * BRAKE or await self._may_remove(count, present):
             return True
-        self.report.failed.add("", f"{count} of {present} names were to be removed, which is too many. None was.")
+        why = f"{count} of {present} names were to be removed, and none was. For more than half, use --force."
+        self.report.failed.add("", why)
         for step in self.plan.exchanges:
             self.report.failed.add(step.path, step.why, step.cause)
         return False

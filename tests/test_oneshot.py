@@ -239,7 +239,7 @@ def test_what_fails_in_a_folder_decides_the_exit_code(served: tuple[Path, str], 
     for name in ("a", "b", "c"):
         twotrees.write(tmp_path / "here" / "few" / name)
     ended = run("mirror", "--delete", f"{url}/few")
-    assert ended.returncode == 1 and b"None was" in ended.stderr
+    assert ended.returncode == 1 and b"none was" in ended.stderr
     assert run("mirror", "--delete", "--force", f"{url}/few").returncode == 0
     assert [path.name for path in (tmp_path / "here" / "few").iterdir()] == ["a"]
     (tmp_path / "here" / "few" / "a").unlink()

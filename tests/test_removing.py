@@ -26,7 +26,9 @@ def test_removing_more_than_half_has_to_be_allowed(disks: Two) -> None:
     disks.answer = False
     report = disks.run(delete=True)
     assert disks.asked == [(3, 4)] and report.removed == 0
-    assert report.failed.first == [("", "3 of 4 names were to be removed, which is too many. None was.")]
+    assert report.failed.first == [
+        ("", "3 of 4 names were to be removed, and none was. For more than half, use --force.")
+    ]
     assert len(content(disks.target)) == 4
     disks.answer = True
     assert disks.run(delete=True).removed == 3

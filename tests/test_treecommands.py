@@ -118,7 +118,7 @@ def test_without_anybody_to_ask_too_much_is_removed_only_by_force(desk: Desk) ->
     for name in ("a", "b", "c"):
         write(desk.here / "pub" / name)
     said = desk.type("mirror --delete pub")
-    assert "failed .: 2 of 3 names were to be removed, which is too many. None was." in said
+    assert "failed .: 2 of 3 names were to be removed, and none was. For more than half, use --force." in said
     assert desk.shell.failures == 1 and set(content(desk.here / "pub")) == {"a", "b", "c"}
     assert "removed 2" in desk.type("mirror --delete --force pub")
     assert set(content(desk.here / "pub")) == {"a"}
@@ -129,7 +129,7 @@ def test_a_person_is_asked(desk: Desk) -> None:
     for name in ("a", "b", "c"):
         write(desk.here / "pub" / name)
     desk.is_attended("n", "y")
-    assert "None was" in desk.type("mirror --delete pub")
+    assert "none was" in desk.type("mirror --delete pub")
     assert desk.asked == [f"Remove 2 of 3 names (66 %) in {desk.here}/pub? [y]es, [n]o"]
     assert "plan: 2 names to remove" in desk.type("mirror --delete pub")
     assert set(content(desk.here / "pub")) == {"a"}
@@ -343,7 +343,7 @@ def test_a_mirror_in_the_background_asks_nobody(desk: Desk) -> None:
         write(desk.here / "pub" / name)
     desk.is_attended()
     desk.start("mirror --delete pub &")
-    assert "which is too many. None was." in desk.said()
+    assert "and none was. For more than half, use --force." in desk.said()
     assert not desk.asked and set(content(desk.here / "pub")) == {"a", "b", "c"}
 
 
