@@ -22,8 +22,9 @@ from ftpsvc.closing import last_of, let_in
 #: How many are accepted before others of this process have their turn.
 MAX_ACCEPTS = 16
 
-#: For how many seconds the others go first. One that does nothing else takes a connection in a fraction of that.
-AFTER_YOU = 0.005
+#: For how many seconds the others go first. One that does nothing else takes a connection in a fraction of that. Where
+#: each lets the other go first, all wait: two workers had 1,340 logins a second with 5 ms, and 2,600 with 1.
+AFTER_YOU = 0.001
 
 #: For how many seconds nobody is let in when the system has no descriptors left: clients wait in the socket's queue.
 OUT_OF_DESCRIPTORS = 1.0
