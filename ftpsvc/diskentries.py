@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc.jail import Jail
 from ftpsvc.model import PART_PREFIX, Entry, Kind, decode_name, encode_name
-from ftpsvc.threads import Run, done_with
+from ftpsvc.threads import Run, close_behind, done_with
 
 #: How many entries one trip to a thread reads: enough to make the trip cheap, few enough to hold in memory. Twenty-one
 #: MLSD of 10,000 a second; one less with half as many, and none is gained with more.
@@ -96,11 +96,7 @@ class Scan:
         return entry_of(name, status)._replace(is_link=True)
 
     async def close(self) -> None:
-        if self._job is None:
-            self._close()
-        else:
-            # Behind the job, and not behind this wait for it, which may be cancelled.
-            await done_with(self._job.addBoth(lambda _: self._close()))
+        await close_behind(self._job, self._close)
 
     def _close(self) -> None:
         if self._names is not None:

@@ -30,7 +30,7 @@ from ftpsvc.parts import (
     write_all,
 )
 from ftpsvc.storage import Buffer
-from ftpsvc.threads import Run, done_with
+from ftpsvc.threads import Run, close_behind, done_with
 from ftpsvc.unnamed import in_memory
 
 #: Up to this many bytes a read or write is done at once: a trip to a thread would cost more than it.
@@ -91,11 +91,7 @@ class DiskReadFile:
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
-        if self._job is None:
-            os.close(descriptor)
-        else:
-            # Behind the job, and not behind this wait for it, which may be cancelled.
-            await done_with(self._job.addBoth(lambda _: os.close(descriptor)))
+        await close_behind(self._job, lambda: os.close(descriptor))
 
 
 def read_at_once(descriptor: int, device: int, size: int, offset: int) -> bytes | None:

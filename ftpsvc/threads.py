@@ -83,6 +83,17 @@ def done_with(job: Deferred[T]) -> Deferred[T]:
     return waiter
 
 
+async def close_behind(job: Deferred[Any] | None, close: Callable[[], None]) -> None:
+    """Close what a job works with: behind the job, and not behind this wait for it, which may be cancelled.
+
+    What the job came to is nobody's affair any more.
+    """
+    if job is None:
+        close()
+    else:
+        await done_with(job.addBoth(lambda _: close()))
+
+
 async def to_its_end(work: Coroutine[Deferred[Any], Any, T]) -> T:
     """Do this to its end, even if whoever waits for it is cancelled meanwhile: they hear of that behind it.
 
