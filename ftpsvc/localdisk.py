@@ -14,6 +14,8 @@ import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar, cast
 
+from twisted.internet.defer import Deferred
+
 from ftpsvc import model
 from ftpsvc.commits import Committer, WholeFile
 from ftpsvc.diskentries import LOOK, Scan, entry_of
@@ -32,6 +34,7 @@ MAX_FINAL_LINKS = 8
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # O_NONBLOCK: a FIFO in the tree must not hold the reactor
 
+T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -154,7 +157,8 @@ class LocalDisk:
                     raise model.TooLarge(f"{path} has more than {SMALL} bytes.")
                 data = read_at_once(descriptor, status.st_dev, size, 0)
                 if data is None:
-                    data = await self._run(_read_and_close, os.dup(descriptor), size)
+                    job: Deferred[bytes] = self._run(_owning, os.pread, os.dup(descriptor), size, 0)
+                    data = await job
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -235,7 +239,7 @@ class LocalDisk:
                 if error.errno != errno.ENOTEMPTY:
                     raise
                 # What nobody sees must not keep it: the parts of uploads that broke off.
-                await done_with(self._run(_remove_if_only_parts, os.dup(directory), name))
+                await done_with(self._run(_owning, remove_if_only_parts, os.dup(directory), name))
 
     async def rename(self, source: str, target: str) -> None:
         try:
@@ -303,20 +307,15 @@ def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: 
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
-def _read_and_close(descriptor: int, size: int) -> bytes:
-    """For a thread, which owns the descriptor: nobody has to wait for it before closing one."""
+def _owning(function: Callable[..., T], descriptor: int, *args: Any) -> T:
+    """For a thread, which owns the descriptor: nobody has to wait for it before closing one.
+
+    In whatever had its number otherwise, when nobody waits any more, the same name would be something else.
+    """
     try:
-        return os.pread(descriptor, size, 0)
+        return function(descriptor, *args)
     finally:
         os.close(descriptor)
-
-
-def _remove_if_only_parts(parent: int, name: bytes) -> None:
-    """The same: in whatever has the descriptor's number when nobody waits any more, something else has that name."""
-    try:
-        remove_if_only_parts(parent, name)
-    finally:
-        os.close(parent)
 
 
 def _relative(path: str) -> bytes:

@@ -126,8 +126,7 @@ def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None
         opened = os.fstat(descriptor)
     except OSError:
         return None
-    same = named.st_ino == opened.st_ino and named.st_dev == opened.st_dev
-    return opened if same and stat.S_ISREG(opened.st_mode) else None
+    return opened if os.path.samestat(named, opened) and stat.S_ISREG(opened.st_mode) else None
 
 
 def give_name(directory: int, part: bytes, name: bytes, replace: bool = True) -> None:
