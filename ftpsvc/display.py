@@ -17,15 +17,16 @@ _MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
 _BLUE, _GREEN, _RED = "34;1", "32", "31"
 
 
-def reason(error: TransferError) -> str:
-    """Why something failed, in this machine's words where its own disk is to blame.
+def reason(error: TransferError, path: str = "") -> str:
+    """Why something failed; in this machine's words, and with the path, where its own disk is to blame.
 
     A disk's errors are worded for those at the other end of a connection. Here one is at the machine itself.
     """
     cause = error.__cause__
     if not isinstance(cause, OSError) or cause.errno is None:
         return str(error)
-    return f"on this machine: {os.strerror(cause.errno)}."
+    named = f"{quote(path)} " if path else ""
+    return f"{named}on this machine: {os.strerror(cause.errno)}."
 
 
 def size(count: float) -> str:

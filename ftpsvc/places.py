@@ -211,8 +211,7 @@ class Here(Place):
         return not os.path.isdir(folder) or os.access(folder, os.W_OK | os.X_OK)
 
     def reason(self, path: str, error: TransferError) -> str:
-        why = display.reason(error)
-        return why if why == str(error) else f"{quote(path)} {why}"
+        return display.reason(error, path)
 
 
 class There(Place):
