@@ -16,6 +16,9 @@ NAME_ERRORS = "surrogateescape"
 #: What every part file's name begins with. No listing shows such a name and no path reaches it.
 PART_PREFIX = ".ftpsvc-"
 
+#: In nanoseconds, as all times of files are: what everybody tells of one.
+SECOND = 1_000_000_000
+
 
 def encode_name(name: str) -> bytes:
     """A name or path as the bytes that disk and wire know it by."""

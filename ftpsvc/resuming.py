@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError
 from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
+from ftpsvc.model import SECOND, Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
 from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, announce
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
@@ -33,9 +33,6 @@ STILL_THERE = "started over: what is there may be the old one still"
 
 #: How large a file is that isn't there.
 NOTHING = -1
-
-#: In nanoseconds: what everybody tells of a time.
-SECOND = 1_000_000_000
 
 #: Is told of so many more bytes, and whether they have moved just now. Those that have not were there already; if they
 #: are negative, they have to move again.

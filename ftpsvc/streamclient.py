@@ -34,9 +34,6 @@ from ftpsvc.wire import Command, Reply, unquoted
 #: How long, in seconds, a data connection may take: a server that answers has just said that it listens there.
 DATA_CONNECT_TIME = 30.0
 
-#: In nanoseconds.
-SECOND = 1_000_000_000
-
 #: A server that has no such command, or not in this form.
 UNKNOWN = (model.BadCommand, model.BadArgument, model.NotImplementedHere, model.BadParameter)
 
@@ -280,7 +277,7 @@ class StreamFiles:
 
     async def set_time(self, path: str, modified: int) -> None:
         """Set a file's time, in whole seconds: RFC 3659, section 2.3, has fractions, and many servers refuse them."""
-        await self.ask("MFMT", f"{format_time(modified // SECOND * SECOND)} {path}")
+        await self.ask("MFMT", f"{format_time(modified // model.SECOND * model.SECOND)} {path}")
 
     async def fetch(self, path: str) -> Whole:
         file = await self.open_read(path)

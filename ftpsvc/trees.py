@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from ftpsvc import display
 from ftpsvc.model import (
     PART_PREFIX,
+    SECOND,
     AlreadyExists,
     ConnectionFailed,
     Entry,
@@ -279,8 +280,7 @@ class _Listed(NamedTuple):
 
 
 #: In nanoseconds: what times are cut to, where either is a whole number of these. Exact, and as LIST shows them.
-_SECOND = 1_000_000_000
-_UNITS = ((_SECOND, 1_000_000, 1_000), (86400 * _SECOND, 60 * _SECOND))
+_UNITS = ((SECOND, 1_000_000, 1_000), (86400 * SECOND, 60 * SECOND))
 
 _WORDS = {Kind.FILE: "file", Kind.DIRECTORY: "folder", Kind.LINK: "link", Kind.OTHER: "special file"}
 

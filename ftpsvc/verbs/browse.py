@@ -63,7 +63,7 @@ async def modify_time(session: Session, argument: str) -> Reply:
         if reply := await set_by_mdtm(session, argument):
             return reply
         raise
-    return Reply(213, format_time(entry.modified // 1_000_000_000 * 1_000_000_000))
+    return Reply(213, format_time(entry.modified // model.SECOND * model.SECOND))
 
 
 async def available(session: Session, argument: str) -> Reply:
