@@ -207,13 +207,19 @@ def test_a_second_signal_cuts_off_at_once(hall: Stopping, tmp_path: Path) -> Non
     assert support.take_part(tmp_path) == b"begun"
 
 
-def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -> None:
+def stopped_in_a_commit(folder: Path) -> tuple[Stopping, support.ByHand, Visitor, Started]:
+    """Somebody's upload waits for its commit, and nobody has the time."""
     run = support.by_hand()
-    hall = Stopping(tmp_path, run)
+    hall = Stopping(folder, run)
     storing = hall.visit()
     storing.ask(b"STOR file\r\n" + frames(b"data"))
     ending = hall.stop()
     hall.factory.draining.hurry()
+    return hall, run, storing, ending
+
+
+def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -> None:
+    hall, run, _, ending = stopped_in_a_commit(tmp_path)
     hall.wait(10)
     assert not ending.is_over
     while run.jobs:
@@ -223,12 +229,7 @@ def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -
 
 
 def test_who_is_told_of_a_commit_in_the_last_moment_is_told_of_the_end_too(tmp_path: Path) -> None:
-    run = support.by_hand()
-    hall = Stopping(tmp_path, run)
-    storing = hall.visit()
-    storing.ask(b"STOR file\r\n" + frames(b"data"))
-    ending = hall.stop()
-    hall.factory.draining.hurry()
+    hall, run, storing, ending = stopped_in_a_commit(tmp_path)
     while run.jobs:
         run.fire()
     hall.wait(HURRY / 2)

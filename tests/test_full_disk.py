@@ -25,6 +25,17 @@ def disk(tmp_path: Path) -> LocalDisk:
     return support.local_disk(tmp_path)
 
 
+async def store(disk: LocalDisk, *chunks: bytes) -> None:
+    """Into `file`, in order, whatever it comes to."""
+    file = await disk.open_write("/file")
+    try:
+        for chunk in chunks:
+            await file.write(chunk)
+        await file.commit()
+    finally:
+        await file.abort()
+
+
 @pytest.fixture
 def small_disk() -> Iterator[int]:
     """No file can be larger than this."""
@@ -43,17 +54,8 @@ def test_a_file_that_is_too_large_for_the_disk_changes_nothing(
 ) -> None:
     (tmp_path / "file").write_bytes(b"old")
 
-    async def write() -> None:
-        file = await disk.open_write("/file")
-        try:
-            for _ in range(10):
-                await file.write(BIG[:100_000])
-            await file.commit()
-        finally:
-            await file.abort()
-
     with pytest.raises(model.OverQuota):
-        result_of(write())
+        result_of(store(disk, *[BIG[:100_000]] * 10))
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -84,16 +86,8 @@ def test_a_full_disk_gives_its_space_back(
     (tmp_path / "file").write_bytes(b"old")
     FullDisk(monkeypatch, left)
 
-    async def write() -> None:
-        file = await disk.open_write("/file")
-        try:
-            await file.write(data)
-            await file.commit()
-        finally:
-            await file.abort()
-
     with pytest.raises(model.NoSpace):
-        result_of(write())
+        result_of(store(disk, data))
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
