@@ -35,7 +35,8 @@ The map, in reading order:
 `localdisk`   the default storage, with `oserrors`, `jail`, `parts`, `unnamed`, `commits` and `diskfiles`
 `objects`     object storage as a storage, by obstore: a package, with its own map
 `proxied`     where a connection comes from, also behind a proxy
-`tomllines`   TOML files that people write, with the line of each key; `wholefile`, how such files are read
+`tomllines`   TOML files that people write, with the line of each key; `wholefile`, how such files are read,
+              and replaced by one process at a time
 `accountfile` the accounts' file, with `passwords` as hashes; `checkers`, Twisted's ways to check one
 `around`      a storage before another
 `quota`       a storage that grows so far and no further, with `usage`; `homes`, the storages behind the accounts

@@ -86,7 +86,9 @@ def ensure(folder: Path) -> tuple[Path, Path]:
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     if not (certificate.exists() and key.exists()):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _make(certificate, key)
+        with wholefile.alone_in(folder):  # another server may start in the same moment
+            if not (certificate.exists() and key.exists()):
+                _make(certificate, key)
     return certificate, key
 
 

@@ -8,15 +8,13 @@ Both kinds of line say too that the server speaks TLS, so that nobody is led bac
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from ftpsvc.certificates import write_private
 from ftpsvc.model import LocalFault
+from ftpsvc.wholefile import alone_in
 
 #: In the place of a fingerprint: what authorities vouch for may be replaced by another such certificate at any time.
 VALID = "valid"
@@ -62,22 +60,12 @@ class KnownServers:
         key = [_name(host), str(port)]
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._alone():
+            with alone_in(self.path.parent):
                 others = [line for line in self._lines() if line.split()[:2] != key]
                 text = "".join(f"{line}\n" for line in [*others, " ".join([*key, what])])
                 write_private(self.path, text.encode("utf-8", "surrogateescape"))
         except OSError as error:
             raise self._fault("written", error) from error
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """While entered, no other process writes. By a lock on the folder, since the file is replaced."""
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(folder)
 
     def _lines(self) -> list[str]:
         try:

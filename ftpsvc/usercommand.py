@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import getpass
 import os
 import sys
@@ -25,6 +24,7 @@ from ftpsvc.display import size as shown_size
 from ftpsvc.model import EVERYTHING, Permission
 from ftpsvc.objects.urls import is_address
 from ftpsvc.records import printable
+from ftpsvc.wholefile import alone_in
 
 #: What somebody may do in a home of their own if nothing else is said.
 USUAL = "all"
@@ -220,7 +220,7 @@ def password_for(name: str, from_stdin: bool) -> str:
 def _changing(file: Path, may_be_new: bool = False) -> Iterator[Any]:
     """The file as a document to be changed; what it has become then takes the file's place. One at a time."""
     file = Path(os.path.realpath(file))
-    with _locked(file.parent):
+    with alone_in(file.parent):
         try:
             text = file.read_bytes().decode("utf-8")
         except FileNotFoundError:
@@ -247,17 +247,6 @@ _NEW = (
 
 def _parsed(document: Any, file: Path) -> None:
     accountfile.parse(tomlkit.dumps(document), file)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let nobody else change files in this folder by such a command: the second would undo what the first did."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _replace(file: Path, data: bytes) -> None:

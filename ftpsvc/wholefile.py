@@ -1,10 +1,13 @@
-"""A file that somebody has written for this program, read whole: of a bounded size, and never waited for."""
+"""Files that are read and replaced as a whole: of a bounded size, never waited for, and by one process at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -25,3 +28,18 @@ def read(file: Path, most: int) -> bytes:
 
 def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While entered, nobody else is in here with the same folder: what they do to its files together, the one would
+    undo to the other. Raises `OSError`.
+
+    It is the folder that is locked, since the files are replaced.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import LoggedErrors
 from cryptography import x509
 
-from ftpsvc import certificates
+from ftpsvc import certificates, wholefile
 from ftpsvc.certificates import BadCertificate
 from ftpsvc.tls import ServerTLS
 
@@ -32,6 +34,23 @@ def test_one_that_is_made_is_for_this_machine_and_its_key_for_its_owner_only(tmp
 def test_it_is_made_once(tmp_path: Path) -> None:
     first = ServerTLS(*certificates.ensure(tmp_path)).fingerprint
     assert ServerTLS(*certificates.ensure(tmp_path)).fingerprint == first
+
+
+def test_two_servers_that_start_in_the_same_moment_have_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone_in, made = wholefile.alone_in, []
+
+    @contextlib.contextmanager
+    def waiting(folder: Path) -> Iterator[None]:
+        """While the one waits for its turn, the other comes and goes."""
+        monkeypatch.setattr(wholefile, "alone_in", alone_in)
+        made.append(ServerTLS(*certificates.ensure(folder)).fingerprint)
+        with alone_in(folder):
+            yield
+
+    monkeypatch.setattr(wholefile, "alone_in", waiting)
+    assert ServerTLS(*certificates.ensure(tmp_path)).fingerprint == made[0]
 
 
 def test_its_fingerprint_is_what_others_compute(tmp_path: Path) -> None:
