@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from ftpsvc.addresses import IP, Address, socket_name
 from ftpsvc.model import NoDataConnection, TransferError
-from ftpsvc.way import Way
+from ftpsvc.way import Expected, Way
 
 
 @implementer(IWriteDescriptor)
@@ -22,8 +22,8 @@ class Active(Way):
 
     mode = "active"
 
-    def __init__(self, reactor: Any, target: Address, local: IP) -> None:
-        super().__init__(reactor, f"{target.host} port {target.port}")
+    def __init__(self, reactor: Any, target: Address, local: IP, tls: Expected) -> None:
+        super().__init__(reactor, f"{target.host} port {target.port}", tls)
         self._target = target
         self._local = local
 

@@ -167,10 +167,32 @@ class DataConnection(Protocol):
 
     # -- TLS
 
-    async def secure(self, tls: SSL.Connection) -> None:
-        """Speak TLS from here on, as the end that `tls` was made for. Raises `HandshakeFailed`."""
+    def expect(self, tls: SSL.Connection) -> None:
+        """Speak TLS from here on, as the end that `tls` was made for. The end that accepts answers whenever the other
+        begins: one that begins before its command, as curl does, may look for that answer first, and for ours to the
+        command only when it has waited."""
+        self._tunnel = Tunnel(tls)
+        if is_plain(self.transport):
+            # Else the end of TLS would wait for the acknowledgement of the data before it, which may take 40 ms.
+            self.transport.setTcpNoDelay(True)
+        self.transport.resumeProducing()
+
+    def stay_clear(self) -> None:
+        """Speak no TLS after all. Raises `HandshakeFailed` if the other end has begun with it."""
+        if self._tunnel is not None:
+            self._demand()
+            if self._tunnel.has_begun:
+                raise HandshakeFailed("The data connection was to be in clear (PROT C), and TLS came.")
+            self._tunnel = None
+            self.transport.pauseProducing()
+
+    async def secured(self) -> None:
+        """Wait until the TLS that is expected stands. Raises `HandshakeFailed`."""
+        tunnel = self._tunnel
+        assert tunnel is not None
+        if tunnel.has_greeted:
+            return  # and an upload may have ended already
         self._demand()
-        self._tunnel = tunnel = Tunnel(tls)
         silence = HandshakeFailed(
             f"There was no TLS handshake on the data connection within {HANDSHAKE_LIMIT:g} seconds."
         )

@@ -11,14 +11,15 @@ from ftpsvc.addresses import IP, LAST_RESERVED_PORT, Address, host_of, without_s
 from ftpsvc.model import BadParameter, NoDataConnection, NotImplementedHere
 from ftpsvc.passive import ANYWHERE, NotOurs, Passive, PassiveOptions, listen
 from ftpsvc.passiveports import PassivePorts
-from ftpsvc.way import Way
+from ftpsvc.way import Expected, Way
 
 
 class DataSetup:
     """One session's: each new way takes the place of the one before, which is closed."""
 
-    def __init__(self, reactor: Any, options: PassiveOptions, ports: PassivePorts) -> None:
+    def __init__(self, reactor: Any, options: PassiveOptions, ports: PassivePorts, tls: Expected) -> None:
         self._reactor = reactor
+        self.tls = tls
         self._ports = ports
         self._options = options
         self._way: Way | None = None
@@ -51,7 +52,7 @@ class DataSetup:
         except NotOurs:
             told = self._past_the_balancer(tells_address)
             listening = listen(ANYWHERE, self._options.ports)
-        passive = Passive(self._reactor, listening, self._peer, self._ports)
+        passive = Passive(self._reactor, listening, self._peer, self._ports, self.tls)
         passive.start()
         self._way = passive
         return Address(told, passive.port)
@@ -78,7 +79,7 @@ class DataSetup:
                 f"Data goes to the address that the commands come from, and to ports above {LAST_RESERVED_PORT}."
             )
         # As we know the peer: how the client calls the link between the two means nothing here.
-        self._way = Active(self._reactor, Address(peer, address.port), local)
+        self._way = Active(self._reactor, Address(peer, address.port), local, self.tls)
 
     def take(self) -> Way:
         """The way, for one transfer. Raises `NoDataConnection`."""

@@ -10,10 +10,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from ftpsvc.wire import Reply, format_reply
+from ftpsvc.wire import Command, Reply, format_reply
 
 #: Uploads of one session that may wait for their commit while the next one arrives. Each holds two descriptors.
 MAX_COMMITS = 64
+
+#: As what the error of a commit is logged: the command itself was over by then.
+COMMIT = Command("STOR", "(its commit)")
 
 
 @dataclass(slots=True)

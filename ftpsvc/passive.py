@@ -17,7 +17,7 @@ from zope.interface import implementer
 from ftpsvc.addresses import IP, host_of, socket_name, without_scope
 from ftpsvc.model import NoDataConnection
 from ftpsvc.passiveports import PassivePorts
-from ftpsvc.way import Way
+from ftpsvc.way import Expected, Way
 
 #: How many ports of a range are tried. Enough to find a free one among a few, and few enough that a full range of
 #: sixty thousand doesn't hold up the other sessions.
@@ -53,8 +53,8 @@ class Passive(Way):
 
     mode = "passive"
 
-    def __init__(self, reactor: Any, listening: socket.socket, peer: IP, ports: PassivePorts) -> None:
-        super().__init__(reactor, str(peer))
+    def __init__(self, reactor: Any, listening: socket.socket, peer: IP, ports: PassivePorts, tls: Expected) -> None:
+        super().__init__(reactor, str(peer), tls)
         self._ports = ports
         self._socket = listening
         self._from = without_scope(peer)  # who accepts is told none, and listens on one interface

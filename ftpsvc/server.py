@@ -27,7 +27,7 @@ from ftpsvc.linethenraw import BUFFER, STRANGERS_BUFFER, LineThenRaw, beneath
 from ftpsvc.logins import Examine, Logins
 from ftpsvc.lookahead import LookAhead
 from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, Stopping, TransferError
-from ftpsvc.outbox import MAX_COMMITS, Outbox
+from ftpsvc.outbox import COMMIT, MAX_COMMITS, Outbox
 from ftpsvc.pump import ABORTED
 from ftpsvc.recording import Visit
 from ftpsvc.records import Happening
@@ -36,7 +36,7 @@ from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with, to_its_end
-from ftpsvc.tls import fingerprint_of_peer, name_asked_for
+from ftpsvc.tls import ServerTLS, fingerprint_of_peer, name_asked_for
 from ftpsvc.traces import clean, without_trace
 from ftpsvc.verbs import MOVING, UPLOADS, VERBS
 from ftpsvc.watchdog import Watchdog
@@ -69,7 +69,7 @@ class ServerProtocol(LineThenRaw):
         self.session = Session(
             self, factory.accounts, VERBS, self.peer, self._clock.seconds, origin=origin, number=self.visit.number
         )
-        self.data = DataSetup(factory.clock, factory.passive, factory.passive_ports)
+        self.data = DataSetup(factory.clock, factory.passive, factory.passive_ports, self._tls_of_data)
         self._channel: Inline | Stream | None = None
         self._look_ahead = LookAhead(self.incoming, UPLOADS)
         self._serving: Deferred[None] | None = None
@@ -151,7 +151,7 @@ class ServerProtocol(LineThenRaw):
         """When all is over, undo every circle of references: Python looks for those too seldom for so much memory."""
         await self.over()
         nobody: Any = None
-        self.session.control = self._watchdog.watched = self._logins.guest = self._outbox.write = nobody
+        self.session.control = self._watchdog.watched = self._logins.guest = self._outbox.write = self.data.tls = nobody
         self._channel = self.transport = None
         self.lost = self.lost and without_trace(self.lost)
 
@@ -338,7 +338,7 @@ class ServerProtocol(LineThenRaw):
         """Send a reply, or keep a place for it until it is known."""
         if isinstance(outcome, Reply):
             self.reply(outcome)
-        elif rest := self._outbox.post_at_once(self._guarded(_COMMIT, outcome)):
+        elif rest := self._outbox.post_at_once(self._guarded(COMMIT, outcome)):
             Deferred.fromCoroutine(self._outbox.post_later(rest)).addErrback(self._crashed)
 
     # -- what verbs and the channel ask for
@@ -359,10 +359,12 @@ class ServerProtocol(LineThenRaw):
             return self._inline()
         if self.has_heard_all:
             raise model.NoDataConnection("A data connection needs this one, and it was closed at your end.")
-        server, limit, session = self._server, self._server.limits.connecting, self.session
-        tls = server.tls if session.parameters.is_protected else None
-        self._channel = Stream(self.data.take(), self._clock, server.run, limit, session.is_text, self._paces, tls)
+        limit, is_text = self._server.limits.connecting, self.session.is_text
+        self._channel = Stream(self.data.take(), self._clock, self._server.run, limit, is_text, self._paces)
         return self._channel
+
+    def _tls_of_data(self) -> ServerTLS | None:
+        return self._server.tls if self.session.parameters.is_protected else None
 
     def receive_whole(self) -> tuple[bytes, Received] | None:
         return self._inline().receive_whole() if self.session.is_inline else None
@@ -393,6 +395,3 @@ class ServerProtocol(LineThenRaw):
         if self._overdue is None and self._look_ahead.finds_abort(True):
             return model.Aborted(ABORTED)
         return self._overdue
-
-
-_COMMIT = Command("STOR", "(its commit)")  # as what its error is logged: the command itself was over by then

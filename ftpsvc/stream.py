@@ -25,20 +25,14 @@ from ftpsvc.way import Way
 class Stream:
     """The channel of one transfer. Its data connection may still have to come, and ends with the transfer."""
 
-    def __init__(
-        self, way: Way, clock: Any, run: Run, limit: float, ascii: bool, paces: Paces, tls: Any = None
-    ) -> None:
-        """`limit`: how many seconds the connection may take to come. `ascii`: lines are converted (TYPE A).
-
-        `tls`: makes the TLS of the data connection; None where the data travels in clear.
-        """
+    def __init__(self, way: Way, clock: Any, run: Run, limit: float, ascii: bool, paces: Paces) -> None:
+        """`limit`: how many seconds the connection may take to come. `ascii`: lines are converted (TYPE A)."""
         self._way = way
         self._clock = clock
         self._run = run
         self._limit = limit
         self._ascii = ascii
         self._paces = paces
-        self._tls = tls
         self._reason: TransferError | None = None
         self._pump: pump.RangePump | None = None
         self._moved = 0
@@ -79,8 +73,7 @@ class Stream:
             if self._reason is not None:
                 raise copy(self._reason)
             connection = await self._way.connected(self._limit)
-            if self._tls is not None:
-                await connection.secure(self._tls.accepting())
+            await self._way.secured(connection)
             yield connection
         except BaseException:
             self._way.close(self._reason or Aborted("The transfer was broken off."))

@@ -134,7 +134,8 @@ class Transfer:
         """TLS on the data connection. Behind the 150, because there are servers that look for it only then."""
         try:
             connection = tls.clientConnectionForTLS(None)
-            await self._connection.secure(connection)
+            self._connection.expect(connection)
+            await self._connection.secured()
             tls.check(connection)
         except HandshakeFailed as error:
             self._connection.fail(error)

@@ -27,6 +27,7 @@ class Tunnel:
     def __init__(self, connection: SSL.Connection) -> None:
         """`connection` has no socket, and knows whether it accepts or connects."""
         self._connection = connection
+        self.has_begun = False  #: the other end has said something
         self.has_greeted = False  #: the handshake is done
         self.has_ended = False  #: the other end has said that there is no more data
         self.failure: SSL.Error | None = None  #: why what came is not TLS, or not that of this connection
@@ -34,6 +35,7 @@ class Tunnel:
     def received(self, data: bytes) -> bytes:
         """What is within these bytes for us; nothing, often enough. Not to be called once it is over."""
         clear: list[bytes] = []
+        self.has_begun = True
         try:
             self._connection.bio_write(data)
             if not self.has_greeted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
@@ -11,6 +12,10 @@ from twisted.python.failure import Failure
 
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.model import NoDataConnection, TransferError
+from ftpsvc.tls import ServerTLS
+
+#: Makes the TLS of a data connection that has just come; None while data travels in clear.
+Expected = Callable[[], ServerTLS | None]
 
 
 class Way:
@@ -22,10 +27,11 @@ class Way:
 
     mode = ""  #: what it is called in records
 
-    def __init__(self, reactor: Any, peer: str) -> None:
+    def __init__(self, reactor: Any, peer: str, tls: Expected) -> None:
         """`peer` is for messages."""
         self._reactor = reactor
         self._peer = peer
+        self._tls = tls
         self._socket: socket.socket | None = None
         self._waiter: Deferred[DataConnection] | None = None
         self._is_closed = False
@@ -61,6 +67,16 @@ class Way:
         self.begin()
         return waiter
 
+    async def secured(self, connection: DataConnection) -> None:
+        """Have TLS on it, or not, as the client wants it by now. Raises `HandshakeFailed`."""
+        tls = self._tls()
+        if tls is None:
+            connection.stay_clear()
+            return
+        if not connection.is_secure:
+            connection.expect(tls.accepting())
+        await connection.secured()
+
     def silence(self, limit: float) -> str:
         """What to say when no connection came within the limit."""
         raise NotImplementedError
@@ -87,9 +103,11 @@ class Way:
             self._socket = None
 
     def _adopt(self, connected: socket.socket) -> None:
-        """Here is the connection. The one place where a data connection begins, and so where its TLS would."""
+        """Here is the connection. The one place where a data connection begins, and its TLS."""
         self.connection = DataConnection(self._reactor)
         self.connection.makeConnection(_Transport(connected, self.connection, self._reactor))
+        if (tls := self._tls()) is not None:
+            self.connection.expect(tls.accepting())
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             self.connection.moved()

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 import support
+from OpenSSL import SSL
 from streams import reset
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
@@ -24,7 +25,7 @@ HERE = ipaddress.ip_address("127.0.0.1")
 def ends() -> tuple[DataConnection, socket.socket]:
     """The server's end of a data connection, and the client's."""
     reactor = MemoryReactorClock()
-    way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor))
+    way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor), lambda: None)
     way.start()
     client = socket.create_connection((str(HERE), way.port))
     way.look()
@@ -74,3 +75,11 @@ def test_what_came_before_a_reset_is_not_all(ends: tuple[DataConnection, socket.
     assert reading.result() == b"some"
     with pytest.raises(ConnectionFailed, match="reset"):
         support.result_of(connection.read())
+
+
+def test_the_end_of_tls_waits_for_no_acknowledgement(ends: tuple[DataConnection, socket.socket]) -> None:
+    connection, client = ends
+    connection.expect(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
+    assert connection.transport.getTcpNoDelay()
+    client.close()
+    say_that_nothing_more_will_come(connection)

@@ -71,7 +71,7 @@ class MemoryData(DataSetup):
     """Prepares those."""
 
     def __init__(self, clock: Any) -> None:
-        super().__init__(clock, PassiveOptions(), PassivePorts(0, clock))
+        super().__init__(clock, PassiveOptions(), PassivePorts(0, clock), lambda: None)
         self._clock = clock
         self.ways: list[MemoryWay] = []
 
@@ -81,7 +81,7 @@ class MemoryData(DataSetup):
 
     def _prepare(self) -> None:
         self.forget()
-        self.ways.append(MemoryWay(self._clock, "the test"))
+        self.ways.append(MemoryWay(self._clock, "the test", lambda: None))
         self._way = self.ways[-1]
 
     def listen(self, tells_address: bool = True) -> Address:

@@ -166,6 +166,64 @@ def test_clear_text_on_a_data_connection_is_522_and_nothing_is_stored_or_sent(se
     assert support.parts_in(server.folder) == []
 
 
+@pytest.mark.parametrize("asked_for", ["PROT P", "PROT C"])
+def test_a_client_may_begin_tls_on_a_data_connection_before_its_command(server: Server, asked_for: str) -> None:
+    """As curl does: it sends the command, and looks for the answer to that when it has one to its handshake."""
+    (server.folder / "file").write_bytes(b"content")
+    with Talk(server).secure().log_in() as talk:
+        assert talk.codes(asked_for) == [200]
+        data = talk.data()
+        assert talk.codes("PROT P", "NOOP") == [200, 200]  # a connection that came in clear has time until the command
+        if asked_for == "PROT C":
+            talk.send("RETR file")
+        protected = trusting().wrap_socket(data, suppress_ragged_eofs=False)
+        if asked_for == "PROT P":
+            talk.send("RETR file")
+        assert talk.code() == 150
+        assert protected.recv(100) + protected.recv(100) == b"content"
+        protected.close()
+        assert talk.code() == 226
+
+
+@pytest.mark.parametrize("content", [b"", b"small"])
+def test_an_upload_may_be_over_before_its_command(server: Server, content: bytes) -> None:
+    with Talk(server).secure().log_in() as talk, talk.data() as data:
+        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        client.set_connect_state()
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        data.sendall(client.bio_read(1 << 16))
+        while True:
+            client.bio_write(data.recv(1 << 16))
+            with contextlib.suppress(SSL.WantReadError):
+                client.do_handshake()
+                break
+        if content:
+            client.send(content)
+        client.shutdown()
+        data.sendall(client.bio_read(1 << 16))  # the last word of the handshake, the data and its end, all in one
+        assert talk.codes("NOOP", "STOR early") == [200, 150]
+        assert talk.code() == 226
+    assert (server.folder / "early").read_bytes() == content
+
+
+def test_data_is_in_clear_if_the_client_asks_for_that_before_its_command(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"content")
+    with Talk(server).secure().log_in() as talk, talk.data() as data:
+        assert talk.codes("PROT C", "RETR file") == [200, 150]
+        assert data.recv(100) + data.recv(100) == b"content"
+        assert talk.code() == 226
+
+
+def test_tls_on_a_data_connection_that_is_to_be_in_clear_is_522(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"content")
+    with Talk(server).secure().log_in() as talk, trusting().wrap_socket(talk.data()) as protected:
+        assert talk.codes("PROT C", "RETR file") == [200, 150]
+        assert talk.code() == 522
+        with contextlib.suppress(OSError):
+            assert protected.recv(100) == b""
+
+
 def test_an_upload_without_the_end_of_tls_is_426_and_the_old_file_is_kept(server: Server) -> None:
     (server.folder / "file").write_bytes(b"old")
     with Talk(server).secure().log_in() as talk:
