@@ -73,8 +73,8 @@ class ClientProtocol(LineThenRaw):
     """The client's end of a control connection."""
 
     #: Small enough that a tree's files are still in the processor's cache when they are written, and large enough that
-    #: a large file is no slower for it.
-    buffer = 256 * 1024
+    #: a large file is no slower for it: 1.2 s for a GiB, against 1.4 with 256 KiB, and 1.6 with a MiB.
+    buffer = 512 * 1024
 
     def __init__(self, clock: Any, silence: float = SILENCE) -> None:
         super().__init__(clock)

@@ -42,17 +42,12 @@ _READ_AHEAD = 128 * 1024
 
 RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
-#: How much one transfer may send before others have their turn. Of frames much: 2.7 GB/s on loopback, against 2.1 with
-#: 64 KiB.
-_TURN = 4 * 1024 * 1024
+#: How much one transfer may send before others have their turn.
+_TURN = 1024 * 1024
 
-#: The same where nothing but the file is sent: to curl 3.6 GB/s on loopback, against 3.3 with 64 KiB, and with 1 MiB. A
-#: hundred transfers at once are as fast with any of these.
-_BARE_TURN = 256 * 1024
-
-#: How much one call gives to the kernel there. What the other end hasn't read yet is then mostly still in the
-#: processor's cache when it does: 0.27 s of the kernel's time for a GiB, against 0.30 with a MiB at once.
-_BARE_STEP = 64 * 1024
+#: How much one call gives to the kernel at most. What the other end hasn't read yet is then mostly still in the
+#: processor's cache when it does.
+_CALL = 64 * 1024
 
 ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
@@ -132,7 +127,7 @@ class RangePump:
         self._interruption = interruption
         self._known = known
         self._framed = framed
-        self._turn, self._most_at_once = (_TURN, _TURN) if framed else (_BARE_TURN, _BARE_STEP)
+        self._call = _CALL
         self._pace = pace
         self._granted = 0  #: how much the next step may move, by the pace
         self._rest: IDelayedCall | None = None
@@ -226,9 +221,9 @@ class RangePump:
             self._transport.startWriting()
             return
         self._is_at_turn = True
-        turn = self._at + self._turn
+        turn = self._at + _TURN
         try:
-            while self._done is not None and self._at < turn and self._step(turn):
+            while self._done is not None and self._at < turn and self._step():
                 pass
         except BlockingIOError:
             pass
@@ -239,13 +234,13 @@ class RangePump:
         else:
             self._direct.rest()
 
-    def _step(self, turn: int) -> bool:
+    def _step(self) -> bool:
         """Send what the kernel takes of a header or a frame. False: the digest has to come first, or all is over."""
         if self._header:
             # MSG_MORE: the header travels in one packet with what sendfile puts behind it.
             self._header = self._header[self._socket.send(self._header, socket.MSG_MORE) :]
         elif self._at < self._frame_end:
-            size = min(self._frame_end, turn, self._at + self._most_at_once) - self._at
+            size = min(self._frame_end - self._at, self._call)
             sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, size)
             if not sent:
                 self._fill_up()
@@ -271,6 +266,7 @@ class RangePump:
         size, self._granted = self._granted, 0
         self._header = data_line(size) if self._framed else b""
         self._frame_end = self._at + size
+        self._call = whole_segments(self._socket)  # they grow in the beginning
         return True
 
     def _ask_for_turn(self) -> bool:
@@ -321,3 +317,18 @@ class RangePump:
             done.errback(result)
         else:
             done.callback(result)
+
+
+def whole_segments(connected: socket.socket) -> int:
+    """How much to send with one call: up to `_CALL`, but as much as fills segments of TCP to the last byte.
+
+    A rest would be a packet of its own, and be held back until more comes, which TCP_NODELAY spares the others. On
+    loopback that is 5.1 GB/s with frames, against 2.6 with a frame in one call; and 3.5 to curl without them, against
+    2.7 with pieces that have a rest, and 3.0 with TCP_NODELAY alone.
+    """
+    try:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        segment = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    except OSError:  # no TCP
+        return _CALL
+    return max(_CALL // segment, 1) * segment

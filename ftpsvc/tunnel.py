@@ -13,8 +13,10 @@ from OpenSSL import SSL
 #: As much as one record holds (RFC 8446, section 5.1): OpenSSL never gives more at once.
 _RECORD = 16 * 1024
 
-#: How much is encrypted in one go: it stays in the processor's cache until the system has it.
-PIECE = 128 * 1024
+#: How much is encrypted in one go: it stays in the processor's cache until the system has it. With what TLS adds it
+#: just fits in two segments of loopback's TCP (65,483 bytes each). A rest would be a packet of its own: 1.1 GB/s to
+#: curl with 128 KiB, and 1.4 with this.
+PIECE = 127 * 1024
 
 # A record's header, its authentication and the type within: at most so much for each (RFC 8446, section 5.2), and room
 # for what the handshake has to say.
