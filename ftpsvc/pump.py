@@ -49,6 +49,11 @@ _TURN = 1024 * 1024
 #: processor's cache when it does.
 _CALL = 64 * 1024
 
+#: How much the kernel may hold of a data connection that it has not sent yet. It would take 4 MiB, and of a hundred
+#: files at once those were in nobody's cache any more when they left: 2.3 GB/s, and 2.9 with this. What is under way is
+#: not counted; for the rest a MiB lasts the reactor's longest turns.
+_UNSENT = 1024 * 1024
+
 ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
 
@@ -144,6 +149,8 @@ class RangePump:
         self._done: Deferred[str] | None = None
         self._offset = offset
         self._direct = _Direct(self, self._socket, transport.reactor)
+        if not framed:
+            hold_little(self._socket)
 
     @property
     def moved(self) -> int:
@@ -319,15 +326,21 @@ class RangePump:
             done.callback(result)
 
 
+def hold_little(connected: socket.socket) -> None:
+    """Have the kernel hold no more than `_UNSENT` bytes, and none of them back for a packet that would be fuller."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+
+
 def whole_segments(connected: socket.socket) -> int:
     """How much to send with one call: up to `_CALL`, but as much as fills segments of TCP to the last byte.
 
-    A rest would be a packet of its own, and be held back until more comes, which TCP_NODELAY spares the others. On
-    loopback that is 5.1 GB/s with frames, against 2.6 with a frame in one call; and 3.5 to curl without them, against
-    2.7 with pieces that have a rest, and 3.0 with TCP_NODELAY alone.
+    A rest would be a packet of its own, and be held back until more comes unless TCP_NODELAY is set. On loopback that
+    is 5.1 GB/s with frames, against 2.6 with a frame in one call; and 3.5 to curl without them, against 2.7 with pieces
+    that have a rest, and 3.0 with TCP_NODELAY alone.
     """
     try:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         segment = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
     except OSError:  # no TCP
         return _CALL
