@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -22,6 +24,9 @@ from ftpsvc.way import Expected, Way
 #: How many ports of a range are tried. Enough to find a free one among a few, and few enough that a full range of
 #: sixty thousand doesn't hold up the other sessions.
 MAX_TRIES = 256
+
+#: How many of them are simply guessed, before they are listed.
+GUESSES = 8
 
 #: Connections that may wait to be accepted. One is the client's; a few more, so that strangers can't keep it out.
 BACKLOG = 5
@@ -136,6 +141,29 @@ def _refusal(error: OSError) -> NoDataConnection:
     return NoDataConnection(f"Can't listen for a data connection: {os.strerror(error.errno or 0)}. Try again later.")
 
 
-def _candidates(ports: range) -> Iterable[int]:
-    # At random, so that nobody can tell where the next transfer will be waited for (RFC 2577, section 8).
-    return random.SystemRandom().sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
+def _candidates(ports: range) -> Iterator[int]:
+    """At random, so that nobody can tell where the next transfer will be waited for (RFC 2577, section 8).
+
+    Where no range is given the system chooses; but only if a few guesses were wrong. It passes over all ports of the
+    last minute's connections (TIME_WAIT), which to listen again is no harm on, and behind some ten thousand transfers
+    it may look for milliseconds, and the other sessions wait.
+    """
+    likely = ports or ports_of_the_system()
+    for _ in range(GUESSES if likely else 0):
+        yield likely[_random.randrange(len(likely))]
+    yield from _random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
+
+
+@functools.cache
+def ports_of_the_system() -> range:
+    """Those that the system gives out by itself; none where that isn't known, or where some of them are reserved."""
+    told = Path("/proc/sys/net/ipv4")
+    try:
+        first, last = map(int, (told / "ip_local_port_range").read_text().split())
+        reserved = (told / "ip_local_reserved_ports").read_text().strip()
+    except (OSError, ValueError):
+        return range(0)
+    return range(0) if reserved else range(first, last + 1)
+
+
+_random = random.SystemRandom()

@@ -1,20 +1,24 @@
-"""How a data connection ended, where the reactor can't tell: real sockets, and the test in the reactor's place."""
+"""Where a data connection is waited for, and how it ended where the reactor can't tell: real sockets, and the test in
+the reactor's place."""
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 
 import pytest
 import support
 from OpenSSL import SSL
+from ports import free_ports
 from streams import reset
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from ftpsvc import passive
 from ftpsvc.dataconnection import DataConnection
-from ftpsvc.model import ConnectionFailed
+from ftpsvc.model import ConnectionFailed, NoDataConnection
 from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
 
@@ -83,3 +87,26 @@ def test_the_end_of_tls_waits_for_no_acknowledgement(ends: tuple[DataConnection,
     assert connection.transport.getTcpNoDelay()
     client.close()
     say_that_nothing_more_will_come(connection)
+
+
+def test_the_one_port_that_is_free_is_found() -> None:
+    ports = free_ports(4)
+    with contextlib.ExitStack() as stack:
+        for port in ports[:3]:
+            stack.enter_context(socket.create_server((str(HERE), port)))
+        for _ in range(10):
+            with listen(HERE, range(ports[0], ports[-1] + 1)) as found:
+                assert found.getsockname()[1] == ports[3]
+        with socket.create_server((str(HERE), ports[3])), pytest.raises(NoDataConnection, match="in use"):
+            listen(HERE, range(ports[0], ports[-1] + 1))
+
+
+def test_where_no_port_is_given_the_system_finds_one_behind_bad_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((str(HERE), 0)) as busy:
+        port = busy.getsockname()[1]
+        monkeypatch.setattr(passive, "ports_of_the_system", lambda: range(port, port + 1))
+        with listen(HERE, range(0)) as found:
+            assert found.getsockname()[1] != port
+        monkeypatch.undo()
+        with listen(HERE, range(0)) as found:
+            assert found.getsockname()[1] in passive.ports_of_the_system()
