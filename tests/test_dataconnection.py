@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+from pathlib import Path
 
 import pytest
 import support
@@ -16,11 +17,12 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
-from ftpsvc import passive
+from ftpsvc import certificates, passive
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.model import ConnectionFailed, NoDataConnection
 from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
+from ftpsvc.tls import ServerTLS
 
 HERE = ipaddress.ip_address("127.0.0.1")
 
@@ -85,6 +87,24 @@ def test_the_end_of_tls_waits_for_no_acknowledgement(ends: tuple[DataConnection,
     connection, client = ends
     connection.expect(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None))
     assert connection.transport.getTcpNoDelay()
+    client.close()
+    say_that_nothing_more_will_come(connection)
+
+
+def test_what_ends_a_handshake_is_acknowledged_at_once(
+    ends: tuple[DataConnection, socket.socket], tmp_path: Path
+) -> None:
+    """The state of the system says so: it is 0 for one that has just answered, and may wait for what it says next."""
+    connection, client = ends
+    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
+    greeting = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    greeting.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        greeting.do_handshake()
+    client.sendall(greeting.bio_read(1 << 16))
+    connection.transport.doRead()
+    assert client.recv(1 << 16)
+    assert connection.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
     client.close()
     say_that_nothing_more_will_come(connection)
 
