@@ -13,7 +13,7 @@ The map, in reading order:
 `session`     one client's session, verbs as data, and `admit`, the gate; `states`, what it can be in
 `verbs`       what each command does
 `threads`     work that may wait for a disk
-`linethenraw` the base of both protocols
+`linethenraw` the base of both protocols; `bulktls`, TLS beneath it
 `lookahead`   seeing an ABOR before its turn
 `inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
 `stream`      the way that does: `datasetup` prepares it, `way`, `passive` and `active` are how it comes about,

@@ -19,6 +19,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ftpsvc.bulktls import move_in_bulk
 from ftpsvc.frames import MAX_LINE, Incoming
 from ftpsvc.limits import HANDSHAKE_LIMIT, MAX_WAITING
 from ftpsvc.model import ConnectionFailed, TransferError
@@ -204,6 +205,7 @@ class LineThenRaw(Protocol):
 
     def _expect_handshake(self) -> None:
         self.is_secure = True
+        move_in_bulk(self.transport)
         self._handshake = self._clock.callLater(HANDSHAKE_LIMIT, self.transport.abortConnection)
 
     def handshakeCompleted(self) -> None:

@@ -11,7 +11,7 @@ import contextlib
 from OpenSSL import SSL
 
 #: As much as one record holds (RFC 8446, section 5.1): OpenSSL never gives more at once.
-_RECORD = 16 * 1024
+RECORD = 16 * 1024
 
 #: How much is encrypted in one go: it stays in the processor's cache until the system has it. With what TLS adds it
 #: just fits in two segments of loopback's TCP (65,483 bytes each). A rest would be a packet of its own: 1.1 GB/s to
@@ -20,7 +20,7 @@ PIECE = 127 * 1024
 
 # A record's header, its authentication and the type within: at most so much for each (RFC 8446, section 5.2), and room
 # for what the handshake has to say.
-_OVERHEAD = 256 * (PIECE // _RECORD + 1)
+OVERHEAD = 256 * (PIECE // RECORD + 1)
 
 
 class Tunnel:
@@ -44,7 +44,7 @@ class Tunnel:
                 self._connection.do_handshake()
                 self.has_greeted = True
             while True:
-                clear.append(self._connection.recv(_RECORD))
+                clear.append(self._connection.recv(RECORD))
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -77,6 +77,6 @@ class Tunnel:
     def outgoing(self) -> bytes:
         """What is to be sent, in this order."""
         try:
-            return self._connection.bio_read(PIECE + _OVERHEAD)
+            return self._connection.bio_read(PIECE + OVERHEAD)
         except SSL.WantReadError:
             return b""
