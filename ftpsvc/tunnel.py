@@ -47,9 +47,10 @@ class Tunnel:
                 clear.append(self._connection.recv(RECORD))
         except SSL.WantReadError:
             pass
-        except SSL.ZeroReturnError:
+        except SSL.ZeroReturnError as error:
             # Nothing else is the end of data. A fatal alert ends TLS too, and OpenSSL's own flags show it like an end.
-            self.has_ended = True
+            self.has_ended = self.has_greeted
+            self.failure = None if self.has_greeted else error
         except SSL.Error as error:
             self.failure = error
         return clear[0] if len(clear) == 1 else b"".join(clear)

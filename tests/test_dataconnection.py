@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from ftpsvc import certificates, passive
 from ftpsvc.dataconnection import DataConnection
-from ftpsvc.model import ConnectionFailed, NoDataConnection
+from ftpsvc.model import ConnectionFailed, HandshakeFailed, NoDataConnection
 from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.tls import ServerTLS
@@ -42,6 +42,15 @@ def ends() -> tuple[DataConnection, socket.socket]:
 def say_that_nothing_more_will_come(connection: DataConnection) -> None:
     """As Twisted's reactor does for an event of epoll's with an error in it and nothing to read."""
     connection.transport.readConnectionLost(Failure(ConnectionDone()))
+
+
+def hello() -> bytes:
+    """How a client begins TLS."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(1 << 16)
 
 
 def test_a_reset_that_the_reactor_takes_for_an_end_in_order_is_none(ends: tuple[DataConnection, socket.socket]) -> None:
@@ -97,16 +106,25 @@ def test_what_ends_a_handshake_is_acknowledged_at_once(
     """The state of the system says so: it is 0 for one that has just answered, and may wait for what it says next."""
     connection, client = ends
     connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
-    greeting = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-    greeting.set_connect_state()
-    with contextlib.suppress(SSL.WantReadError):
-        greeting.do_handshake()
-    client.sendall(greeting.bio_read(1 << 16))
+    client.sendall(hello())
     connection.transport.doRead()
     assert client.recv(1 << 16)
     assert connection.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
     client.close()
     say_that_nothing_more_will_come(connection)
+
+
+def test_an_end_of_tls_within_its_handshake_is_a_handshake_that_failed(
+    ends: tuple[DataConnection, socket.socket], tmp_path: Path
+) -> None:
+    connection, client = ends
+    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
+    client.sendall(hello() + b"\x15\x03\x03\x00\x02\x01\x00")
+    connection.transport.doRead()
+    client.close()
+    say_that_nothing_more_will_come(connection)
+    with pytest.raises(HandshakeFailed, match="closed"):
+        support.result_of(connection.secured())
 
 
 def test_the_one_port_that_is_free_is_found() -> None:
