@@ -71,13 +71,14 @@ class DataConnection(Protocol):
         self.moved()
         if self._tunnel is not None:
             data = self._through(self._tunnel, data)
-        if self._farewell is not None or not data:
+        if self._farewell is not None:
             return
-        self._chunks.append(data)
-        self._waiting += len(data)
-        if self._waiting >= BUFFER:
-            self.transport.pauseProducing()
-        self._wake()
+        if data:
+            self._chunks.append(data)
+            self._waiting += len(data)
+            if self._waiting >= BUFFER:
+                self.transport.pauseProducing()
+        self._wake()  # without data too: it may be the handshake that is waited for, or the end
 
     async def read(self) -> bytes:
         """The next bytes; empty at the end of the data, and only there. Raises `ConnectionFailed`."""
@@ -85,7 +86,10 @@ class DataConnection(Protocol):
             if self.has_ended and self.lost is None:
                 return b""
             self._demand()
-            self.transport.resumeProducing()
+            if self._tunnel is not None and self._tunnel.has_ended:
+                self._end_too(self._tunnel)
+            else:
+                self.transport.resumeProducing()
             await self._wait()
         chunk = self._chunks.popleft()
         self._waiting -= len(chunk)
@@ -215,18 +219,25 @@ class DataConnection(Protocol):
             return b""
         is_greeting = not tunnel.has_greeted
         clear = tunnel.received(data)
-        if tunnel.has_ended and self._farewell is None:
-            tunnel.end()
         if answer := tunnel.outgoing():
             self._write_at_once(answer)
         if not tunnel.has_greeted:
             self._acknowledge_at_once()
-        if tunnel.is_over:
+        if tunnel.failure is not None:
+            self.lost = self.lost or self._lost_for(connectionDone)  # and nobody writes any more: OpenSSL would refuse
+        if tunnel.failure is not None or (tunnel.has_ended and self._farewell is not None):
             self.transport.loseConnection()
-        elif tunnel.has_greeted and is_greeting:
+        elif tunnel.has_ended or (tunnel.has_greeted and is_greeting):
             self.transport.pauseProducing()
-            self._wake()
         return clear
+
+    def _end_too(self, tunnel: Tunnel) -> None:
+        """Answer the end of what was to be read. Not before that is read: who only reads from us may say at once that
+        it sends nothing (RFC 8446, section 6.1), and still wants all of it."""
+        tunnel.end()
+        if answer := tunnel.outgoing():
+            self._write_at_once(answer)
+        self.transport.loseConnection()
 
     def _acknowledge_at_once(self) -> None:
         """What comes next, too: a client that ends its handshake in two packets, as those with GnuTLS do, may hold the
@@ -244,6 +255,9 @@ class DataConnection(Protocol):
         self._write_last(tunnel.outgoing())
         await self._unclogged()
         self._unwatch()
+        if tunnel.has_ended:
+            self.transport.loseConnection()
+            return
         # Read on, or the system would answer what still comes with a reset, and take back data under way.
         self._farewell = self._clock.callLater(FAREWELL_LIMIT, self.transport.loseConnection)
         self.transport.resumeProducing()

@@ -185,19 +185,24 @@ def test_a_client_may_begin_tls_on_a_data_connection_before_its_command(server: 
         assert talk.code() == 226
 
 
+def greeted(data: socket.socket) -> SSL.Connection:
+    """A client's side of TLS that has yet to send the last word of the handshake, with whatever goes behind that."""
+    client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    client.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        client.do_handshake()
+    data.sendall(client.bio_read(1 << 16))
+    while True:
+        client.bio_write(data.recv(1 << 16))
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+            return client
+
+
 @pytest.mark.parametrize("content", [b"", b"small"])
 def test_an_upload_may_be_over_before_its_command(server: Server, content: bytes) -> None:
     with Talk(server).secure().log_in() as talk, talk.data() as data:
-        client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
-        client.set_connect_state()
-        with contextlib.suppress(SSL.WantReadError):
-            client.do_handshake()
-        data.sendall(client.bio_read(1 << 16))
-        while True:
-            client.bio_write(data.recv(1 << 16))
-            with contextlib.suppress(SSL.WantReadError):
-                client.do_handshake()
-                break
+        client = greeted(data)
         if content:
             client.send(content)
         client.shutdown()
@@ -205,6 +210,36 @@ def test_an_upload_may_be_over_before_its_command(server: Server, content: bytes
         assert talk.codes("NOOP", "STOR early") == [200, 150]
         assert talk.code() == 226
     assert (server.folder / "early").read_bytes() == content
+
+
+@pytest.mark.parametrize(("command", "wanted"), [("RETR file", b"content"), ("RETR empty", b""), ("NLST", b"file\r\n")])
+def test_who_says_with_the_handshake_that_it_sends_no_data_gets_what_it_wants_to_read(
+    server: Server, command: str, wanted: bytes
+) -> None:
+    (server.folder / "file").write_bytes(b"content")
+    (server.folder / "empty").write_bytes(b"")
+    with Talk(server).secure().log_in() as talk, talk.data() as data:
+        client = greeted(data)
+        client.shutdown()
+        data.sendall(client.bio_read(1 << 16))
+        assert talk.codes("NOOP", command) == [200, 150]
+        client.bio_write(b"".join(iter(lambda: data.recv(1 << 16), b"")))
+        received = b""
+        with contextlib.suppress(SSL.ZeroReturnError):  # it ends in order
+            while True:
+                received += client.recv(1 << 16)
+        assert talk.code() == 226
+        assert wanted in received
+
+
+def test_what_is_no_tls_behind_a_handshake_breaks_the_transfer_off(server: Server) -> None:
+    (server.folder / "file").write_bytes(b"content")
+    with Talk(server).secure().log_in() as talk:
+        for _ in range(10):
+            with talk.data() as data:
+                data.sendall(greeted(data).bio_read(1 << 16) + b"\x17\x03\x03\x00\x20" + bytes(32))
+                assert talk.codes("RETR file") == [150]  # often it is looked at in the same turn
+                assert talk.code() == 426
 
 
 def test_data_is_in_clear_if_the_client_asks_for_that_before_its_command(server: Server) -> None:
