@@ -21,12 +21,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
-from ftpsvc.linethenraw import BUFFER, is_plain, send_now, why_no_tls
+from ftpsvc.linethenraw import BUFFER, is_plain, send_now, unsent, why_no_tls
 from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
 from ftpsvc.tunnel import PIECE, Tunnel
 
 #: TCP's end says nothing: whoever stands between can send it. TLS has an end of its own (RFC 8446, section 6.1).
 CUT = "The data connection ended without the end of TLS (close_notify): what came may be cut."
+
+#: How many bytes of answers to what TLS itself says may wait to be sent. Who asks for more than it reads, as by
+#: thousands of KeyUpdates (RFC 8446, section 4.6.3), has nothing else in mind.
+MAX_ANSWERS = 64 * 1024
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -220,6 +224,9 @@ class DataConnection(Protocol):
         is_greeting = not tunnel.has_greeted
         clear = tunnel.received(data)
         if answer := tunnel.outgoing():
+            if not is_greeting and len(answer) + unsent(self.transport) > MAX_ANSWERS:
+                self.fail(ConnectionFailed("The other end asks TLS for more answers than it reads."))
+                return b""
             self._write_at_once(answer)
         if not tunnel.has_greeted:
             self._acknowledge_at_once()

@@ -297,6 +297,13 @@ def send_now(transport: Any, data: bytes | memoryview) -> int:
         return 0
 
 
+def unsent(transport: Any) -> int:
+    """How many bytes the transport holds that the system hasn't taken yet; 0 where that can't be known."""
+    if not is_plain(transport):
+        return 0
+    return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)
+
+
 def has_unread(transport: Any) -> bool:
     """Whether something has arrived that nobody has read; True where that can't be known."""
     if not is_plain(transport):

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import support
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 from ports import free_ports
 from streams import reset
@@ -125,6 +128,51 @@ def test_an_end_of_tls_within_its_handshake_is_a_handshake_that_failed(
     say_that_nothing_more_will_come(connection)
     with pytest.raises(HandshakeFailed, match="closed"):
         support.result_of(connection.secured())
+
+
+def key_updates(secret: bytes, count: int) -> bytes:
+    """So many records that each ask for an answer (RFC 8446, section 4.6.3), of a client with this traffic secret."""
+
+    def expanded(name: str, size: int) -> bytes:
+        label = b"tls13 " + name.encode()
+        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
+        return HKDFExpand(hashes.SHA384(), size, info).derive(secret)
+
+    header, records = b"\x17\x03\x03\x00\x16", []
+    for _ in range(count):
+        message = b"\x18\x00\x00\x01\x01" + b"\x16"  # update_requested, in a record of the handshake's
+        records.append(header + AESGCM(expanded("key", 32)).encrypt(expanded("iv", 12), message, header))
+        secret = expanded("traffic upd", 48)
+    return b"".join(records)
+
+
+def test_answers_of_tls_are_not_heaped_up_for_who_does_not_read_them(
+    ends: tuple[DataConnection, socket.socket], tmp_path: Path
+) -> None:
+    connection, client = ends
+    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
+    context, secrets = SSL.Context(SSL.TLS_METHOD), {}
+    context.set_keylog_callback(lambda _, line: secrets.update([line.split()[::2]]))
+    tls = SSL.Connection(context, None)
+    tls.set_connect_state()
+    while True:
+        with contextlib.suppress(SSL.WantReadError):
+            tls.do_handshake()
+            break
+        client.sendall(tls.bio_read(1 << 16))
+        connection.transport.doRead()
+        tls.bio_write(client.recv(1 << 16))
+    assert tls.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
+    client.sendall(tls.bio_read(1 << 16))
+    connection.transport.doRead()
+    reading = support.start(connection.read())
+    client.sendall(key_updates(bytes.fromhex(secrets[b"CLIENT_TRAFFIC_SECRET_0"].decode()), 3000))
+    for _ in range(10):  # loopback may bring them in several pieces
+        connection.transport.doRead()
+    with pytest.raises(ConnectionFailed, match="answers"):
+        reading.result()
+    client.close()
+    say_that_nothing_more_will_come(connection)
 
 
 def test_the_one_port_that_is_free_is_found() -> None:
