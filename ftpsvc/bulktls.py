@@ -6,6 +6,8 @@ as long with it.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -82,15 +84,30 @@ class BulkTLS(BufferingTLSTransport):
         transport: Any = self.transport
         if rest := data[send_now(transport, data) :]:
             transport.write(rest)
+        elif not self._handshakeDone and _is_socket(transport):
+            acknowledge_at_once(transport.socket)
 
 
 def send_now(transport: Any, data: bytes) -> int:
     """How much of this the system takes at once; nothing, if the transport holds something that goes before it."""
-    if not issubclass(getattr(transport, "_base", type(transport)), FileDescriptor):
+    if not _is_socket(transport) or not transport.connected or transport.disconnecting:
         return 0
-    if not transport.connected or transport.disconnecting or transport.dataBuffer or transport._tempDataBuffer:
+    if transport.dataBuffer or transport._tempDataBuffer:
         return 0
     try:
         return int(transport.socket.send(data))
     except OSError:
         return 0  # and once more by the transport, which then deals with it
+
+
+def _is_socket(transport: Any) -> bool:
+    """Whether it is a socket's own, or what `startTLS` puts in front of that."""
+    return issubclass(getattr(transport, "_base", type(transport)), FileDescriptor)
+
+
+def acknowledge_at_once(connected: socket.socket) -> None:
+    """What comes next: a client that ends its handshake in two packets, as those with GnuTLS do, may hold the second
+    back until the first is acknowledged, and the system puts that off for 40 ms."""
+    if hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):  # no TCP, or gone
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -7,7 +7,6 @@ On the server `way` tells how one comes about, and `stream` moves files and list
 from __future__ import annotations
 
 import os
-import socket
 from collections import deque
 from copy import copy
 from typing import Any
@@ -20,6 +19,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ftpsvc.bulktls import acknowledge_at_once
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
 from ftpsvc.linethenraw import BUFFER, is_plain, send_now, unsent, why_no_tls
 from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
@@ -228,8 +228,8 @@ class DataConnection(Protocol):
                 self.fail(ConnectionFailed("The other end asks TLS for more answers than it reads."))
                 return b""
             self._write_at_once(answer)
-        if not tunnel.has_greeted:
-            self._acknowledge_at_once()
+        if not tunnel.has_greeted and is_plain(self.transport):
+            acknowledge_at_once(self.transport.getHandle())
         if tunnel.failure is not None:
             self.lost = self.lost or self._lost_for(connectionDone)  # and nobody writes any more: OpenSSL would refuse
         if tunnel.failure is not None or (tunnel.has_ended and self._farewell is not None):
@@ -245,12 +245,6 @@ class DataConnection(Protocol):
         if answer := tunnel.outgoing():
             self._write_at_once(answer)
         self.transport.loseConnection()
-
-    def _acknowledge_at_once(self) -> None:
-        """What comes next, too: a client that ends its handshake in two packets, as those with GnuTLS do, may hold the
-        second back until the first is acknowledged, for which the system would take 40 ms of each transfer."""
-        if is_plain(self.transport) and hasattr(socket, "TCP_QUICKACK"):
-            self.transport.getHandle().setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     async def _say_farewell(self, tunnel: Tunnel) -> None:
         """Send the end of TLS behind all the data, and wait until the system has taken both.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,10 @@ class Wire(StringTransport):
 class Ends:
     """A server's end, and OpenSSL's as its client."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wire: Any = None) -> None:
         tls = ServerTLS(*certificates.ensure(folder))
         factory = TLSMemoryBIOFactory(tls, False, None, clock=Clock())  # type: ignore[arg-type]
-        self.inner, self.wire = Inner(), Wire()
+        self.inner, self.wire = Inner(), wire or Wire()
         self.server: Any = factory.protocol(factory, self.inner, False)
         self.server.makeConnection(self.wire)
         bulktls.move_in_bulk(self.server)
@@ -150,3 +151,20 @@ def test_nothing_is_sent_on_a_socket_that_has_gone() -> None:
         connected = 0
 
     assert bulktls.send_now(Gone(Clock()), b"alert") == 0
+
+
+def test_what_ends_the_handshake_is_acknowledged_at_once(tmp_path: Path) -> None:
+    class Plain(FileDescriptor):
+        connected = 1
+
+    with socket.create_server(("127.0.0.1", 0)) as port, socket.create_connection(port.getsockname()) as client:
+        wire: Any = Plain(Clock())
+        wire.socket, _ = port.accept()
+        with wire.socket:
+            ends = Ends(tmp_path, wire)
+            with contextlib.suppress(SSL.WantReadError):
+                ends.client.do_handshake()
+            client.sendall(ends.client.bio_read(1 << 16))
+            ends.server.dataReceived(wire.socket.recv(1 << 16))
+            assert client.recv(1 << 16)
+            assert wire.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
