@@ -37,7 +37,7 @@ from ftpsvc.model import (
     Whole,
 )
 from ftpsvc.storage import SMALL, Buffer
-from ftpsvc.wire import Command, Reply, ReplyReader, error_for
+from ftpsvc.wire import Command, Reply, ReplyReader, error_behind, error_for
 
 if TYPE_CHECKING:
     from ftpsvc.client import ClientProtocol
@@ -192,8 +192,8 @@ class Download(Exchange):
             self._is_whole = True
 
     def ended(self, reply: Reply) -> None:
-        if reply.is_refusal and (self._outcome is None or reply.code == STOPPING):
-            self._outcome = error_for(reply)
+        if reply.is_refusal:
+            self._outcome = error_behind(reply, self._outcome)
         elif self._outcome is None and not self._is_whole:
             self._outcome = ProtocolViolation(NOTHING_SENT)
         self._changed()
@@ -320,8 +320,8 @@ class Fetch(Exchange):
             raise ProtocolViolation(f"The server sent facts that can't be read: {error}") from error
 
     def ended(self, reply: Reply) -> None:
-        if reply.code >= 400 and (reply.code == STOPPING or not isinstance(self._outcome, TransferError)):
-            self._outcome = error_for(reply)
+        if reply.is_refusal:
+            self._outcome = error_behind(reply, self._outcome if isinstance(self._outcome, TransferError) else None)
         self._protocol.fire(self.whole, self._outcome or ProtocolViolation(NOTHING_SENT))
 
     def failed(self, error: TransferError) -> None:

@@ -251,3 +251,22 @@ def error_for(reply: Reply) -> TransferError:
     """The error that a refusal means, with the code and the server's own words in its text."""
     kind = _ERRORS.get(reply.code, model.Unavailable if reply.code >= 500 else model.Busy)
     return kind(f"{reply.code} {reply.text}")
+
+
+def error_behind(reply: Reply, before: TransferError | None) -> TransferError:
+    """The same for a refusal behind a sequence, where `before` is what was wrong with that.
+
+    Behind FAIL (`Aborted`) the code says of what kind the error is, and both texts why. 426 and 451 say no more than
+    that the transfer broke off, and what came of it may be gone on from. What was found wrong at this end counts for
+    more than what the server makes of it.
+    """
+    error = error_for(reply)
+    if before is None or isinstance(error, model.ServiceClosing):
+        return error
+    if not isinstance(before, model.Aborted):
+        return before
+    has_said_it = reply.text.rstrip(".") in str(before)
+    text = f"{reply.code} {before}" if has_said_it else f"{error} {before}"
+    if isinstance(error, model.Aborted | model.LocalFault):
+        return before if has_said_it else model.Aborted(text)
+    return type(error)(text)

@@ -12,6 +12,7 @@ from ftpsvc import model
 from ftpsvc.copying import copy
 from ftpsvc.frames import digest_of
 from ftpsvc.model import Facts, Stored, Whole
+from ftpsvc.outcomes import outcome
 
 HELLO = b"hello\n"
 
@@ -167,6 +168,48 @@ def test_a_download_that_fails_is_no_file(
 def test_fail_is_told_in_the_servers_words(server: ScriptedServer) -> None:
     with pytest.raises(model.Aborted, match="disk on fire"):
         answered(server, start(read(server)), b"150 x\r\nFAIL disk on fire\r\n451 Sorry.\r\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "cause"),
+    [
+        (550, model.Unavailable, "denied"),
+        (553, model.InvalidName, "denied"),
+        (452, model.NoSpace, "space"),
+        (552, model.OverQuota, "space"),
+        (530, model.NotLoggedIn, "login"),
+        (421, model.ServiceClosing, "lost"),
+        (450, model.Busy, "other"),
+        (426, model.Aborted, "other"),
+        (451, model.Aborted, "other"),
+    ],
+)
+@pytest.mark.parametrize("how", ["read", "fetch", "list"])
+def test_behind_fail_the_reply_says_of_what_kind_the_error_is(
+    server: ScriptedServer, how: str, code: int, kind: type[Exception], cause: str
+) -> None:
+    work = {
+        "read": lambda: read(server),
+        "fetch": lambda: server.remote.fetch("/file"),
+        "list": lambda: collected(server.remote.list("/")),
+    }[how]()
+    with pytest.raises(kind, match=rf"{code} No\.") as caught:
+        answered(server, start(work), b"150 x\r\nDATA 1\r\nxFAIL the dog ate it.\r\n%d No.\r\n" % code)
+    assert type(caught.value) is kind and outcome(caught.value)[1] == cause
+    assert code == 421 or "the dog ate it" in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["read", "fetch"])
+def test_damaged_data_is_damaged_whatever_the_server_says_behind_it(server: ScriptedServer, how: str) -> None:
+    work = read(server) if how == "read" else server.remote.fetch("/file")
+    with pytest.raises(model.Damaged):
+        answered(server, start(work), b"150 x\r\nDATA 1\r\nxDONE %s\r\n550 No.\r\n" % (b"0" * 32))
+
+
+def test_what_both_texts_say_is_said_once(server: ScriptedServer) -> None:
+    with pytest.raises(model.Unavailable) as caught:
+        answered(server, start(read(server)), b"150 x\r\nFAIL It burns.\r\n550 It burns.\r\n")
+    assert str(caught.value) == "550 The server ended the transfer: It burns."
 
 
 def test_a_connection_that_ends_inside_a_download_is_no_file(server: ScriptedServer, tmp_path: Path) -> None:
