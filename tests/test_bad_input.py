@@ -15,6 +15,7 @@ from support import Conversation, Sequence, frames
 from ftpsvc import model
 from ftpsvc.frames import MAX_LINE
 from ftpsvc.model import Entry, Kind
+from ftpsvc.verbs.browse import BLOCK
 
 # -- lines
 
@@ -195,7 +196,8 @@ class Faulty:
         return await self._real.stat(path)
 
     async def list(self, path: str) -> AsyncGenerator[Entry, None]:
-        yield Entry("first", Kind.FILE)
+        for number in range(0 if self._at == "list at once" else BLOCK):
+            yield Entry(str(number), Kind.FILE)
         raise self._error
 
     async def open_read(self, path: str, offset: int = 0) -> Any:
@@ -269,6 +271,17 @@ def test_a_folder_that_can_not_be_read_to_its_end_is_451_behind_its_fail(tmp_pat
     begun, end, code, after = talk.codes(b"LIST\r\nNOOP\r\n")
     assert (begun, end, after) == (150, "FAIL", 200)
     assert code in (426, 451)
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"NLST", b"MLSD"])
+def test_a_folder_that_can_not_be_read_at_all_is_refused_with_the_code_that_says_why(
+    tmp_path: Path, command: bytes
+) -> None:
+    talk = faulty(tmp_path, model.Denied("/: permission denied."), "list at once")
+    assert talk.codes(command + b"\r\nNOOP\r\n") == [550, 200]
+    talk.send(b"MODE S\r\n")
+    talk.take()
+    assert talk.codes(command + b"\r\nNOOP\r\n") == [425, 200]
 
 
 @pytest.mark.parametrize("at", ["write", "commit", "stat"])

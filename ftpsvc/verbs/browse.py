@@ -174,10 +174,21 @@ async def _demand_folder(session: Session, path: str) -> None:
 async def _send(session: Session, shown: _Shown, line: Line) -> Reply:
     """Send a listing over the session's channel."""
     channel = session.control.channel()
-    session.control.reply(Reply(150, f"Listing {shown.path}"))
     async with aclosing(shown.entries(session)) as entries, aclosing(_blocks(entries, line)) as blocks:
-        await channel.send_lines(blocks)
+        # A folder that can't be read is refused before the 150: behind that, 451 would be all that tells why.
+        first = b""
+        async for first in blocks:  # noqa: B007  # awaiting anext() with a default loses what it waits for (CPython 3.11)
+            break
+        session.control.reply(Reply(150, f"Listing {shown.path}"))
+        await channel.send_lines(_begun(first, blocks))
     return Reply(226, "Listing complete.")
+
+
+async def _begun(first: bytes, blocks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    if first:
+        yield first
+        async for block in blocks:
+            yield block
 
 
 async def _one(entry: Entry) -> AsyncGenerator[Entry, None]:
