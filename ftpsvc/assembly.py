@@ -84,7 +84,7 @@ def here_of(reactor: Any) -> Here:
         folder = os.getcwd()
     except OSError:
         folder = home  # the one it was started in is gone
-    return Here(LocalDisk("/", pool_of(reactor)), folder, home)
+    return Here(LocalDisk("/", pool_of(reactor), steady=True), folder, home)
 
 
 def wants_colour() -> bool:

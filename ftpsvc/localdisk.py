@@ -25,6 +25,7 @@ from ftpsvc.jail import Jail
 from ftpsvc.model import Entry, Facts, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
 from ftpsvc.parts import apply_facts, open_free_part
+from ftpsvc.steadyfiles import SteadyReadFile, demand_unchanged
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
 from ftpsvc.threads import Run, done_with
@@ -54,11 +55,15 @@ def _in_domain_terms(method: Method) -> Method:
 class LocalDisk:
     """The `Storage` over a root folder that nothing leaves."""
 
-    def __init__(self, root: str, run: Run, *, owner: str = "", sync: bool = True) -> None:
-        """Raises `OSError` if the root can't be opened. `owner` tells the parts of one account from another's."""
+    def __init__(self, root: str, run: Run, *, owner: str = "", sync: bool = True, steady: bool = False) -> None:
+        """Raises `OSError` if the root can't be opened. `owner` tells the parts of one account from another's.
+
+        `steady`: a file that is changed while it is read can't be read to its end. `Changed` is raised.
+        """
         self._jail = Jail(root)
         self._run = run
         self._owner = owner
+        self._is_steady = steady
         self._committer = Committer(run, sync)
 
     def close(self) -> None:
@@ -105,7 +110,8 @@ class LocalDisk:
         except BaseException:
             os.close(descriptor)
             raise
-        return DiskReadFile(descriptor, status.st_dev, entry, offset, self._run)
+        kind = SteadyReadFile if self._is_steady else DiskReadFile
+        return kind(descriptor, status.st_dev, entry, offset, self._run)
 
     @_in_domain_terms
     async def open_part(self, path: str, offset: int = 0) -> DiskReadFile:
@@ -159,6 +165,8 @@ class LocalDisk:
                 if data is None:
                     job: Deferred[bytes] = self._run(_owning, os.pread, os.dup(descriptor), size, 0)
                     data = await job
+                if self._is_steady:
+                    demand_unchanged(path, descriptor, size, status.st_mtime_ns)
             finally:
                 os.close(descriptor)
         except OSError as error:

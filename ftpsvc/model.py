@@ -118,6 +118,10 @@ class LocalFault(TransferError):
     """Something failed at this end: a read error, a file that shrank, an internal error."""
 
 
+class Changed(LocalFault):
+    """A file that was written to while it was sent, so that what was read is neither the old one nor the new one."""
+
+
 class Damaged(TransferError):
     """The bytes that arrived are not the bytes that were sent."""
 

@@ -24,6 +24,7 @@ OUTCOMES: tuple[tuple[type[BaseException], int, str], ...] = (
     (model.NoSpace, 9, "space"),
     (model.OverQuota, 9, "space"),
     (model.Damaged, 10, "integrity"),
+    (model.Changed, 12, "changed"),
     (model.ConnectionFailed, 11, "lost"),
     (model.ServiceClosing, 11, "lost"),
     (model.BadArgument, 2, "usage"),

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError
 from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import SECOND, Aborted, BadOffset, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
+from ftpsvc.model import SECOND, Aborted, BadOffset, Changed, ConnectionFailed, Entry, ServiceClosing, Stored
 from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, announce
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
@@ -171,7 +171,7 @@ async def _carry(
                 course.advance(len(chunk))
             facts = reading.facts
             if begin.offset and facts.modified is not None and entry.modified not in (0, facts.modified):
-                raise Damaged(f"{path} was changed while it was sent: its beginning is that of the old one.")
+                raise Changed(f"{path} was changed while it was sent: its beginning is that of the old one.")
         except BaseException as error:
             await writing.abort(keep=isinstance(error, FAULTS) and entry.size > SMALL)
             raise

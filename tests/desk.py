@@ -42,7 +42,7 @@ class Desk:
         self.refuses: Exception | None = None
         self.has_features = False  #: whether the server says what it can do
         self.out, self.err = StringIO(), StringIO()
-        here = Here(support.local_disk("/", run), str(self.here), str(folder))
+        here = Here(support.local_disk("/", run, steady=True), str(self.here), str(folder))
         self.journal = Journal(folder / "unfinished")
         around = Surroundings(spawn=self._spawn, addresses=AddressBook(), journal=self.journal)
         self.shell = Shell(self.clock, self._dial, here, self.out, self.err, around)

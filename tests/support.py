@@ -293,8 +293,10 @@ def frames(data: bytes, size: int = 1 << 16, digest: str | None = None, facts: s
 # -- storages and clients ------------------------------------------------------------------------------------
 
 
-def local_disk(folder: Path | str, run: Any = at_once, owner: str = "", sync: bool = True) -> LocalDisk:
-    disk = LocalDisk(str(folder), run, owner=owner, sync=sync)
+def local_disk(
+    folder: Path | str, run: Any = at_once, owner: str = "", sync: bool = True, steady: bool = False
+) -> LocalDisk:
+    disk = LocalDisk(str(folder), run, owner=owner, sync=sync, steady=steady)
     LEFT_OPEN.append(disk)
     return disk
 

@@ -154,7 +154,7 @@ def test_a_source_that_changes_behind_the_comparison_does_not_become_a_mixture(
         return await opened(path, offset)
 
     monkeypatch.setattr(ends.source_storage, "open_read", changing)
-    with pytest.raises(model.Damaged):
+    with pytest.raises(model.Changed):
         ends.bring()
     assert not (ends.target / "f").exists()
 
