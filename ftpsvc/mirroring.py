@@ -273,9 +273,20 @@ class Mirror:
 
     # -- removing
 
+    @property
+    def removals(self) -> tuple[int, int]:
+        """How many names are to be removed, and of how many, once all was compared."""
+        return self.plan.removals.count, self._comparison.seen.at_target
+
+    @property
+    def is_braked(self) -> bool:
+        """Whether that is so much that somebody has to want it."""
+        count, present = self.removals
+        return count > present * BRAKE
+
     async def _is_removal_wanted(self) -> bool:
-        count, present = self.plan.removals.count, self._comparison.seen.at_target
-        if not count or count <= present * BRAKE or await self._may_remove(count, present):
+        count, present = self.removals
+        if not self.is_braked or await self._may_remove(count, present):
             return True
         why = f"{count} of {present} names were to be removed, and none was. For more than half, use --force."
         self.report.failed.add("", why)

@@ -81,7 +81,7 @@ async def carry(job: TreeJob, desk: Desk, memory: Unfinished | None = None) -> R
         source = source._replace(via=desk.slowed(source.storage))
         rules = job.options.comparison()
         if job.options.dry_run:
-            return await _told(Mirror(source, target, rules, line=line, top=job.top), desk)
+            return await _told(Mirror(source, target, rules, line=line, top=job.top), desk, job.options.force)
 
         def moved(count: int, just_now: bool) -> None:
             # What there is to do is known better and better while the trees are compared.
@@ -145,7 +145,7 @@ class _Shown:
                 self.__enter__()
 
 
-async def _told(mirror: Mirror, desk: Desk) -> Report:
+async def _told(mirror: Mirror, desk: Desk, is_forced: bool) -> Report:
     told = 0
     async with contextlib.aclosing(mirror.dry_run()) as steps:
         async for step in steps:
@@ -155,4 +155,8 @@ async def _told(mirror: Mirror, desk: Desk) -> Report:
     if told > MAX_STEPS_TOLD:
         desk.note(f"and {told - MAX_STEPS_TOLD} more")
     desk.note(f"{mirror.plan.text()}, {mirror.report.same} the same already. Nothing was changed.")
+    if mirror.is_braked and not is_forced:
+        what = "removes none of them without --force" if desk.ask is None else "asks first, or needs --force"
+        count, present = mirror.removals
+        desk.tell(f"{count} of {present} names are to be removed. That is more than half: the real run {what}.")
     return mirror.report

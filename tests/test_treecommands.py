@@ -337,6 +337,22 @@ def test_a_rate_holds_for_trees_too(desk: Desk) -> None:
     assert started.result() is False and content(desk.here / "pub") == content(desk.there / "pub")
 
 
+def test_a_dry_run_says_that_the_real_run_will_not_remove_so_much_by_itself(desk: Desk) -> None:
+    write(desk.there / "pub" / "a")
+    for name in ("a", "b", "c"):
+        write(desk.here / "pub" / name)
+    said = desk.type("mirror --delete --dry-run pub")
+    assert said.endswith(
+        "2 of 3 names are to be removed. That is more than half: the real run removes none of them without --force.\n"
+    )
+    assert "more than half" not in desk.type("mirror --delete --dry-run --force pub")
+    desk.is_attended()
+    assert "the real run asks first, or needs --force." in desk.type("mirror --delete --dry-run pub")
+    write(desk.there / "pub" / "b")
+    assert "more than half" not in desk.type("mirror --delete --dry-run pub")
+    assert desk.shell.failures == 0 and set(content(desk.here / "pub")) == {"a", "b", "c"}
+
+
 def test_a_mirror_in_the_background_asks_nobody(desk: Desk) -> None:
     write(desk.there / "pub" / "a")
     for name in ("a", "b", "c"):
