@@ -26,9 +26,10 @@ from ftpsvc.commands.connections import Connections
 from ftpsvc.console import Event
 from ftpsvc.model import BadArgument, LocalFault, TransferError, parent_and_name
 from ftpsvc.outcomes import outcome
+from ftpsvc.patterns import is_pattern
 from ftpsvc.progress import Progress
 from ftpsvc.storage import CHUNK, Storage
-from ftpsvc.targets import Target, is_url, target_of
+from ftpsvc.targets import Names, Target, is_url, target_of
 from ftpsvc.threads import Run, done_with, pool_of
 from ftpsvc.words import escape, quote
 
@@ -50,6 +51,7 @@ class OneShot(Connections):
     fingerprint = ""
     is_quiet = False
     is_json = False
+    names_given: Names | None = None
 
     def say(self, text: str, *events: Event) -> None:
         if not self.is_json:
@@ -149,7 +151,7 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         raise BadArgument("standard output is no folder.")
     if local != STANDARD:
         local = _goal(_as_it_is(local), len(urls))
-        _check_names(urls, lambda url: target_of(url).path)
+        _check_names(urls, lambda url: target_of(url).path, given.r)
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
@@ -167,7 +169,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         raise BadArgument("a file is missing. Use: ftpsvc put <file>... <url>")
     if STANDARD in files and (given.r or len(files) > 1 or not parent_and_name(target.path)[1]):
         raise BadArgument("standard input is one file, and its URL says the name: ftp://host/folder/name")
-    _check_names(files, str)
+    _check_names(files, str, given.r)
     if not await shell.at(target):
         return
     if files == [STANDARD]:
@@ -185,15 +187,15 @@ def _goal(path: str, count: int) -> str:
     return path if count == 1 or path.endswith("/") else f"{path}/"
 
 
-def _check_names(words: Iterable[str], path_of: Callable[[str], str]) -> None:
+def _check_names(words: Iterable[str], path_of: Callable[[str], str], are_trees: bool) -> None:
     """Raises `BadArgument` for two that would get the same name: the second would take the first one's place.
 
-    Two patterns may still match the same name in two folders.
+    What patterns of files match is compared when it is known (`names_given`).
     """
     named: dict[str, str] = {}
     for word in words:
         name = parent_and_name(path_of(word).rstrip("/"))[1]
-        if name and (other := named.setdefault(name, word)) != word:
+        if name and (are_trees or not is_pattern(name)) and (other := named.setdefault(name, word)) != word:
             raise BadArgument(f"{quote(other)} and {quote(word)} would both become {quote(name)}.")
 
 
@@ -378,7 +380,7 @@ def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneS
     pinned = ["--fingerprint", given.fingerprint] if given.fingerprint is not None else []
     asked = connecting.target_of([*given.options, *pinned, "h"])
     shell.protection, shell.fingerprint = asked.protection, asked.fingerprint
-    shell.is_quiet, shell.is_json = given.quiet, given.json
+    shell.is_quiet, shell.is_json, shell.names_given = given.quiet, given.json, {}
     shell.settings = settings.changed(shell.settings, "limit-rate", given.limit_rate)
     shell.settings = settings.changed(shell.settings, "overwrite", getattr(given, "overwrite", "replace"))
     return shell

@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ftpsvc import display, model
 from ftpsvc.model import Entry, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place
+from ftpsvc.targets import Names, Target
 from ftpsvc.transfers import Plan
 from ftpsvc.words import quote
 
 
-async def planned(source: Place, files: Sequence[str], target: Place, to: str) -> list[Plan]:
-    """Look at both ends. Raises what stands in the way."""
+async def planned(
+    source: Place, files: Sequence[str], target: Place, to: str, given: Names | None = None
+) -> list[Plan]:
+    """Look at both ends. Raises what stands in the way.
+
+    `given` are the names that the same command has given to others before; those of the plans are added to it.
+    """
     found = [item for file in files for item in await source.matching(file)]
     is_many = len(found) > 1 or len(files) > 1
     meant = [(path, entry) for path, entry in found if not _is_left_out(entry, is_many)]
     plans = [await _planned(source, path, entry, target, to, is_many) for path, entry in meant]
-    names: dict[str, str] = {}
+    names: Names = dict(given or {})
     for plan in plans:
-        if (other := names.setdefault(plan.name, plan.path)) != plan.path:
-            raise model.BadArgument(f"{quote(other)} and {quote(plan.path)} would both become {quote(plan.name)}.")
+        origin = (plan.server.target, plan.path)
+        if (other := names.setdefault(plan.name, origin)) != origin:
+            first, second = _told_apart(other, origin)
+            raise model.BadArgument(f"{first} and {second} would both become {quote(plan.name)}.")
+    if given is not None:
+        given.update(names)
     return plans
+
+
+def _told_apart(*origins: tuple[Target, str]) -> list[str]:
+    if origins[0][0] == origins[1][0]:
+        return [quote(path) for _, path in origins]
+    return [replace(server, path=path).url for server, path in origins]
 
 
 async def again(source: Place, path: str, target: Place, name: str) -> Plan:

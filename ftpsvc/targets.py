@@ -47,6 +47,9 @@ class Target:
         return f"{scheme}://{user}{host}:{self.port}{_encoded(self.path, '/')}"
 
 
+#: Paths that files are brought to, and where each comes from: the server, and the path at the other end.
+Names = dict[str, tuple[Target, str]]
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"(?:\[(?P<bracketed>[^\[\]\s]+)\]|(?P<host>[^\s/\[\]:]+))(?::(?P<port>[^/:]*))?")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")

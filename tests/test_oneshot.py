@@ -118,6 +118,32 @@ def test_the_first_failure_decides_and_the_rest_is_done(served: tuple[Path, str]
     assert (tmp_path / "here" / "a").exists()
 
 
+def test_what_two_patterns_match_never_takes_each_others_place(
+    served: tuple[Path, str], run: Run, tmp_path: Path
+) -> None:
+    folder, url = served
+    here = tmp_path / "here"
+    for path in ("one/1.jpg", "one/2.jpg", "two/2.jpg", "two/3.jpg", "three/4.jpg"):
+        twotrees.write(folder / "shots" / path, path.encode())
+    other = f"{url.replace('127.0.0.1', 'localhost')}/shots"
+    url += "/shots"
+    ended = run("get", f"{url}/one/*.jpg", f"{url}/two/?.jpg", f"{url}/three/*.jpg", ".")
+    assert ended.returncode == 2
+    assert b"/shots/one/2.jpg and /shots/two/2.jpg would both become " in ended.stderr
+    assert {path.name: path.read_text() for path in here.iterdir()} == {
+        "1.jpg": "one/1.jpg",
+        "2.jpg": "one/2.jpg",
+        "4.jpg": "three/4.jpg",
+    }
+    ended = run("get", f"{url}/one/1.jpg", f"{other}/one/?.jpg", ".")
+    assert ended.returncode == 2 and f"{other}/one/1.jpg".encode() in ended.stderr
+    assert run("get", f"{url}/one/*.jpg", f"{url}/one/1*", ".").returncode == 0
+    (here / "sub").mkdir()
+    (here / "sub" / "1.jpg").touch()
+    assert run("put", "*.jpg", "sub/1*", f"{url}/").returncode == 2
+    assert (folder / "shots" / "1.jpg").read_text() == "one/1.jpg"
+
+
 def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
     folder, url = served
     assert run("mkdir", "-p", f"{url}/d/e/f").returncode == 0

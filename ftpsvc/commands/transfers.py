@@ -19,6 +19,7 @@ from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Place
 from ftpsvc.progress import Progress
 from ftpsvc.storage import SMALL
+from ftpsvc.targets import Names
 from ftpsvc.transfers import Plan, Way
 
 #: How many files of one command are under way at once in MODE I, so that the line's delay is paid once and not for
@@ -31,6 +32,7 @@ class Transfers(Trees):
 
     heading = "Files between here and there"
     planning: ClassVar[frozenset[str]] = Trees.planning | frozenset("retrieve store mget mput reget reput".split())
+    names_given: Names | None = None  #: by all lines so far, where these are one command together
 
     async def do_retrieve(self, file: str, *more: str) -> None:
         """retrieve [-r] <file> [local]
@@ -133,7 +135,7 @@ class Transfers(Trees):
     ) -> None:
         job = self._job
         job.has_questions = True
-        plans = await preflight.planned(source, files, target, to)
+        plans = await preflight.planned(source, files, target, to, self.names_given)
         plans = await clashes.settled(plans, policy or self.settings.overwrite, self._around.ask, self.note)
         if not plans:
             return
