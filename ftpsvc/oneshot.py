@@ -28,7 +28,7 @@ from ftpsvc.model import BadArgument, LocalFault, TransferError, parent_and_name
 from ftpsvc.outcomes import outcome
 from ftpsvc.patterns import is_pattern
 from ftpsvc.progress import Progress
-from ftpsvc.storage import CHUNK, Storage
+from ftpsvc.storage import Storage
 from ftpsvc.targets import Names, Target, is_url, target_of
 from ftpsvc.threads import Run, done_with, pool_of
 from ftpsvc.words import escape, quote
@@ -113,11 +113,10 @@ class OneShot(Connections):
         writing = await storage.open_write(path)
         size, pace = 0, self._pace
         try:
-            async for chunk in _input(run, pace.share if pace is not None else CHUNK):
+            async for chunk in _input(run, pace.share):
                 await writing.write(chunk)
                 size += len(chunk)
-                if pace is not None:
-                    await pace.keep(len(chunk))
+                await pace.keep(len(chunk))
             await writing.commit()
         finally:
             await writing.abort()

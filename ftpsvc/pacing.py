@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.task import deferLater
 
 from ftpsvc.model import Entry, Facts, Whole
-from ftpsvc.storage import Buffer, ReadFile, Storage
+from ftpsvc.storage import CHUNK, Buffer, ReadFile, Storage
 
 #: How often in a second a reader gets its share, at least: the pauses are too short to be taken for a fault.
 SHARES = 8
@@ -16,21 +17,52 @@ SHARES = 8
 LARGEST = 64 * 1024
 
 
+#: For how many seconds somebody waits at most before the rate is asked for again: it may be another by then.
+ASK_AGAIN = 1.0
+
+
 class Pace:
     """So many bytes a second, for all who share it."""
 
-    def __init__(self, rate: int, clock: Any) -> None:
-        self.share = max(1, min(rate // SHARES, LARGEST))
-        self.rate = rate
+    def __init__(self, rate: Callable[[], int], clock: Any) -> None:
+        """`rate` tells how many just now; 0: as fast as it goes."""
+        self._rate = rate
         self._clock = clock
-        self._free = clock.seconds()  #: when all that was read so far is paid for
+        # Both count bytes from the beginning. Who has read waits until all that was read up to then is paid for.
+        self._read = 0
+        self._paid = 0.0
+        self._paid_at = 0.0
+        self._last_rate = 0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a rate just now."""
+        return self._rate() > 0
+
+    @property
+    def share(self) -> int:
+        """How much is to be read at a time."""
+        rate = self._rate()
+        return max(1, min(rate // SHARES, LARGEST)) if rate else CHUNK
 
     async def keep(self, count: int) -> None:
         """So many bytes were read: wait until more may be. What a pause has saved up isn't spent in one burst."""
-        now = self._clock.seconds()
-        self._free = max(self._free, now - 1.0) + count / self.rate
-        if self._free > now:
-            await deferLater(self._clock, self._free - now)
+        rate = self._pay()
+        self._read += count
+        mine = self._read
+        while rate and mine - self._paid > 0.5:
+            await deferLater(self._clock, min((mine - self._paid) / rate, ASK_AGAIN))
+            rate = self._pay()
+
+    def _pay(self) -> int:
+        """Pay for the time since the last time, at the rate of then; the rate."""
+        now, rate, before = self._clock.seconds(), self._rate(), self._last_rate
+        if rate and before:
+            self._paid = min(self._paid + (now - self._paid_at) * before, self._read + rate)
+        else:
+            self._paid = self._read
+        self._paid_at, self._last_rate = now, rate
+        return rate
 
 
 class Paced:
@@ -43,7 +75,10 @@ class Paced:
     async def open_read(self, path: str, offset: int = 0) -> ReadFile:
         return PacedReadFile(await self._storage.open_read(path, offset), self._pace)
 
-    async def fetch(self, path: str) -> Whole:
+    def fetch(self, path: str) -> Awaitable[Whole]:
+        return self._fetch(path) if self._pace.is_kept else self._storage.fetch(path)
+
+    async def _fetch(self, path: str) -> Whole:
         whole = await self._storage.fetch(path)
         await self._pace.keep(len(whole.data))
         return whole
@@ -73,7 +108,8 @@ class PacedReadFile:
     async def read(self, size: int) -> Buffer:
         chunk = await self._file.read(min(size, self._pace.share))
         if chunk:
-            await self._pace.keep(len(chunk))
+            # No more than a share, where a rate was set while this was waited for: the whole chunk might take minutes.
+            await self._pace.keep(min(len(chunk), self._pace.share))
         return chunk
 
     async def close(self) -> None:

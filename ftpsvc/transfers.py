@@ -78,7 +78,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a file gets to the other end. `slowed` gives what is to be read in a storage's place, where a rate is set."""
+    """How a file gets to the other end. `slowed` gives what is to be read in a storage's place."""
 
     line: Healing
     slowed: Callable[[Storage], Storage | None] = lambda storage: None

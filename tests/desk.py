@@ -88,6 +88,12 @@ class Desk:
         for link in list(self.links):
             link.pump()
 
+    def advance(self, tenths: int) -> None:
+        """Let so many tenths of a second pass."""
+        for _ in range(tenths):
+            self.clock.advance(0.1)
+            self.pump()
+
     def start(self, line: str) -> support.Started:
         started = support.start(self.shell.onecmd(line))
         self.pump()

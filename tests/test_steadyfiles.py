@@ -49,12 +49,6 @@ def desk(tmp_path: Path) -> Desk:
     return desk
 
 
-def advanced(desk: Desk, steps: int) -> None:
-    for _ in range(steps):
-        desk.clock.advance(0.1)
-        desk.pump()
-
-
 @CHANGES
 @pytest.mark.parametrize("line", ["store log", "mirror -R . /", "mput log other"])
 def test_a_file_that_is_changed_while_it_is_stored_is_not_stored(
@@ -65,9 +59,9 @@ def test_a_file_that_is_changed_while_it_is_stored_is_not_stored(
     write(desk.there / "log", b"old")
     desk.type("set limit-rate 100k")
     started = desk.start(line)
-    advanced(desk, 10)
+    desk.advance(10)
     change(desk.here / "log")
-    advanced(desk, 40)
+    desk.advance(40)
     assert started.result() is False
     assert (desk.there / "log").read_bytes() == b"old" and support.parts_in(desk.there) == []
     said = desk.said()

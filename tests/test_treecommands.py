@@ -392,6 +392,30 @@ def test_the_fingers_know_reget_and_reput(desk: Desk, line: str) -> None:
     assert (target / "big").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("line", ["retrieve big", "store big", "mirror pub", "mirror -R pub"])
+def test_a_rate_holds_for_what_is_under_way(desk: Desk, line: str) -> None:
+    for side in (desk.here, desk.there) if "big" in line else (desk.here if "-R" in line else desk.there,):
+        write(side / "big", DATA, 1_000_000_000 + (side == desk.here))
+        for number in range(20):
+            write(side / "pub" / str(number), DATA[:15_000])
+    desk.type("set overwrite replace")
+    desk.type("set limit-rate 1k")
+    desk.start(f"{line} &")
+    desk.advance(30)
+    desk.type("set limit-rate 100k")
+    desk.advance(25)
+    assert "done" not in desk.said()
+    desk.advance(30)
+    assert "[1] done" in desk.said(), "it has gone on at the old rate"
+    desk.type("set limit-rate 1k")
+    desk.start(f"{line.replace('pub', 'pub again')} &")
+    desk.advance(30)
+    assert "done" not in desk.said()
+    desk.type("set limit-rate off")
+    desk.advance(11)
+    assert "[1] done" in desk.said(), "it doesn't know that there is no rate any more"
+
+
 def test_what_is_resumed_after_a_stop_needs_no_question(desk: Desk) -> None:
     (desk.there / "big").write_bytes(DATA)
     desk.type("set limit-rate 100k")

@@ -75,7 +75,7 @@ class Commands(Console):
         self._here = here
         self._there: There | None = None
         self.settings = Settings()
-        self._last_pace: Pace | None = None
+        self._pace = Pace(lambda: self.settings.limit_rate, reactor)
 
     @property
     def _server(self) -> There:
@@ -94,20 +94,9 @@ class Commands(Console):
         if job.progress is not None:
             job.view.enter_context(self._around.show(job.progress, job.label))
 
-    def _slowed(self, storage: Storage) -> Storage | None:
-        """What is to be read in a storage's place, where a rate is set."""
-        pace = self._pace
-        return Paced(storage, pace) if pace is not None else None
-
-    @property
-    def _pace(self) -> Pace | None:
-        """That of all that is carried, where a rate is set."""
-        rate = self.settings.limit_rate
-        if not rate:
-            return None
-        if self._last_pace is None or self._last_pace.rate != rate:
-            self._last_pace = Pace(rate, self._reactor)
-        return self._last_pace
+    def _slowed(self, storage: Storage) -> Storage:
+        """What is to be read in a storage's place, so that a rate is kept, whenever it is set."""
+        return Paced(storage, self._pace)
 
     # -- a server that may be lost meanwhile
 

@@ -23,6 +23,8 @@ class SettingCommands(Commands):
 
         Show the settings, or change one until the end of the shell.
 
+        A rate holds for what is under way too.
+
         What stands in ~/.config/ftpsvc/startup is carried out at the start of each shell: a place for set and alias.
 
         Example: set limit-rate 500k
