@@ -190,6 +190,13 @@ def test_a_time_keeps_the_fraction_that_was_sent_and_mdtm_tells_seconds(talk: Co
     assert text(talk, b"MDTM a") == "213 20261122055957"
 
 
+def test_a_fraction_of_a_second_is_set_by_mdtm_too(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / "a b").touch()
+    assert text(talk, b"MDTM 20261122055957.250 a b") == "213 20261122055957.25"
+    assert modified(tmp_path / "a b") == MOMENT + 0.25
+    assert talk.codes(b"MDTM 20261122055957. a b\r\nMDTM 20261322055957.5 a b\r\n") == [550, 501]
+
+
 def test_a_file_with_exactly_that_name_is_asked_for_its_time(talk: Conversation, tmp_path: Path) -> None:
     for name in ("20010101000000 a", "a"):
         (tmp_path / name).touch()

@@ -108,7 +108,8 @@ def _facts_in(text: str) -> tuple[Facts, str]:
     return facts, told
 
 
-_SETTING_TIME = re.compile(r"([0-9]{14}) (.+)", re.DOTALL)
+#: A time of RFC 3659, section 2.3, which may have a fraction of any length, and a name.
+_SETTING_TIME = re.compile(r"([0-9]{14}(?:\.[0-9]+)?) (.+)", re.DOTALL)
 
 
 async def set_by_mdtm(session: Session, argument: str) -> Reply | None:
