@@ -79,6 +79,7 @@ def makeService(options: Options) -> FileService:
         overview = AllWorkers(factory, space, service, workers)
         serving = [workers]  # each of which has hooks of its own
         service.has_workers(workers, overview)
+        workers.handlers["counted"] = lambda _, counts: factory.counts.add(counts)
         if everywhere is not None:
             workers.forget = everywhere.neighbour_died
     if everywhere is not None:
@@ -95,19 +96,15 @@ def makeService(options: Options) -> FileService:
         service.companions.append(monitor)
         monitor.metrics.everywhere = everywhere
         if sharing is not None:
-            monitor.metrics.ask_others = lambda: numbers_of(workers, factory)
+            monitor.metrics.ask_others = lambda: gauges_of(workers)
     return service
 
 
-async def numbers_of(workers: Workers, factory: ServerFactory) -> list[Gauges]:
-    """What all workers have at this moment; what they have counted is added to what the parent has."""
+async def gauges_of(workers: Workers) -> list[Gauges]:
+    """What all workers have at this moment."""
     from ftpsvc.metrics import Gauges
 
-    found = []
-    for numbers in (await workers.ask_all("numbers")).values():
-        factory.counts.add(numbers["counts"])
-        found.append(Gauges(*numbers["gauges"]))
-    return found
+    return [Gauges(*numbers) for numbers in (await workers.ask_all("numbers")).values()]
 
 
 def _monitor(

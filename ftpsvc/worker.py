@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -45,6 +45,9 @@ from ftpsvc.turnstile import Turnstile
 from ftpsvc.workerlink import Handlers, WorkerLink
 from ftpsvc.workerlog import ToParent
 from ftpsvc.workers import FIRST_PORT, LINK, MEMORY, Start, restore_path
+
+if TYPE_CHECKING:
+    from ftpsvc.metrics import Gauges
 
 
 def main() -> None:
@@ -169,14 +172,16 @@ class Serving:
             self._say.error("Reload: {line}", line=printable("; ".join(outcome.lines)))
         return outcome
 
-    def _numbers(self) -> dict[str, Any]:
-        """For the metrics. The records of the last moment go to the parent before the answer."""
+    def _numbers(self) -> Gauges:
+        """For the metrics. The records of the last moment and what else was counted go to the parent before the
+        answer, for which nobody may wait any more: what was told is not told again."""
         from ftpsvc.metrics import Gauges  # not before: most do without, and it is large
 
         factory = self._made.factory
         factory.records.flush()
         self._log.flush()
-        return {"counts": factory.counts.take(), "gauges": Gauges.of(factory, self._lateness)}
+        self._link.tell("counted", counts=factory.counts.take())
+        return Gauges.of(factory, self._lateness)
 
     # -- the end
 

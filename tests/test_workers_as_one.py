@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -141,3 +142,32 @@ def test_a_second_signal_hurries_all_workers(gather: Callable[..., Gang], tmp_pa
     assert "Traceback" not in log and "#error" not in log
     for part in support.parts_in(tmp_path):
         os.unlink(part)
+
+
+def test_what_was_counted_is_told_though_the_one_who_asked_has_gone(gather: Callable[..., Gang]) -> None:
+    port = free_ports(1)[0]
+    gang = gather(f"--monitor=tcp:{port}:interface=127.0.0.1")
+    talks = gang.talks()
+    for talk in talks.values():
+        talk.say("FEAR")
+        talk.expect("500")
+    for pid in gang.pids.values():
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with socket.create_connection(("127.0.0.1", port), DEADLINE) as asking:
+            asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            look_around(port)  # the workers are asked by then
+        look_around(port)  # and nobody waits for them any more
+    finally:
+        for pid in gang.pids.values():
+            os.kill(pid, signal.SIGCONT)
+    for _ in range(2):
+        numbers = page(f"http://127.0.0.1:{port}/metrics")
+        assert 'ftpsvc_replies_total{code="500",verb="other"} 2.0' in numbers
+    close(*talks.values())
+
+
+def look_around(port: int) -> None:
+    """Give the parent enough turns for whatever it has been asked."""
+    for _ in range(20):
+        assert page(f"http://127.0.0.1:{port}/healthz") == "ok\n"
