@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ftpsvc.commons import Common
 from ftpsvc.factory import ServerFactory
 from ftpsvc.gate import CheckedAccounts, Gate
 from ftpsvc.hooks import Hooks
@@ -37,8 +38,13 @@ def logging_for(options: Mapping[str, Any], twistd: Mapping[str, Any] | None, fa
     return Logging(None if log is None else log.observer, files, factory.clock)
 
 
-def hooks_for(options: Mapping[str, Any], factory: ServerFactory, locate: Callable[[str, str], str]) -> list[Hasty]:
-    """The hooks and the gate, if there are any; without them nothing is in anybody's way."""
+def hooks_for(
+    options: Mapping[str, Any], factory: ServerFactory, locate: Callable[[str, str], str], common: Common | None
+) -> list[Hasty]:
+    """The hooks and the gate, if there are any; without them nothing is in anybody's way.
+
+    `common`: what is counted together with other processes that serve; None where there are none.
+    """
     found: list[Hasty] = []
     clock = factory.clock
 
@@ -50,7 +56,7 @@ def hooks_for(options: Mapping[str, Any], factory: ServerFactory, locate: Callab
         factory.records.listeners.append(hooks)
         found.append(hooks)
     if options["check"]:
-        gate = Gate(options["check"], programs())
+        gate = Gate(options["check"], programs(), None if common is None else common.counts)
         factory.accounts = CheckedAccounts(factory.accounts, gate)
         found.append(gate)
     return found

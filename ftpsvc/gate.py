@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from ftpsvc import model
 from ftpsvc.addresses import Origin
 from ftpsvc.around import Around
+from ftpsvc.commons import Counts, OwnCounts
 from ftpsvc.frames import digest_of
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
 from ftpsvc.programs import Outcome, Programs
@@ -41,11 +42,12 @@ class Gate:
 
     _log = Logger()
 
-    def __init__(self, command: Sequence[str], programs: Programs) -> None:
+    def __init__(self, command: Sequence[str], programs: Programs, counts: Counts | None = None) -> None:
+        """`counts`: where the files are counted that somebody adds to; None for here."""
         self._command = command
         self._programs = programs
         self._under_way = 0
-        self._added_to: set[str] = set()
+        self._counts = counts or OwnCounts()
 
     def start(self) -> None:
         self._programs.start()
@@ -75,12 +77,19 @@ class Gate:
             raise model.Busy(f"{path}: too many uploads wait to be checked. Try again later.")
 
     def adding(self, path: str, entry: Entry) -> Callable[[], None]:
-        """Somebody adds to a file, and nobody else may until what this gives was called. Raises `Busy`."""
-        key = entry.unique or path
-        if key in self._added_to:
+        """Somebody adds to a file; nobody else may, at any worker, until what this gives was called. Raises `Busy`."""
+        key = f"adding {entry.unique or path}"
+        if not self._counts.more(key, most=1):
             raise model.Busy(f"{path}: somebody else is adding to it. Try again later.")
-        self._added_to.add(key)
-        return lambda: self._added_to.discard(key)
+        is_over = False
+
+        def done() -> None:
+            nonlocal is_over
+            if not is_over:  # by a second call the place may be another's
+                is_over = True
+                self._counts.less(key)
+
+        return done
 
     def _judge(self, path: str, outcome: Outcome) -> None:
         if outcome.status == 0:

@@ -72,7 +72,7 @@ def makeService(options: Options) -> FileService:
     space = DiskSpace(homes.known, factory.run, reactor)
     if sharing is None:
         overview = Overview(factory, space, service)
-        serving: Sequence[Hasty] = hooks_for(options, factory, homes.locate)
+        serving: Sequence[Hasty] = hooks_for(options, factory, homes.locate, None)
     else:
         opened = [_handed_on(endpoint, port) for endpoint, port in zip(options["ports"], ports, strict=True)]
         workers = Workers(reactor, sharing, opened, lambda: reloading.options.words, options.folder)

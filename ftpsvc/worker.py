@@ -106,7 +106,7 @@ class Serving:
         self._made = made(options, self._reactor, common, start.node)
         factory = self._made.factory
         factory.next_number = itertools.count(start.first, start.workers).__next__  # nobody else has these
-        self._hasty = hooks_for(options, factory, self._made.homes.locate)
+        self._hasty = hooks_for(options, factory, self._made.homes.locate, common)
         self._companions = [Trimming(self._reactor), *self._hasty]
         self._overview = Overview(factory, DiskSpace(self._made.homes.known, factory.run, self._reactor), self)
         if (everywhere := self._made.everywhere) is not None:

@@ -12,9 +12,10 @@ from hall import Hall, Visitor
 from support import Conversation, frames, result_of, start
 
 from ftpsvc.commons import Common
+from ftpsvc.gate import CheckedStorage, Gate
 from ftpsvc.homes import Homes
 from ftpsvc.limits import Limits
-from ftpsvc.model import Account, NoDataConnection, NotLoggedIn
+from ftpsvc.model import Account, Busy, NoDataConnection, NotLoggedIn
 from ftpsvc.passiveports import GRACE, PassivePorts
 from ftpsvc.rates import Rates
 from ftpsvc.sharedtable import Memory
@@ -257,6 +258,26 @@ def test_what_a_dead_worker_had_claimed_is_counted_again_at_the_next_login(pair:
     one.link.lose()
     for file in support.parts_in(tmp_path):
         file.unlink()
+
+
+def test_two_may_not_add_to_one_checked_file_wherever_they_are(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    disk = support.local_disk(tmp_path)
+    no_programs: Any = None
+    there, here = (
+        CheckedStorage(disk, Gate(["/bin/check"], no_programs, common.counts), {}) for common in pair.commons
+    )
+    first = result_of(there.open_append("/a"))
+    with pytest.raises(Busy, match="somebody else is adding"):
+        result_of(here.open_append("/a"))
+    result_of(first.abort())
+    second = result_of(here.open_append("/a"))
+    result_of(first.abort())  # once more, which takes nothing from the other
+    with pytest.raises(Busy, match="somebody else is adding"):
+        result_of(there.open_append("/a"))
+    pair.parent.forget(OTHER)  # its worker is killed, and the file is to be had again
+    result_of(result_of(there.open_append("/a")).abort())
+    result_of(second.abort())
 
 
 def test_what_a_dead_worker_had_counted_keeps_nobody_out(pair: Pair, tmp_path: Path) -> None:

@@ -248,3 +248,18 @@ def test_operators_see_one_server_and_end_sessions_of_any_worker(gather: Callabl
         welcome.expect("220")
     close(*talks.values())
     support.take_part(tmp_path)
+
+
+def test_two_may_not_add_to_one_checked_file_at_two_workers(gather: Callable[..., Gang], tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    talks = gather("--check-upload=/bin/true").talks()
+    talks[1].say("APPE a", "DATA 3")
+    talks[1].expect("150")
+    talks[2].say("APPE a", "DATA 5", "otherDONE")
+    talks[2].expect("450")
+    talks[1].say("newDONE")
+    talks[1].expect("226")
+    talks[2].say("APPE a", "DATA 5", "otherDONE")
+    talks[2].expect("150", "226")
+    assert (tmp_path / "a").read_bytes() == b"oldnewother"
+    close(*talks.values())
