@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,18 +18,25 @@ from ftpsvc.signals import OnSignal
 
 
 class LogFile:
-    """A file that is only ever added to, in whole pieces. Whoever has moved it away has it reopened behind that."""
+    """A file that is only ever added to, in whole pieces. Whoever has moved it away has it reopened behind that.
+
+    Or a FIFO. What its reader doesn't take, or nobody reads, is lost when the system keeps no more of it (64 KiB on
+    Linux): no log is worth a server that stands still.
+    """
 
     def __init__(self, path: str) -> None:
         """Raises `OSError`."""
         self.path = path
         self._file = _open(path)
+        self._begin = b""
 
     def write(self, text: str) -> None:
         """Raises `OSError`, on a full disk for instance. Then a part of the text may be there."""
-        data = text.encode("utf-8", "backslashreplace")
-        while data:
-            data = data[os.write(self._file, data) :]
+        data = self._begin + text.encode("utf-8", "backslashreplace")
+        with contextlib.suppress(BlockingIOError):
+            while data:
+                data = data[os.write(self._file, data) :]
+                self._begin = b"\n" if data else b""  # behind what could not be ended
 
     def flush(self) -> None:
         """There is nothing to flush: what is written is with the system."""
@@ -43,8 +52,19 @@ class LogFile:
 
 
 def _open(path: str) -> int:
+    # Of a FIFO we are a reader too, who never reads: so it can be opened before there is another, and written to when
+    # there is none any more.
+    flags = os.O_RDWR if _is_fifo(path) else os.O_WRONLY
+    flags |= os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     # Who comes from where is no business of this machine's other users.
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC, 0o640)
+    return os.open(path, flags, 0o640)
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def opened(path: str, option: str) -> LogFile:

@@ -85,6 +85,43 @@ def test_a_log_that_was_moved_away_goes_on_in_a_new_file(start: Start, tmp_path:
     assert server.log == ""
 
 
+def test_a_log_can_be_a_fifo_whose_readers_come_and_go(start: Start, tmp_path: Path) -> None:
+    log, port = tmp_path / "log", free_port()
+    os.mkfifo(log)
+    server = start("--log", str(log), endpoint=f"tcp:{port}:interface=127.0.0.1")
+    client = eventually(lambda: connected(port))
+    with client:
+        for name in ("first", "second"):
+            with open(log, "rb", buffering=0) as reader:
+                client.storbinary(f"STOR {name}", io.BytesIO(b"x"))
+                text = b""
+                while b"STOR /%s complete" % name.encode() not in text:
+                    text += reader.read(65_536)
+            client.voidcmd("NOOP")  # nobody reads what is logged of the end of it
+        client.quit()
+    server.ended()
+
+
+def connected(port: int) -> ftplib.FTP | None:
+    try:
+        return log_in(port)
+    except ConnectionRefusedError:
+        return None
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_who_no_longer_reads_the_output_ends_no_server(start: Start, form: str) -> None:
+    server = start("--log-format", form)
+    with log_in(server.serving()) as client:
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+        for name in ("first", "second"):
+            client.storbinary(f"STOR {name}", io.BytesIO(b"x"))
+        client.quit()
+    os.kill(server.process.pid, signal.SIGTERM)
+    assert server.process.wait(DEADLINE) == -signal.SIGTERM
+
+
 def test_sigusr1_ends_no_server_that_has_no_file(start: Start) -> None:
     server = start()
     with log_in(server.serving()) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -393,3 +394,17 @@ def test_a_file_that_can_not_be_made_anew_goes_on_where_it_was(tmp_path: Path, l
     assert (tmp_path / "moved" / "log").read_text() == "on\n"
     assert len(logged_errors.events) == 1
     logged_errors.events.clear()
+
+
+def test_a_fifo_that_nobody_reads_holds_up_nothing(tmp_path: Path) -> None:
+    path, line = tmp_path / "log", "x" * 9_999 + "\n"
+    os.mkfifo(path)
+    file = LogFile(str(path))
+    for _ in range(20):
+        file.write(line)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as reader:
+        assert (reader.read(1_000_000) or b"").startswith(line.encode() * 5)
+        file.write("again\n")
+        assert reader.read(1_000_000) == b"\nagain\n"  # behind the one that could not be ended
+    file.write("and nobody reads\n")
+    file.close()
