@@ -27,6 +27,7 @@ from ftpsvc.states import (
     Security,
     Seen,
     State,
+    Told,
 )
 from ftpsvc.storage import Storage
 from ftpsvc.wire import Command, Reply
@@ -214,6 +215,7 @@ class Session:
 
     def changed(self, verb: str, path: str, target: str = "") -> None:
         """The tree was changed."""
+        self.forget_told(path, target)
         account = self.ready.account.name
         self.control.record(Change(verb, account, self.peer, path, target, self.number, self.time_of_day()))
 
@@ -249,12 +251,19 @@ class Session:
         return declared
 
     def take_seen(self, path: str) -> Seen | None:
-        """What SITE PART has told something of, which holds for one upload of it."""
+        """What SITE PART, a digest or SIZE has told something of, which holds for one upload of it."""
         seen = self.ready.seen
         if seen is None or seen.path != path:
             return None
         self.state = replace(self.ready, seen=None)
         return seen
+
+    def forget_told(self, *paths: str) -> None:
+        """The client itself changes these. What it was told of one before is no more to be held against it; but a part
+        stays what it was."""
+        seen = self.ready.seen
+        if seen is not None and seen.told is not Told.PART and seen.path in paths:
+            self.state = replace(self.ready, seen=None)
 
     def forget_marker(self, marker: Marker | None, verb: str) -> None:
         """After a command: the marker that it found is used up, whether it looked at it or not.

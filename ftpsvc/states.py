@@ -52,13 +52,38 @@ class Renaming:
 Marker = Restart | Range | Renaming
 
 
+class Told(enum.Enum):
+    """What a client was told of a file that it may go on from."""
+
+    SIZE = "its size"
+    DIGEST = "its digest"  #: by HASH or one of its older relatives
+    PART = "its part"  #: what SITE PART says of a broken upload
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """SITE PART was given: what was there of a file and of its part. An upload may go on from those, and no others."""
+    """What was there of a file, and of its part, when something was told of it. An upload may go on from those, and no
+    others."""
 
     path: str
+    told: Told
     file: Entry | None
-    part: Entry | None
+    part: Entry | None = None  #: unknown, unless SITE PART was given
+
+    def is_still(self, now: Seen) -> bool:
+        """Whether that is what is there by now."""
+        return _which(self.file) == _which(now.file) and (
+            self.told is not Told.PART or _which(self.part) == _which(now.part)
+        )
+
+    def goes_on_from_part(self, offset: int) -> bool:
+        """Whether a storage that has both would take the part: unless the file ends just there."""
+        return self.part is not None and self.part.size >= offset and (self.file is None or self.file.size != offset)
+
+
+def _which(entry: Entry | None) -> tuple[str, int, int] | None:
+    """What tells it from another of that name, and from itself before somebody has written to it."""
+    return None if entry is None else (entry.unique, entry.size, entry.modified)
 
 
 @dataclass(frozen=True, slots=True)

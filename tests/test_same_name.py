@@ -101,6 +101,56 @@ def test_who_asked_for_a_part_goes_on_from_that_one_or_not_at_all(tmp_path: Path
         assert support.take_part(tmp_path) == (theirs if what == "its part" else mine)
 
 
+@pytest.mark.parametrize("told", [b"HASH x", b"XCRC x", b"XSHA256 x", b"SIZE x", b"RANG 0 9\r\nHASH x"])
+def test_who_was_told_of_a_file_goes_on_from_that_one_or_not_at_all(tmp_path: Path, told: bytes) -> None:
+    mine, theirs = LARGE[:100_000], b"theirs" * 50_000
+    talk = Conversation(support.local_disk(tmp_path)).log_in()
+    for data, codes, is_replaced in ((theirs, [350, 450], True), (LARGE, [350, 150, 226], False)):
+        (tmp_path / "x").write_bytes(mine)
+        talk.codes(b"TYPE I\r\n" + told + b"\r\n")
+        if is_replaced:
+            (tmp_path / "y").write_bytes(theirs)
+            (tmp_path / "y").rename(tmp_path / "x")
+        assert talk.codes(b"REST 100000\r\nSTOR x\r\n", frames(LARGE[100_000:])) == codes
+        assert (tmp_path / "x").read_bytes() == data
+
+
+def test_all_ranges_of_a_digest_and_a_size_behind_it_are_of_the_same(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path)).log_in()
+    for number, data in enumerate((LARGE[:2000], LARGE[:2000][::-1])):
+        (tmp_path / "y").write_bytes(data)
+        (tmp_path / "y").rename(tmp_path / "x")
+        assert talk.codes(b"RANG %d 1999\r\nHASH x\r\nSIZE x\r\n" % (number * 1000)) == [350, 213, 213]
+    assert talk.codes(b"REST 2000\r\nSTOR x\r\n", frames(b"rest")) == [350, 450]
+    assert talk.codes(b"HASH x\r\nREST 2000\r\nSTOR x\r\n", frames(b"rest")) == [213, 350, 150, 226]
+
+
+def test_who_was_told_the_digest_of_a_file_never_goes_on_from_a_part(tmp_path: Path) -> None:
+    disk = support.local_disk(tmp_path)
+    (tmp_path / "x").write_bytes(b"file" * 50_000)
+
+    async def broken_off() -> None:
+        file = await disk.open_write("/x")
+        await file.write(LARGE)
+        await file.abort(keep=True)
+
+    support.result_of(broken_off())
+    talk = Conversation(disk).log_in()
+    assert talk.codes(b"RANG 0 99\r\nHASH x\r\nREST 100\r\nSTOR x\r\n", frames(b"rest")) == [350, 213, 350, 450]
+    assert (tmp_path / "x").read_bytes() == b"file" * 50_000
+    assert support.take_part(tmp_path) == LARGE
+
+
+@pytest.mark.parametrize(
+    ("change", "size"), [(b"MFMT 20260101000000 x", 4), (b"SITE CHMOD 600 x", 4), (b"APPE x\r\nDATA 2\r\nesDONE", 6)]
+)
+def test_what_the_client_itself_has_done_is_not_held_against_it(tmp_path: Path, change: bytes, size: int) -> None:
+    (tmp_path / "x").write_bytes(b"file")
+    talk = Conversation(support.local_disk(tmp_path)).log_in()
+    talk.codes(b"SIZE x\r\n" + change + b"\r\n")
+    assert talk.codes(b"REST %d\r\nSTOR x\r\n" % size, frames(b"s"))[-1] == 226
+
+
 def test_all_ranges_of_a_part_that_are_asked_for_are_of_the_same(tmp_path: Path) -> None:
     disk = support.local_disk(tmp_path)
     talk = Conversation(disk).log_in()

@@ -17,6 +17,7 @@ from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Authenticating, Ready
 from ftpsvc.storage import lacking
 from ftpsvc.verbs.change import set_by_mdtm
+from ftpsvc.verbs.digest import tell_size
 from ftpsvc.wire import Reply, quoted
 
 #: So many lines of a listing are sent together: 60 KB of them, and 200 KB where all names are as long as can be.
@@ -52,6 +53,7 @@ async def size(session: Session, argument: str) -> Reply:
     entry = await session.ready.storage.stat(path)
     if not entry.is_file:
         raise model.NotAFile(f"{path} is not a plain file.")
+    tell_size(session, path, entry)
     return Reply(213, str(entry.size))
 
 

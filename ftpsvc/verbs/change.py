@@ -134,6 +134,7 @@ async def _set(session: Session, path: str, facts: Facts) -> None:
     if path == "/":
         raise model.Denied("The root stays as it is.")
     await session.ready.storage.set_facts(path, facts)
+    session.forget_told(path)
 
 
 # -- SITE

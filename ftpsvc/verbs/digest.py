@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from ftpsvc import model
 from ftpsvc.checksums import ALGORITHMS
-from ftpsvc.model import Permission
+from ftpsvc.model import Entry, Permission
 from ftpsvc.session import Session, Takes, Verb
-from ftpsvc.states import Range, Seen
+from ftpsvc.states import Range, Seen, Told
 from ftpsvc.storage import CHUNK, KeepsParts, ReadFile, known_digest
 from ftpsvc.wire import Reply
 
@@ -65,7 +65,7 @@ async def part_digest(session: Session, argument: str) -> Reply:
     wanted = session.take_range() or Range(0, _MAX_OFFSET)
     algorithm = session.parameters.algorithm
     ready = session.ready
-    if wanted.first == 0 or ready.seen is None or ready.seen.path != path:
+    if wanted.first == 0 or ready.seen is None or ready.seen.path != path or ready.seen.told is not Told.PART:
         # What lies behind is looked at later, and has to be of the same.
         session.state = replace(ready, seen=await as_it_is(session, path))
     whole = await storage.open_part(path)
@@ -87,13 +87,31 @@ async def as_it_is(session: Session, path: str) -> Seen:
             opened = await storage.open_part(path)
             await opened.close()
             part = opened.entry
-    return Seen(path, file, part)
+    return Seen(path, Told.PART, file, part)
+
+
+def tell_size(session: Session, path: str, file: Entry) -> None:
+    """Bind an upload that goes on to the file whose size is told; a digest or a part has bound it closer."""
+    seen = session.ready.seen
+    if seen is None or seen.path != path or seen.told is Told.SIZE:
+        session.state = replace(session.ready, seen=Seen(path, Told.SIZE, file))
+
+
+def _tell_digest(session: Session, path: str, file: Entry, first: int) -> None:
+    """The same for a digest; what lies behind is looked at later, and has to be of the same file."""
+    ready = session.ready
+    if ready.seen is None or ready.seen.path != path or ready.seen.told is Told.SIZE:
+        session.state = replace(ready, seen=Seen(path, Told.DIGEST, file))
+    elif first == 0:
+        session.state = replace(ready, seen=replace(ready.seen, file=file))
 
 
 async def _digest(session: Session, path: str, algorithm: str, wanted: Range) -> tuple[str, int]:
     """The digest of a part of a file, and how many bytes it is of: none, where the range begins behind the end."""
     storage = session.ready.storage
-    size = (await storage.stat(path)).size
+    found = await storage.stat(path)
+    _tell_digest(session, path, found, wanted.first)  # the digest is of a later moment: never is too much believed
+    size = found.size
     is_whole = wanted.first == 0 and wanted.last >= size - 1
     if is_whole and algorithm == "XXH3-128" and (known := await known_digest(storage, path)):
         return known, size
