@@ -186,6 +186,17 @@ def test_behind_rest_what_is_sent_or_the_whole_may_be_declared(
         part.unlink()
 
 
+@pytest.mark.parametrize(("declared", "code"), [(3, 226), (5, 426)])
+def test_behind_rest_no_byte_is_whole_only_if_all_that_was_declared_is_here(
+    talk: Conversation, tmp_path: Path, declared: int, code: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"123")
+    assert talk.codes(b"ALLO %d\r\nREST 3\r\nSTOR a\r\n" % declared, frames(b""))[-1] == code
+    assert (tmp_path / "a").read_bytes() == b"123"
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
 def test_a_declared_size_holds_for_one_upload(talk: Conversation) -> None:
     assert talk.codes(b"ALLO 5\r\nSTOR no/where\r\n", frames(b"1")) == [200, 550]
     assert talk.codes(b"STOR a\r\n", frames(b"123")) == [150, 226]

@@ -69,7 +69,7 @@ FAULTS = {
         test_diskfiles.py::test_two_writers_of_one_name_both_write_a_whole_file_and_the_last_wins
         test_diskfiles.py::test_what_is_to_be_new_gives_way_to_what_came_meanwhile
     """,
-    "somebody else has written to the file or its part, since the client was told of it, or between STOR behind REST and its data": """
+    "somebody else wrote to the file or its part, since it was told, or between STOR behind REST and its data": """
         test_same_name.py::test_who_was_told_of_a_file_goes_on_from_that_one_or_not_at_all
         test_same_name.py::test_who_asked_for_a_part_goes_on_from_that_one_or_not_at_all
         test_diskfiles.py::test_a_part_that_another_has_since_the_rest_makes_no_mixture
