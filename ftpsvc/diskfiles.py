@@ -7,7 +7,6 @@ a slow disk holds up its own transfer and no other.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 
 from twisted.internet.defer import Deferred
@@ -15,14 +14,17 @@ from twisted.internet.defer import Deferred
 from ftpsvc import model
 from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
 from ftpsvc.frames import Digest, digest_of, verified
+from ftpsvc.locks import Alone
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
 from ftpsvc.parts import (
     Start,
     apply_facts,
+    close_both,
     copy_start,
     find_start,
     known_part,
+    leave_part,
     open_again,
     open_part,
     remove_own_part,
@@ -207,6 +209,7 @@ class DiskWriteFile:
         start = find_start(self._directory, self._name, self._offset, left)
         if start is None or start != self._start:
             if left is not None:
+                leave_part(self._file, self._part, self._directory, known_part(self._name, self._owner))
                 self._part = b""  # somebody else may go on from it
             raise model.Busy(f"{decode_name(self._name)} was written to by others meanwhile. Try again.")
         self._writing = _Writing(self._file, self._run)
@@ -307,17 +310,18 @@ class DiskWriteFile:
                 await self._begin()
             if self._writing is not None:
                 await self._writing.settle()
-        # A part with a made-up name is of no use: nobody could find it to go on from.
-        keep = keep and self._part == known_part(self._name, self._owner)
+        known = known_part(self._name, self._owner)
         with contextlib.suppress(OSError):
-            if self._part and not (keep and os.fstat(self._file).st_size):
+            keep = keep and os.fstat(self._file).st_size > 0
+            # A part with a made-up name is of no use: nobody could find it to go on from.
+            if self._part and not (keep and leave_part(self._file, self._part, self._directory, known)):
                 remove_own_part(self._file, self._part, self._directory)
         with contextlib.suppress(OSError):
             self._close()
 
     def _close(self) -> None:
         file, directory, self._file, self._directory = self._file, self._directory, -1, -1
-        _close_both(file, directory)
+        close_both(file, directory)
 
     def _failure(self, error: OSError) -> model.TransferError:
         return domain_error(error, decode_name(self._name))
@@ -331,10 +335,9 @@ class DiskAppendFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self._file = os.open(name, flags, dir_fd=directory)
         try:
-            # Two at once would cut off each other's bytes: the second is told to come back (EAGAIN).
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._before = os.fstat(self._file).st_size
             self._writing = _Writing(self._file, run)
+            # Two at once would cut off each other's bytes: the second is told to come back (EAGAIN).
+            self._alone = Alone(self._file)
         except OSError:
             os.close(self._file)
             raise
@@ -360,15 +363,17 @@ class DiskAppendFile:
             if isinstance(error, OSError):
                 raise domain_error(error, decode_name(self._name)) from error
             raise
-        return Stored(self._before + self._writing.size, found)
+        return Stored(self._alone.before + self._writing.size, found)
 
     def _demand_name(self) -> None:
         """Whoever replaces or removes a file asks for no lock. What was added to the old one is in none by then."""
+        name = decode_name(self._name)
+        if not self._alone.was_alone(self._writing.size):
+            raise model.Busy(f"{name} was added to by others meanwhile, and has both. Look what is there.")
         with contextlib.suppress(FileNotFoundError):
             status = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False)
             if os.path.samestat(status, os.fstat(self._file)):
                 return
-        name = decode_name(self._name)
         raise model.Busy(f"{name} was replaced or removed meanwhile, so nothing was added. Try again.")
 
     async def abort(self, keep: bool = False) -> None:
@@ -377,19 +382,11 @@ class DiskAppendFile:
         with contextlib.suppress(OSError):
             await self._writing.settle()
         with contextlib.suppress(OSError):
-            os.ftruncate(self._file, self._before)
+            self._alone.undo(self._writing.size)
         with contextlib.suppress(OSError):
             self._close()
 
     def _close(self) -> None:
         file, self._file = self._file, -1
-        _close_both(file, self._directory)
-
-
-def _close_both(file: int, directory: int) -> None:
-    """Never twice: the number may be another's by then. Raises `OSError`, as for bytes that could not be stored."""
-    try:
-        if file >= 0:
-            os.close(file)
-    finally:
-        os.close(directory)
+        self._alone.end()
+        close_both(file, self._directory)

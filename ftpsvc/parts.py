@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import itertools
 import os
 import platform
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 import xxhash
 
+from ftpsvc.locks import NoLocks, lock, unlock
 from ftpsvc.model import PART_PREFIX, BadOffset, Facts, encode_name
 from ftpsvc.storage import CHUNK, Buffer
 
@@ -40,6 +40,11 @@ def made_up_in(run: str) -> bytes:
     return b"%s%s-" % (_PREFIX, run.encode())
 
 
+def is_made_up(name: bytes) -> bool:
+    """Whether a part has a name of `made_up_part`, of whichever process."""
+    return b"-" in name[len(_PREFIX) :]
+
+
 def known_part(name: bytes, owner: str) -> bytes:
     """The name of the part that an upload of this name by this owner is gone on from."""
     return encode_name(PART_PREFIX + xxhash.xxh3_64_hexdigest(encode_name(owner) + b"\0" + name))
@@ -49,7 +54,8 @@ def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]
     """The part file for a target: its descriptor, locked and at its beginning, its name, and its size.
 
     The name comes from the target and the owner, so that a resume finds it. While another upload of the same target
-    holds that one, a name is made up, so that a part never blocks a name.
+    holds that one, a name is made up, so that a part never blocks a name. Where there are no locks, who holds a part is
+    who has given it a name of his own.
     """
     known = known_part(name, owner)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -62,13 +68,42 @@ def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]
                 raise
             descriptor = -1  # what bears the name is no part of ours
         if descriptor >= 0:
-            status = _lock(descriptor, directory, part)
+            try:
+                status = _lock(descriptor, directory, part)
+            except NoLocks:
+                os.close(descriptor)
+                return _claim(directory, part)
             if status is not None:
                 return descriptor, part, status.st_size
             os.close(descriptor)
         part = made_up_part()
         flags |= os.O_EXCL
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _claim(directory: int, part: bytes) -> tuple[int, bytes, int]:
+    """The same without locks. Only one can rename it, and whoever comes after that begins anew. Raises `OSError`."""
+    own = made_up_part()
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        os.rename(part, own, src_dir_fd=directory, dst_dir_fd=directory)
+    except FileNotFoundError:
+        flags |= os.O_CREAT | os.O_EXCL
+    descriptor = os.open(own, flags, 0o600, dir_fd=directory)
+    return descriptor, own, os.fstat(descriptor).st_size
+
+
+def leave_part(descriptor: int, part: bytes, directory: int, known: bytes) -> bool:
+    """Let a part have the name by which it is gone on from, unless that is another's; whether it has it. Raises
+    `OSError`."""
+    if part == known:
+        return True
+    try:
+        lock(descriptor)  # our own, where there are locks: then somebody else held the one of that name
+    except NoLocks:
+        os.rename(part, known, src_dir_fd=directory, dst_dir_fd=directory)
+        return True
+    return False
 
 
 def status_of_part(directory: int, name: bytes, owner: str) -> os.stat_result | None:
@@ -89,13 +124,16 @@ def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
     part = known_part(name, owner)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(part, flags, dir_fd=directory)
-    if _lock(descriptor, directory, part) is None:
-        os.close(descriptor)
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    try:
+        if _lock(descriptor, directory, part) is None:
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        unlock(descriptor)  # whoever wants to go on from it has it, even while it is looked at
+    except NoLocks:
+        pass  # who held it would have given it another name
     if offset > (size := os.fstat(descriptor).st_size):
         os.close(descriptor)
         raise BadOffset(f"Only {size} bytes are kept of it.")
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # whoever wants to go on from it has it, even while it is looked at
     return descriptor
 
 
@@ -119,11 +157,16 @@ MAX_PART_TRIES = 3
 
 
 def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None:
-    """Lock a part. None if another upload has it, or had it and has renamed it since it was opened."""
+    """Lock a part. None if it is no plain file, or another upload has it, or had it and has renamed it since it was
+    opened. Raises `NoLocks`."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
         named = os.stat(part, dir_fd=directory, follow_symlinks=False)
         opened = os.fstat(descriptor)
+    except NoLocks:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        raise
     except OSError:
         return None
     return opened if os.path.samestat(named, opened) and stat.S_ISREG(opened.st_mode) else None
@@ -252,3 +295,12 @@ def copy_start(directory: int, name: bytes, start: Start, target: int, size: int
             raise OSError(errno.EAGAIN, "the file has changed")
     finally:
         os.close(source)
+
+
+def close_both(file: int, directory: int) -> None:
+    """Never twice: the number may be another's by then. Raises `OSError`, as for bytes that could not be stored."""
+    try:
+        if file >= 0:
+            os.close(file)
+    finally:
+        os.close(directory)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
+import math
 import os
 import stat
 from collections.abc import Generator, Iterator
 
 from ftpsvc.jail import Jail
-from ftpsvc.parts import is_part, made_up_in
+from ftpsvc.locks import NoLocks, lock
+from ftpsvc.parts import is_made_up, is_part, made_up_in
 
 #: How many entries one step looks at: some milliseconds, for which a thread is not to be had by others.
 STEP = 2000
@@ -63,7 +64,7 @@ class Sweep:
                 name = os.fsencode(entry.name)
                 if is_part(name):
                     is_lost = self._of_run is not None and name.startswith(self._of_run)
-                    self.removed += remove_part(directory, name, None if is_lost else self._before)
+                    self.removed += remove_part(directory, name, math.inf if is_lost else self._before)
                 elif entry.is_dir(follow_symlinks=False):
                     self._folders.append(path + b"/" + name if path else name)
                 yield
@@ -84,7 +85,8 @@ def remove_part(directory: int, name: bytes, before: float | None = None) -> boo
             status = os.fstat(part)
             if not stat.S_ISREG(status.st_mode) or (before is not None and status.st_mtime >= before):
                 return False
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_free(part, name, before is not None):
+                return False
             # Between the two an upload may have renamed it, and another made a new one of the same name.
             if not os.path.samestat(status, os.stat(name, dir_fd=directory, follow_symlinks=False)):
                 return False
@@ -92,6 +94,15 @@ def remove_part(directory: int, name: bytes, before: float | None = None) -> boo
             return True
     except OSError:
         return False  # it is held, or gone, or not ours to remove
+
+
+def _is_free(part: int, name: bytes, is_old: bool) -> bool:
+    """Whether no upload holds a part. Raises `OSError` if one does."""
+    try:
+        lock(part)
+    except NoLocks:
+        return is_old or not is_made_up(name)  # an upload under way has given it a name of its own
+    return True
 
 
 def remove_if_only_parts(parent: int, name: bytes) -> None:

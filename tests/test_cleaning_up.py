@@ -16,7 +16,7 @@ import pytest
 import support
 from support import ByHand, Conversation, result_of, start
 
-from ftpsvc import diskfiles, model
+from ftpsvc import diskfiles, locks, model
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.threads import few_at_once
 
@@ -115,7 +115,7 @@ def test_a_file_that_can_not_be_added_to_is_closed_and_not_locked(
     (tmp_path / "file").write_bytes(b"before")
     disk = support.local_disk(tmp_path)
     with monkeypatch.context() as broken:
-        broken.setattr(diskfiles.fcntl if call == "flock" else os, call, fail)
+        broken.setattr(locks.fcntl if call == "flock" else os, call, fail)
         with pytest.raises(model.LocalFault):
             result_of(disk.open_append("/file"))
     assert not opened_below(tmp_path)
