@@ -52,6 +52,7 @@ class OneShot(Connections):
     is_quiet = False
     is_json = False
     names_given: Names | None = None
+    pours = False  #: standard output takes the bytes of files, and so nothing else
 
     def say(self, text: str, *events: Event) -> None:
         if not self.is_json:
@@ -83,7 +84,7 @@ class OneShot(Connections):
         """Say what happened to a program: an object of JSON on a line."""
         # Names that are no text are escaped as the shell shows them: JSON has no bytes.
         clean = {key: escape(value) if isinstance(value, str) else value for key, value in event.items()}
-        self._write(self.stdout, json.dumps(clean, ensure_ascii=False))
+        self._write(self._stderr if self.pours else self.stdout, json.dumps(clean, ensure_ascii=False))
 
     async def at(self, target: Target) -> bool:
         """Be connected to a server. False if that failed, which was said."""
@@ -310,6 +311,7 @@ def main(words: list[str]) -> int:
 
     try:
         shell = _shell(kind_for(name), reactor, given)
+        shell.pours = name == "cat" or (name == "get" and given.words[-1] == STANDARD)
         if name not in ("get", "put", "mv", "mirror", "resume"):
             _check_urls(given.words)
         work = COMMANDS[name][0](shell, given, pool_of(reactor))

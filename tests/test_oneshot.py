@@ -326,3 +326,12 @@ def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served:
         ended = subprocess.run(command, capture_output=True, env=path, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (1, b"put: standard input can't be read: Bad file descriptor.\n")
     assert not (folder / "from-nowhere").exists()
+
+
+@pytest.mark.parametrize("words", [("cat", "{}/nosuch", "{}/poured"), ("get", "{}/nosuch", "{}/poured", "-")])
+def test_events_are_never_among_the_bytes_of_a_file(served: tuple[Path, str], run: Run, words: tuple[str, ...]) -> None:
+    folder, url = served
+    (folder / "poured").write_bytes(b"the bytes, and nothing else\n")
+    ended = run(words[0], "--json", *(word.format(url) for word in words[1:]))
+    assert (ended.returncode, ended.stdout) == (7, b"the bytes, and nothing else\n")
+    assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["failed"]
