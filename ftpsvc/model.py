@@ -36,6 +36,8 @@ def decode_name(name: bytes) -> str:
 class TransferError(Exception):
     """The base of all that ftpsvc raises on purpose. Its text is fit for people: what failed, and why."""
 
+    is_answer = False  #: a server said so in a reply, whatever it was told
+
 
 class BadCommand(TransferError):
     """The line is no command at all."""

@@ -39,4 +39,6 @@ OTHER = (1, "other")
 
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the cause's name."""
+    if isinstance(error, (model.BadArgument, model.BadCommand)) and error.is_answer:
+        return OTHER  # it is the server that doesn't understand, or says 500 for whatever is wrong with it
     return next(((code, name) for kind, code, name in OUTCOMES if isinstance(error, kind)), OTHER)

@@ -250,7 +250,9 @@ def reply_for(error: TransferError) -> Reply:
 def error_for(reply: Reply) -> TransferError:
     """The error that a refusal means, with the code and the server's own words in its text."""
     kind = _ERRORS.get(reply.code, model.Unavailable if reply.code >= 500 else model.Busy)
-    return kind(f"{reply.code} {reply.text}")
+    error = kind(f"{reply.code} {reply.text}")
+    error.is_answer = True
+    return error
 
 
 def error_behind(reply: Reply, before: TransferError | None) -> TransferError:
@@ -269,4 +271,6 @@ def error_behind(reply: Reply, before: TransferError | None) -> TransferError:
     text = f"{reply.code} {before}" if has_said_it else f"{error} {before}"
     if isinstance(error, model.Aborted | model.LocalFault):
         return before if has_said_it else model.Aborted(text)
-    return type(error)(text)
+    behind = type(error)(text)
+    behind.is_answer = True
+    return behind

@@ -18,7 +18,7 @@ import streams
 import support
 import twotrees
 
-from ftpsvc import model
+from ftpsvc import model, wire
 from ftpsvc.oneshot import COMMANDS
 from ftpsvc.outcomes import OUTCOMES, outcome
 
@@ -203,6 +203,12 @@ def test_every_error_has_one_code_and_those_without_are_others() -> None:
     assert outcome(ZeroDivisionError())[0] == outcome(model.Busy("x"))[0] == 1
     names = {code: name for _, code, name in OUTCOMES}
     assert all(names[code] == name for _, code, name in OUTCOMES)
+
+
+def test_what_a_server_does_not_understand_is_not_the_usage_of_our_command() -> None:
+    assert outcome(model.BadCommand("x")) == outcome(model.BadArgument("x")) == (2, "usage")
+    assert outcome(wire.error_for(wire.Reply(500, "OOPS: cannot locate user entry"))) == (1, "other")
+    assert outcome(wire.error_for(wire.Reply(501, "Not that"))) == (1, "other")
 
 
 def test_what_is_documented_is_what_there_is() -> None:
