@@ -77,14 +77,23 @@ def run(
     return ended_by
 
 
-def here_of(reactor: Any) -> Here:
-    """This machine, in the current folder."""
+def here_of(reactor: Any, may_be_home: bool = True) -> Here:
+    """This machine, in the current folder; at home, if that was removed and `may_be_home`."""
     home = os.path.expanduser("~")
     try:
         folder = os.getcwd()
     except OSError:
-        folder = home  # the one it was started in is gone
+        folder = home if may_be_home else _removed()
     return Here(LocalDisk("/", pool_of(reactor), steady=True), folder, home)
+
+
+def _removed() -> str:
+    """What stands for the current folder once that was removed: one that can't be had."""
+    try:
+        gone = os.readlink("/proc/self/cwd")  # Linux puts "(deleted)" behind it
+    except OSError:
+        gone = "/(deleted)"
+    return f"{gone}/here"  # not the folder itself, or a file that comes to it would get its name
 
 
 def wants_colour() -> bool:

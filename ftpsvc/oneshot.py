@@ -375,7 +375,7 @@ def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneS
 
     columns = views.width if has_terminal else None
     around = Surroundings(colour=colour, show=show, columns=columns, journal=assembly.journal())
-    here = assembly.here_of(reactor)
+    here = assembly.here_of(reactor, may_be_home=False)
     shell = kind(reactor, assembly.Dialling(reactor, None), here, sys.stdout, sys.stderr, around)
     # The words of `connect`, for their checks; the server stands in each URL.
     pinned = ["--fingerprint", given.fingerprint] if given.fingerprint is not None else []

@@ -341,3 +341,22 @@ def test_events_are_never_among_the_bytes_of_a_file(served: tuple[Path, str], ru
     ended = run(words[0], "--json", *(word.format(url) for word in words[1:]))
     assert (ended.returncode, ended.stdout) == (7, b"the bytes, and nothing else\n")
     assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["failed"]
+
+
+def test_nothing_comes_home_from_a_folder_that_was_removed(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    (folder / "notes").write_bytes(b"theirs")
+    (tmp_path / "notes").write_bytes(b"mine")
+    (tmp_path / "gone").mkdir()
+    script = f"import os; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd()); " + RUN
+    for words in (("get", f"{url}/notes"), ("put", "notes", f"{url}/notes"), ("mirror", f"{url}/", ".")):
+        with serverprocess.python_path() as path:
+            environment = {**path, "HOME": str(tmp_path)}
+            command = (sys.executable, "-c", script, *words)
+            (tmp_path / "gone").mkdir(exist_ok=True)
+            ended = subprocess.run(command, capture_output=True, env=environment, timeout=DEADLINE)
+        assert ended.returncode == 7
+        assert b"no folder" in ended.stderr or words[0] == "mirror"
+    assert (folder / "notes").read_bytes() == b"theirs"
+    assert (tmp_path / "notes").read_bytes() == b"mine"
+    assert not [found for found in tmp_path.iterdir() if found.name.startswith("gone")]
