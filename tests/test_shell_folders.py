@@ -231,3 +231,5 @@ def test_this_machine(desk: Desk) -> None:
     assert desk.type("lls my*").endswith("  my file\n1 file, 1 B\n")
     desk.type("!ls -l | head")
     assert desk.ran == [f"cd '{desk.here}' && ls -l | head"]
+    assert "local: a word is missing. Use: local <command>" in desk.type("!")
+    assert len(desk.ran) == 1

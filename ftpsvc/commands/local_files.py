@@ -16,7 +16,10 @@ class LocalFiles(Commands):
 
     def words_of(self, line: str) -> list[str]:
         # All that stands behind ! is for the system's shell, as it is.
-        return ["local", line[1:].strip()] if line.startswith("!") else super().words_of(line)
+        if not line.startswith("!"):
+            return super().words_of(line)
+        command = line[1:].strip()
+        return ["local", command] if command else ["local"]
 
     async def do_lls(self, path: str = "") -> None:
         """lls [path]
