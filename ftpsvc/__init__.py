@@ -32,7 +32,8 @@ The map, in reading order:
 `hooks`       commands that are run for records; `gate`, one that uploads have to pass; `programs`, what runs them
 `companions`  what goes along with the service
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
-`localdisk`   the default storage, with `oserrors`, `jail`, `locks`, `parts`, `unnamed`, `commits`, `diskfiles` and `steadyfiles`
+`localdisk`   the default storage, with `oserrors`, `jail`, `locks`, `parts`, `unnamed`, `commits`, `diskfiles` and
+              `steadyfiles`
 `objects`     object storage as a storage, by obstore: a package, with its own map
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key; `wholefile`, how such files are read,

@@ -49,8 +49,7 @@ class OneShot(Connections):
     aliases: ClassVar[dict[str, str]] = {"ls": "list", "get": "retrieve", "put": "store"}
     protection = Protection.OFFERED
     fingerprint = ""
-    is_quiet = False
-    is_json = False
+    is_quiet = is_json = False
     names_given: Names | None = None
     pours = False  #: standard output takes the bytes of files, and so nothing else
 
