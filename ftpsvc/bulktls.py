@@ -82,22 +82,26 @@ class BulkTLS(BufferingTLSTransport):
         except SSL.WantReadError:
             return
         transport: Any = self.transport
-        if rest := data[send_now(transport, data) :]:
+        is_socket = _is_socket(transport)
+        if rest := data[sent_at_once(transport, data) if is_socket else 0 :]:
             transport.write(rest)
-        elif not self._handshakeDone and _is_socket(transport):
+        elif is_socket and not self._handshakeDone:
             acknowledge_at_once(transport.socket)
 
 
-def send_now(transport: Any, data: bytes) -> int:
-    """How much of this the system takes at once; nothing, if the transport holds something that goes before it."""
-    if not _is_socket(transport) or not transport.connected or transport.disconnecting:
-        return 0
-    if transport.dataBuffer or transport._tempDataBuffer:
+def sent_at_once(transport: Any, data: bytes | memoryview) -> int:
+    """How much of this the system takes at once; nothing, if the transport holds something that goes before it.
+
+    The transport is a socket's own. Whatever goes wrong here goes wrong once more when it is given the rest, and then
+    it is dealt with.
+    """
+    # The last of these is Twisted's own: nobody else knows what it still has to send.
+    if not transport.connected or transport.disconnecting or transport.dataBuffer or transport._tempDataBuffer:
         return 0
     try:
         return int(transport.socket.send(data))
     except OSError:
-        return 0  # and once more by the transport, which then deals with it
+        return 0
 
 
 def _is_socket(transport: Any) -> bool:

@@ -19,7 +19,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ftpsvc.bulktls import move_in_bulk
+from ftpsvc.bulktls import move_in_bulk, sent_at_once
 from ftpsvc.frames import MAX_LINE, Incoming
 from ftpsvc.limits import HANDSHAKE_LIMIT, MAX_WAITING
 from ftpsvc.model import ConnectionFailed, TransferError
@@ -283,18 +283,11 @@ def is_plain(transport: object) -> bool:
 
 
 def send_now(transport: Any, data: bytes | memoryview) -> int:
-    """How much of this the system takes at once; nothing, if the transport holds something that goes before it.
+    """How much of this the system takes at once; nothing, where it would not arrive as it is.
 
     The transport would ask the reactor to be told when it may send, and short answers take longer to ask than to send.
-    Whatever goes wrong here goes wrong once more when it is given the rest, and then it is dealt with.
     """
-    # The last of these is Twisted's own: nobody else knows what it still has to send.
-    if not is_plain(transport) or transport.disconnecting or transport.dataBuffer or transport._tempDataBuffer:
-        return 0
-    try:
-        return int(transport.getHandle().send(data))
-    except OSError:
-        return 0
+    return sent_at_once(transport, data) if is_plain(transport) else 0
 
 
 def unsent(transport: Any) -> int:

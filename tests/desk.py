@@ -88,6 +88,12 @@ class Desk:
         for link in list(self.links):
             link.pump()
 
+    def connected(self) -> Desk:
+        """To a server that says what it can do."""
+        self.has_features = True
+        self.type("connect h")
+        return self
+
     def advance(self, tenths: int) -> None:
         """Let so many tenths of a second pass."""
         for _ in range(tenths):

@@ -150,7 +150,7 @@ def test_nothing_is_sent_on_a_socket_that_has_gone() -> None:
     class Gone(FileDescriptor):
         connected = 0
 
-    assert bulktls.send_now(Gone(Clock()), b"alert") == 0
+    assert bulktls.sent_at_once(Gone(Clock()), b"alert") == 0
 
 
 def test_what_ends_the_handshake_is_acknowledged_at_once(tmp_path: Path) -> None:

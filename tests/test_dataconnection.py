@@ -103,14 +103,19 @@ def test_the_end_of_tls_waits_for_no_acknowledgement(ends: tuple[DataConnection,
     say_that_nothing_more_will_come(connection)
 
 
+def greet(connection: DataConnection, client: socket.socket, folder: Path, behind: bytes = b"") -> None:
+    """The client begins TLS, and the server answers."""
+    connection.expect(ServerTLS(*certificates.ensure(folder)).accepting())
+    client.sendall(hello() + behind)
+    connection.transport.doRead()
+
+
 def test_what_ends_a_handshake_is_acknowledged_at_once(
     ends: tuple[DataConnection, socket.socket], tmp_path: Path
 ) -> None:
     """The state of the system says so: it is 0 for one that has just answered, and may wait for what it says next."""
     connection, client = ends
-    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
-    client.sendall(hello())
-    connection.transport.doRead()
+    greet(connection, client, tmp_path)
     assert client.recv(1 << 16)
     assert connection.transport.getHandle().getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
     client.close()
@@ -121,9 +126,7 @@ def test_an_end_of_tls_within_its_handshake_is_a_handshake_that_failed(
     ends: tuple[DataConnection, socket.socket], tmp_path: Path
 ) -> None:
     connection, client = ends
-    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
-    client.sendall(hello() + b"\x15\x03\x03\x00\x02\x01\x00")
-    connection.transport.doRead()
+    greet(connection, client, tmp_path, behind=b"\x15\x03\x03\x00\x02\x01\x00")
     client.close()
     say_that_nothing_more_will_come(connection)
     with pytest.raises(HandshakeFailed, match="closed"):

@@ -43,10 +43,7 @@ CHANGES = pytest.mark.parametrize("change", [append, overwrite, cut])
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    desk.has_features = True
-    desk.type("connect h")
-    return desk
+    return Desk(tmp_path).connected()
 
 
 @CHANGES

@@ -23,10 +23,7 @@ DATA = os.urandom(300_000)
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     """Connected, with a journal."""
-    desk = Desk(tmp_path)
-    desk.has_features = True
-    desk.type("connect h")
-    return desk
+    return Desk(tmp_path).connected()
 
 
 def journal_of(desk: Desk) -> list[Job]:
