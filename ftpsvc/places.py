@@ -44,6 +44,7 @@ class Place:
         self.storage = storage
         self.folder = folder
         self._ahead: tuple[str, float, list[Entry]] | None = None
+        self._changes = 0  #: how often something may have changed
 
     def path(self, typed: str) -> str:
         """What a typed path means. Raises `InvalidName`."""
@@ -109,17 +110,20 @@ class Place:
         if self._ahead is not None and self._ahead[0] == path and now - self._ahead[1] < BELIEVED:
             return self._ahead[2]
         entries: list[Entry] = []
+        changes = self._changes
         async with self._listing(path) as listing:
             async for entry in listing:
                 entries.append(entry)
                 if len(entries) >= MAX_LOOKED_THROUGH:
                     break
-        self._ahead = (path, now, entries)
+        if changes == self._changes:  # else a command has begun meanwhile, and may have made what isn't in it
+            self._ahead = (path, now, entries)
         return entries
 
     def forget(self) -> None:
         """Something may have changed: what was listed ahead is not believed any more."""
         self._ahead = None
+        self._changes += 1
 
     async def doing(self, path: str, work: Awaitable[T], is_new: bool = False) -> T:
         """Do something with a path. Raises what that raises, with the names that are close where it isn't there.

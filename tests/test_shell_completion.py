@@ -52,3 +52,9 @@ def test_a_completion_that_nobody_waits_for_any_more_holds_up_nothing(desk: Desk
     desk.link.pump()
     asked.deferred.addErrback(lambda _: None)
     assert desk.type("list").endswith("1 file, 0 B\n")
+
+
+def test_a_listing_that_a_command_has_overtaken_is_not_believed(desk: Desk) -> None:
+    support.start(desk.shell.completions("get "))  # while one types; the answer comes later
+    desk.type("mkdir new")
+    assert desk.completed("cd n") == ["cd new/"]
