@@ -21,6 +21,7 @@ from ftpsvc.frames import (
     done_line,
     fail_line,
     format_facts,
+    format_milliseconds,
     format_time,
     is_frame,
     parse_facts,
@@ -322,6 +323,7 @@ def test_a_time_comes_back_to_the_nanosecond(moment: int) -> None:
     assert re.fullmatch(r"[0-9]{14}(\.[0-9]{0,8}[1-9])?", text)
     assert parse_time(text) == moment
     assert calendar.timegm(time.strptime(text[:14], "%Y%m%d%H%M%S")) == moment // 1_000_000_000
+    assert format_milliseconds(moment) == text[:14] + re.sub(r"^[.0]{4}$", "", text[14:18].ljust(4, "0"))
 
 
 @pytest.mark.parametrize(
