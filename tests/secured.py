@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from daemon import DEADLINE, LOCAL, Daemon
 
 
@@ -105,3 +106,17 @@ def upload(talk: Talk, command: str, content: bytes, in_order: bool) -> int:
     else:
         os.close(protected.detach())
     return talk.code()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("root")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Server) -> Server:
+    """One for all tests, and nothing in its folder."""
+    for path in running.folder.iterdir():
+        path.unlink()
+    return running

@@ -50,7 +50,7 @@ FAULTS = {
     "the data connection, or its TLS, never comes about": """
         test_stream_safety.py::test_a_data_connection_that_never_comes_changes_nothing
         test_stream_safety.py::test_a_restart_whose_data_connection_never_comes_keeps_the_part_of_before
-        test_tls.py::test_clear_text_on_a_data_connection_is_522_and_nothing_is_stored_or_sent
+        test_tls_data.py::test_clear_text_on_a_data_connection_is_522_and_nothing_is_stored_or_sent
     """,
     "ABOR, in whatever form, before the end of the data": """
         test_stream_safety.py::test_abor_stops_an_upload_and_keeps_the_old_file
