@@ -358,6 +358,13 @@ class ScriptedServer:
         self.peer.received.clear()
         return received
 
+    def answered(self, work: Started, *answers: bytes) -> Any:
+        """What comes of work that is answered so."""
+        for answer in answers:
+            self.say(answer)
+        self.link.pump()
+        return work.result()
+
     @property
     def is_dropped(self) -> bool:
         return self.peer.is_lost

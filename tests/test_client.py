@@ -1,4 +1,4 @@
-"""The client, with a server that is played by the test: what it sends, and what it makes of the answers."""
+"""The client, with a server that is played by the test: its commands, downloads and listings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support import ScriptedServer, collected, frames, read_all, result_of, star
 from ftpsvc import model
 from ftpsvc.copying import copy
 from ftpsvc.frames import digest_of
-from ftpsvc.model import Facts, Stored, Whole
+from ftpsvc.model import Whole
 from ftpsvc.outcomes import outcome
 
 HELLO = b"hello\n"
@@ -20,13 +20,6 @@ HELLO = b"hello\n"
 @pytest.fixture
 def server() -> ScriptedServer:
     return ScriptedServer()
-
-
-def answered(server: ScriptedServer, work: support.Started, *answers: bytes) -> object:
-    for answer in answers:
-        server.say(answer)
-    server.link.pump()
-    return work.result()
 
 
 # -- commands and replies
@@ -59,7 +52,7 @@ def test_a_login_sends_name_and_password_at_once_and_asks_for_mode_i(server: Scr
     assert server.heard() == b"USER ann\r\nPASS secret\r\n"
     server.say(b"331 Go on.\r\n230 Welcome.\r\n")
     assert server.heard() == b"MODE I\r\n"
-    answered(server, login, b"200 So be it.\r\n")
+    server.answered(login, b"200 So be it.\r\n")
 
 
 @pytest.mark.parametrize(
@@ -75,17 +68,17 @@ def test_a_login_that_is_refused_says_why(server: ScriptedServer, answers: bytes
     server.say(answers)
     server.link.lose()
     with pytest.raises(error):
-        answered(server, login)
+        server.answered(login)
 
 
 def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: ScriptedServer) -> None:
     server.remote.features["MODE I"] = ""
-    answered(server, start(server.remote.login()), b"230 Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
+    server.answered(start(server.remote.login()), b"230 Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
 
 
 def test_a_server_without_mode_i_is_not_used(server: ScriptedServer) -> None:
     with pytest.raises(model.NotImplementedHere, match="MODE I"):
-        answered(server, start(server.remote.login()), b"331 x\r\n230 x\r\n", b"500 x\r\n")
+        server.answered(start(server.remote.login()), b"331 x\r\n230 x\r\n", b"500 x\r\n")
 
 
 def test_a_name_that_would_be_two_commands_is_never_sent(server: ScriptedServer) -> None:
@@ -112,14 +105,14 @@ async def read(server: ScriptedServer, path: str = "/file", offset: int = 0) -> 
 
 @pytest.mark.parametrize("data", [b"", HELLO, bytes(5000)], ids=["empty", "hello", "5000"])
 def test_a_file_is_read(server: ScriptedServer, data: bytes) -> None:
-    assert answered(server, start(read(server)), download(data)) == data
+    assert server.answered(start(read(server)), download(data)) == data
     assert server.heard() == b"RETR /file\r\n"
 
 
 def test_a_file_is_read_from_an_offset_with_both_commands_at_once(server: ScriptedServer) -> None:
     reading = start(read(server, offset=3))
     assert server.heard() == b"REST 3\r\nRETR /file\r\n"
-    assert answered(server, reading, b"350 At 3.\r\n", download(HELLO)) == HELLO
+    assert server.answered(reading, b"350 At 3.\r\n", download(HELLO)) == HELLO
 
 
 @pytest.mark.parametrize("digest", ["0" * 32, digest_of(HELLO).upper(), digest_of(HELLO)[:31], digest_of(HELLO) + "0"])
@@ -129,7 +122,7 @@ def test_a_wrong_digest_is_an_error_and_never_a_file(server: ScriptedServer, tmp
     for name in ("/here", "/new"):
         copying = start(copy(server.remote, "/file", disk, name))
         with pytest.raises(model.Damaged):
-            answered(server, copying, download(HELLO, digest=digest))
+            server.answered(copying, download(HELLO, digest=digest))
     assert (tmp_path / "here").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
@@ -160,14 +153,14 @@ def test_a_download_that_fails_is_no_file(
 ) -> None:
     copying = start(copy(server.remote, "/file", support.local_disk(tmp_path), "/here"))
     with pytest.raises(error):
-        answered(server, copying, answer)
+        server.answered(copying, answer)
     assert not list(tmp_path.iterdir())
-    assert answered(server, start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
+    assert server.answered(start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
 
 
 def test_fail_is_told_in_the_servers_words(server: ScriptedServer) -> None:
     with pytest.raises(model.Aborted, match="disk on fire"):
-        answered(server, start(read(server)), b"150 x\r\nFAIL disk on fire\r\n451 Sorry.\r\n")
+        server.answered(start(read(server)), b"150 x\r\nFAIL disk on fire\r\n451 Sorry.\r\n")
 
 
 @pytest.mark.parametrize(
@@ -194,7 +187,7 @@ def test_behind_fail_the_reply_says_of_what_kind_the_error_is(
         "list": lambda: collected(server.remote.list("/")),
     }[how]()
     with pytest.raises(kind, match=rf"{code} No\.") as caught:
-        answered(server, start(work), b"150 x\r\nDATA 1\r\nxFAIL the dog ate it.\r\n%d No.\r\n" % code)
+        server.answered(start(work), b"150 x\r\nDATA 1\r\nxFAIL the dog ate it.\r\n%d No.\r\n" % code)
     assert type(caught.value) is kind and outcome(caught.value)[1] == cause
     assert code == 421 or "the dog ate it" in str(caught.value)
 
@@ -203,12 +196,12 @@ def test_behind_fail_the_reply_says_of_what_kind_the_error_is(
 def test_damaged_data_is_damaged_whatever_the_server_says_behind_it(server: ScriptedServer, how: str) -> None:
     work = read(server) if how == "read" else server.remote.fetch("/file")
     with pytest.raises(model.Damaged):
-        answered(server, start(work), b"150 x\r\nDATA 1\r\nxDONE %s\r\n550 No.\r\n" % (b"0" * 32))
+        server.answered(start(work), b"150 x\r\nDATA 1\r\nxDONE %s\r\n550 No.\r\n" % (b"0" * 32))
 
 
 def test_what_both_texts_say_is_said_once(server: ScriptedServer) -> None:
     with pytest.raises(model.Unavailable) as caught:
-        answered(server, start(read(server)), b"150 x\r\nFAIL It burns.\r\n550 It burns.\r\n")
+        server.answered(start(read(server)), b"150 x\r\nFAIL It burns.\r\n550 It burns.\r\n")
     assert str(caught.value) == "550 The server ended the transfer: It burns."
 
 
@@ -218,14 +211,14 @@ def test_a_connection_that_ends_inside_a_download_is_no_file(server: ScriptedSer
     server.say(b"150 x\r\nDATA 100\r\nhalf of it")
     server.link.lose()
     with pytest.raises(model.ConnectionFailed):
-        answered(server, copying)
+        server.answered(copying)
     assert (tmp_path / "here").read_bytes() == b"old"
     assert support.take_part(tmp_path) == b"half of it"
 
 
 def test_facts_come_with_the_file(server: ScriptedServer, tmp_path: Path) -> None:
     copying = start(copy(server.remote, "/file", support.local_disk(tmp_path), "/here"))
-    answered(server, copying, download(HELLO, facts="modify=20000101000000;unix.mode=0640;"))
+    server.answered(copying, download(HELLO, facts="modify=20000101000000;unix.mode=0640;"))
     status = (tmp_path / "here").stat()
     assert (status.st_mtime, status.st_mode & 0o777) == (946684800, 0o640)
 
@@ -235,7 +228,7 @@ def test_facts_that_make_no_sense_harm_nobody_else(server: ScriptedServer, tmp_p
     disk = support.local_disk(tmp_path)
     for work in (copy(server.remote, "/file", disk, "/here"), server.remote.fetch("/file")):
         with pytest.raises(model.TransferError):
-            answered(server, start(work), download(HELLO, facts=facts))
+            server.answered(start(work), download(HELLO, facts=facts))
     assert not list(tmp_path.iterdir())
 
 
@@ -259,7 +252,7 @@ def test_closing_a_download_stops_the_server_and_takes_both_replies(server: Scri
     asking = start(server.remote.working_directory())
     assert server.heard() == b"ABOR\r\nPWD\r\n"
     server.say(b"DATA 5\r\nworldFAIL aborted\r\n426 Stopped.\r\n226 Nothing to stop.\r\n")
-    assert answered(server, asking, b'257 "/x"\r\n') == "/x"
+    assert server.answered(asking, b'257 "/x"\r\n') == "/x"
 
 
 def test_closing_one_download_does_not_stop_another(server: ScriptedServer) -> None:
@@ -280,7 +273,7 @@ def test_closing_one_download_does_not_stop_another(server: ScriptedServer) -> N
 def test_a_listing_is_read_as_it_arrives_however_it_is_framed(server: ScriptedServer) -> None:
     lines = b"type=file;size=5; a b\r\ntype=cdir; .\r\ntype=dir; \xe4\r\ntype=pdir; ..\r\n"
     answer = b"150 x\r\n" + frames(lines, 7) + b"226 x\r\n"
-    entries = answered(server, start(collected(server.remote.list("/"))), answer)
+    entries = server.answered(start(collected(server.remote.list("/"))), answer)
     assert [(entry.name, entry.size) for entry in entries] == [("a b", 5), ("\udce4", 0)]  # type: ignore[attr-defined]
 
 
@@ -290,129 +283,10 @@ def test_a_listing_is_read_as_it_arrives_however_it_is_framed(server: ScriptedSe
 def test_a_name_that_leads_elsewhere_is_refused(server: ScriptedServer, name: bytes) -> None:
     answer = b"150 x\r\n" + frames(b"type=file; " + name + b"\r\n") + b"226 x\r\n"
     with pytest.raises(model.TransferError):
-        answered(server, start(collected(server.remote.list("/"))), answer)
+        server.answered(start(collected(server.remote.list("/"))), answer)
 
 
 def test_a_listing_with_a_wrong_digest_is_an_error(server: ScriptedServer) -> None:
     answer = b"150 x\r\n" + frames(b"type=file; x\r\n", digest="0" * 32) + b"226 x\r\n"
     with pytest.raises(model.Damaged):
-        answered(server, start(collected(server.remote.list("/"))), answer)
-
-
-# -- uploads
-
-
-async def store(server: ScriptedServer, *chunks: bytes, path: str = "/file", facts: Facts = model.NO_FACTS) -> Stored:
-    file = await server.remote.open_write(path)
-    try:
-        for chunk in chunks:
-            await file.write(chunk)
-        return await file.commit(facts)
-    except BaseException:
-        await file.abort()
-        raise
-
-
-def stored(data: bytes) -> bytes:
-    return b"150 Ready.\r\n226 Stored %d bytes, xxh3-128 %s.\r\n" % (len(data), digest_of(data).encode())
-
-
-def test_an_upload_is_sent_without_waiting_for_the_server(server: ScriptedServer) -> None:
-    storing = start(store(server, b"hel", b"lo\n", facts=Facts(946684800_000_000_000, 0o600)))
-    end = f"DONE {digest_of(HELLO)} modify=20000101000000;unix.mode=0600;\r\n".encode()
-    assert server.heard() == b"STOR /file\r\nDATA 3\r\nhelDATA 3\r\nlo\n" + end
-    assert answered(server, storing, stored(HELLO)) == Stored(6, digest_of(HELLO))
-
-
-def test_an_upload_that_the_server_has_understood_differently_is_damaged(server: ScriptedServer) -> None:
-    with pytest.raises(model.Damaged):
-        answered(server, start(store(server, HELLO)), stored(b"something else"))
-
-
-def test_one_upload_does_not_get_into_the_frames_of_another(server: ScriptedServer) -> None:
-    first = start(server.remote.open_write("/1")).result()
-    second = start(store(server, b"two", path="/2"))
-    third = start(server.remote.working_directory())
-    result_of(first.write(b"one"))
-    assert server.heard() == b"STOR /1\r\nDATA 3\r\none"
-    committing = start(first.commit())
-    heard = server.heard()
-    assert heard.index(b"DONE") < heard.index(b"STOR /2") < heard.index(b"two") < heard.index(b"PWD")
-    server.say(stored(b"one") + stored(b"two") + b'257 "/x"\r\n')
-    assert [work.result() for work in (committing, second)] == [Stored(3, digest_of(d)) for d in (b"one", b"two")]
-    assert third.result() == "/x"
-
-
-def test_an_upload_that_is_refused_early_ends_in_one_fail(server: ScriptedServer) -> None:
-    file = start(server.remote.open_write("/file")).result()
-    result_of(file.write(b"one"))
-    server.heard()
-    server.say(b"550 Never.\r\n")
-    assert server.heard() == b"FAIL refused\r\n"
-    for work in (file.write(b"two"), file.commit()):
-        with pytest.raises(model.Unavailable, match="550 Never"):
-            result_of(work, server.link)
-    result_of(file.abort())
-    assert server.heard() == b""
-    assert answered(server, start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
-
-
-def test_an_upload_that_is_refused_while_it_waits_is_woken_up_as_the_next_one_is(server: ScriptedServer) -> None:
-    first = start(server.remote.open_write("/1")).result()
-    second = start(server.remote.open_write("/2")).result()
-    server.client.clogged()
-    writing = start(first.write(b"one"))
-    server.say(b"550 Never.\r\n")
-    following = start(second.write(b"two"))
-    server.heard()
-    assert not writing.is_over and not following.is_over
-    server.client.unclogged()
-    writing.result()
-    following.result()
-    with pytest.raises(model.Unavailable, match="550 Never"):
-        result_of(first.commit(), server.link)
-    assert answered(server, start(second.commit()), stored(b"two")) == Stored(3, digest_of(b"two"))
-
-
-@pytest.mark.parametrize(
-    "answers", [b"550 Never.\r\n", b"150 Ready.\r\n452 Full.\r\n", b"150 Ready.\r\n451 Damaged.\r\n"]
-)
-def test_an_upload_that_fails_raises_what_the_server_said(server: ScriptedServer, answers: bytes) -> None:
-    storing = start(store(server, HELLO))
-    assert server.heard().count(b"\r\nDONE ") == 0
-    with pytest.raises(model.TransferError, match=answers[-10:-3].decode()):
-        answered(server, storing, answers)
-    assert server.heard() == b""
-
-
-def test_an_upload_that_is_given_up_ends_in_fail(server: ScriptedServer) -> None:
-    file = start(server.remote.open_write("/file")).result()
-    result_of(file.write(b"one"))
-    result_of(file.abort())
-    heard = server.heard()
-    assert heard.startswith(b"STOR /file\r\nDATA 3\r\noneFAIL ")
-    asking = start(server.remote.working_directory())
-    assert answered(server, asking, b'150 Ready.\r\n426 As you like.\r\n257 "/x"\r\n') == "/x"
-
-
-def test_an_upload_from_an_offset_keeps_its_marker_whatever_else_is_asked(server: ScriptedServer) -> None:
-    opening = start(server.remote.open_write("/file", 5))
-    asking = start(server.remote.working_directory())
-    assert server.heard() == b"REST 5\r\nSTOR /file\r\n"
-    server.say(b"350 At 5.\r\n")
-    storing = start(opening.result().commit())
-    heard = server.heard()
-    assert heard.startswith(b"DONE ")
-    assert heard.endswith(b"PWD\r\n")
-    server.say(b"150 x\r\n226 Stored 5 bytes, xxh3-128 " + digest_of(b"").encode() + b'.\r\n257 "/x"\r\n')
-    assert (storing.result().size, asking.result()) == (5, "/x")
-
-
-def test_an_upload_whose_offset_is_refused_stores_nothing(server: ScriptedServer) -> None:
-    opening = start(server.remote.open_write("/file", 5))
-    server.heard()
-    server.say(b"501 No.\r\n")
-    assert server.heard().startswith(b"FAIL ")
-    server.say(b"150 x\r\n426 Stopped.\r\n")
-    with pytest.raises(model.BadArgument):
-        opening.result()
+        server.answered(start(collected(server.remote.list("/"))), answer)
