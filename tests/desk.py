@@ -13,7 +13,7 @@ from links import Link
 
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.commands.base import Surroundings
-from ftpsvc.journal import Journal
+from ftpsvc.journal import Job, Journal
 from ftpsvc.places import Here
 from ftpsvc.remote import Remote
 from ftpsvc.shell import Shell
@@ -100,9 +100,24 @@ class Desk:
             self.clock.advance(0.1)
             self.pump()
 
+    def step(self) -> None:
+        """Move once, each way, what waits on the newest connection."""
+        ends = (self.link.client_end, self.link.server_end)
+        self.link._move(*ends)
+        self.link._move(*ends[::-1])
+        self.link.clock.advance(0)
+
     def start(self, line: str) -> support.Started:
         started = support.start(self.shell.onecmd(line))
         self.pump()
+        return started
+
+    def begun(self, line: str) -> support.Started:
+        """A line that is carried out as far as the first change here."""
+        started = support.start(self.shell.onecmd(line))
+        while not any(self.here.iterdir()):
+            self.step()
+        assert not started.is_over
         return started
 
     def type(self, line: str) -> str:
@@ -120,3 +135,15 @@ class Desk:
     def completed(self, before: str) -> list[str]:
         start, found = support.result_of(self.shell.completions(before), self)
         return [before[:start] + text for text, _ in found]
+
+    def remember(self, job: Job) -> None:
+        """As if an earlier shell had left it unfinished."""
+        memory = self.journal.begin(job)
+        assert memory is not None
+        memory.close()
+
+    def unfinished(self) -> list[Job]:
+        jobs = self.journal.unfinished()
+        for job in jobs:
+            job.close()
+        return [job.job for job in jobs]
