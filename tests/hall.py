@@ -15,6 +15,7 @@ from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.commons import Common
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Limits
+from ftpsvc.records import Happening, Record, SessionEvent
 
 
 class Visitor:
@@ -70,3 +71,19 @@ class Hall:
 
     def close(self) -> None:
         self.factory._refusals.flush()
+
+
+class Kept(list[Record]):
+    """All records of a server, from now on."""
+
+    def __init__(self, factory: Any) -> None:
+        super().__init__()
+        self._flush = factory.records.flush
+        factory.records.listeners.append(self.extend)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        self._flush()
+        return [record for record in self if isinstance(record, kind)]
+
+    def happenings(self) -> list[Happening]:
+        return [event.happening for event in self.of(SessionEvent)]
