@@ -319,16 +319,18 @@ def test_adding_is_digested_and_a_wrong_digest_takes_it_back(disk: LocalDisk, tm
     assert result_of(add(digest_of(b" after"))) == Stored(12, digest_of(b" after"))
 
 
-def test_two_can_not_add_to_one_file_at_once(disk: LocalDisk, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
+@pytest.mark.parametrize("ending", ["commit", "abort"])
+def test_two_can_not_add_to_one_file_at_once(disk: LocalDisk, tmp_path: Path, ending: str) -> None:
+    (tmp_path / "file").write_bytes(b"old")
     first = result_of(disk.open_append("/file"))
     with pytest.raises(model.Busy):
         result_of(disk.open_append("/file"))
-    result_of(first.write(b"x"))
-    result_of(first.commit())
+    result_of(first.write(b"1"))
+    result_of(first.commit() if ending == "commit" else first.abort())
     second = result_of(disk.open_append("/file"))
-    result_of(second.abort(keep=True))
-    assert (tmp_path / "file").read_bytes() == b"x"
+    result_of(second.write(b"2"))
+    result_of(second.commit())
+    assert (tmp_path / "file").read_bytes() == (b"old12" if ending == "commit" else b"old2")
 
 
 @pytest.mark.parametrize("by", ["replaced", "removed", "renamed"])

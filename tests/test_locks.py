@@ -90,19 +90,6 @@ def test_a_part_that_is_another_since_the_rest_stays_for_whom_it_is(disk: LocalD
     assert take_part(tmp_path) == BIG[::-1]
 
 
-def test_two_in_one_process_do_not_add_to_one_file(disk: LocalDisk, tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"old")
-    first = result_of(disk.open_append("/a"))
-    with pytest.raises(model.Busy):
-        result_of(disk.open_append("/a"))
-    result_of(first.write(b"1"))
-    result_of(first.abort())
-    second = result_of(disk.open_append("/a"))
-    result_of(second.write(b"2"))
-    result_of(second.commit())
-    assert (tmp_path / "a").read_bytes() == b"old2"
-
-
 @pytest.mark.parametrize("ending", ["commit", "abort"])
 def test_what_another_process_adds_meanwhile_is_noticed_and_not_cut_off(
     disk: LocalDisk, tmp_path: Path, ending: str
