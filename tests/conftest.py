@@ -138,6 +138,12 @@ def desk(stranger: Desk) -> Desk:
     return stranger
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server serves that all tests of a file share."""
+    return tmp_path_factory.mktemp("root")
+
+
 @pytest.fixture
 def client(server: streams.Server) -> Iterator[streams.Client]:
     """A client of stream mode, for files that have a `server` of their own."""

@@ -16,11 +16,6 @@ from test_data_connections import is_open
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
-
-
-@pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[Server]:
     server = Server(root, connecting=20, idle=20)
     yield server

@@ -18,11 +18,6 @@ PORTS = free_ports(3)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
-
-
-@pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[Server]:
     server = Server(root, ports=f"{PORTS[0]}-{PORTS[-1]}", idle=0.5)
     yield server

@@ -24,11 +24,6 @@ NEW = os.urandom(300_000)
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
-
-
-@pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[Server]:
     server = Server(root, connecting=0.3, idle=30)
     yield server

@@ -68,11 +68,6 @@ class Trace:
         return None
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("root")
-
-
 @pytest.fixture(scope="module", params=["on", "off"], ids=["sync on", "sync off"])
 def sync(request: pytest.FixtureRequest) -> str:
     return str(request.param)
