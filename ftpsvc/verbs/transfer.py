@@ -153,8 +153,10 @@ def _announcement(session: Session, path: str, size: int) -> str:
     return f"Sending {path}" if session.is_text else f"Sending {path} ({size} bytes)"
 
 
-async def _send_open(session: Session, record: _Record, path: str, offset: int) -> Sent:
-    file = await session.ready.storage.open_read(path, offset)
+async def _send_open(session: Session, record: _Record, path: str, offset: int, end: int | None = None) -> Sent:
+    file: ReadFile = await session.ready.storage.open_read(path, offset)
+    if end is not None:
+        file = _Beginning(file, offset, end)
     try:
         left = file.entry.size - offset
         channel = record.begin(_announcement(session, path, left), left)
@@ -166,14 +168,7 @@ async def _send_open(session: Session, record: _Record, path: str, offset: int) 
 async def _send_range(session: Session, record: _Record, path: str, wanted: Range) -> Sent:
     """Send what RANG asked for, as far as the file has it: behind its end there is nothing, and that is no error."""
     size = (await session.ready.storage.stat(path)).size
-    offset = min(wanted.first, size)
-    file = _Beginning(await session.ready.storage.open_read(path, offset), offset, wanted.last + 1)
-    try:
-        left = file.entry.size - offset
-        channel = record.begin(_announcement(session, path, left), left)
-        return await channel.send_file(file, offset)
-    finally:
-        await file.close()
+    return await _send_open(session, record, path, min(wanted.first, size), wanted.last + 1)
 
 
 class _Beginning:
