@@ -16,8 +16,8 @@ The map, in reading order:
 `linethenraw` the base of both protocols; `bulktls`, TLS beneath it
 `lookahead`   seeing an ABOR before its turn
 `inline`      the way of the data that needs no second connection, with `pump` and `digests` for large files
-`stream`      the way that does: `datasetup` prepares it, `way`, `passive` and `active` are how it comes about,
-              `dataconnection` its bytes, `tunnel` those of TLS, `newlines` those of text
+`stream`      the way that does: `datasetup` prepares it, with `addresses`; `way`, `passive` and `active` are how it
+              comes about, `dataconnection` its bytes, `tunnel` those of TLS, `newlines` those of text
 `checksums`   what HASH computes; `patterns`, what LIST matches; `sweeping`, what becomes of old parts
 `tls`         TLS on the server's side, with `certificates`; `securing` is what the start needs of it
 `limits`      what a client may take of the server: all values
@@ -32,8 +32,8 @@ The map, in reading order:
 `hooks`       commands that are run for records; `gate`, one that uploads have to pass; `programs`, what runs them
 `companions`  what goes along with the service
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
-`localdisk`   the default storage, with `oserrors`, `jail`, `locks`, `parts`, `unnamed`, `commits`, `diskfiles` and
-              `steadyfiles`
+`localdisk`   the default storage, with `oserrors`, `jail`, `diskentries`, `locks`, `parts`, `unnamed`, `commits`,
+              `diskfiles` and `steadyfiles`
 `objects`     object storage as a storage, by obstore: a package, with its own map
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key; `wholefile`, how such files are read,
@@ -46,8 +46,8 @@ The map, in reading order:
 `allocator`   how the service deals with memory; `premises`, what each process that serves has
 `reloading`   what a running service takes over; `signals`, `notify`, how it is told, and tells, how it is
 `workers`     several processes that serve, and `worker`, one of them; `sharing`, what they count together in a
-              `sharedtable`; `turnstile`, who of them lets in whom; `workerlink` and `workerlog`, what they say;
-              `allworkers`, how operators see them
+              `sharedtable`; `turnstile`, who of them lets in whom; `workerlink` and `workerlog`, what they say, by a
+              `readymade` protocol; `allworkers`, how operators see them
 `everywhere`  what holds over all nodes, in Redis: a package, with its own map
 `configuration` the options in a file
 `livelist`    who is connected and does what; `throughput`, how much is moved; `blocklist`, whom an operator has banned;
@@ -61,7 +61,7 @@ The map, in reading order:
 `inlineclient` files and listings in MODE I; `streamclient`, with `streamtransfer` and `listparser`, without it
 `remote`      the far side seen as a storage; `strangers`, who it is that doesn't greet
 `digestclient` digests of what stays at the server
-`collector`   how seldom Python looks for garbage
+`collector`   how seldom Python looks for garbage; `traces`, errors that let go of what they came through
 `copying`     a file from one storage to another; `parallel`, many at once; `resuming`, from where an earlier try ended
 `filters`     which names a tree is about; `steps`, `rolls`, `trees`, how two trees are compared; `plans`, what is to do
 `lines`       a way that may break; `mirroring`, one tree made like another; `removing`, `reports`, its end

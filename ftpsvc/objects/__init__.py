@@ -1,6 +1,6 @@
 """Object storage as a `Storage`: buckets of S3, Google Cloud and Azure, by obstore.
 
-`urls`      what s3://bucket/prefix means, and the options that go with it
+`urls`      what s3://bucket/prefix means; `options`, what goes with it
 `metadata`  modify time, mode and digest as an object's metadata
 `engine`    what is asked of an object storage, in calls that wait
 `obstored`  those calls by obstore; `signing`, `requests` and `s3`, those that obstore doesn't have
