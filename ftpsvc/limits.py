@@ -81,9 +81,13 @@ class Limits:
 
     # There is no rate that is right for every line. Where one is wanted, it is so many bytes a second.
     session_up: int = _limit(0, "session-rate-up", "Bytes a second that a session may store, as 10M; 0: any.")
-    session_down: int = _limit(0, "session-rate-down", "Bytes a second that a session may retrieve.")
-    account_up: int = _limit(0, "account-rate-up", "The same for all sessions of an account without rates of its own.")
-    account_down: int = _limit(0, "account-rate-down", "The same for what they retrieve.")
+    session_down: int = _limit(0, "session-rate-down", "Bytes a second that a session may retrieve; 0: any.")
+    account_up: int = _limit(
+        0, "account-rate-up", "Bytes a second that all sessions of an account without rates of its own may store."
+    )
+    account_down: int = _limit(
+        0, "account-rate-down", "Bytes a second that all sessions of an account without rates of its own may retrieve."
+    )
 
     # As many as a small machine can run beside its transfers.
     hooks: int = _limit(4, "max-hooks", "Commands of hooks, and of the check, that run at once.", least=1)

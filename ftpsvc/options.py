@@ -122,6 +122,10 @@ class Options(usage.Options, AuthOptionMixin):
     def __init__(self, folder: str = "") -> None:
         """`folder`: where relative paths begin, if not in the current folder."""
         super().__init__()
+        for name, text in self.docs.items():
+            self.docs[name] = " ".join(text.split())  # docstrings come with their line ends and indents
+            if self.defaults.get(name) == "":
+                del self.defaults[name]  # what is so without the option stands in the text
         self.folder = folder
         self._words: list[str] = []
         self._said: dict[str, tuple[str, ...]] = {}  #: what stood behind each option, wherever

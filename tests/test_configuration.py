@@ -152,6 +152,14 @@ def test_each_option_is_explained_and_no_line_is_too_long() -> None:
     assert all(line == "" or line.startswith("# ") or line == "#" for line in lines)
 
 
+def test_the_help_is_in_plain_lines_and_tells_each_default_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    for line in Options().getUsage().splitlines():
+        option, _, text = line.strip().partition(" ")
+        assert "  " not in text.strip(), option
+        assert text.count("[default: ") <= 1 and "[default: ]" not in text, option
+
+
 def test_the_values_in_the_comments_are_the_defaults(file: Path) -> None:
     template = configuration.template(Options().settings(), {})
     uncommented = re.sub(r"^# ([a-z-]+ = )", r"\1", template, flags=re.MULTILINE)

@@ -36,7 +36,7 @@ class ObjectOptions:
 
 OBJECT_PARAMETERS = (
     ("object-endpoint", None, "", "Where the object storage is, as https://host:port. [default: the provider's own]"),
-    ("object-region", None, "", "Its region. [default: $AWS_REGION, or us-east-1]"),
+    ("object-region", None, "", "The object storage's region. [default: $AWS_REGION, or us-east-1]"),
     (
         "object-credentials",
         None,
