@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
@@ -31,8 +31,10 @@ from twisted.internet.defer import Deferred
 from ftpsvc import views
 from ftpsvc.console import Stopped
 from ftpsvc.model import decode_name, encode_name
-from ftpsvc.shell import Shell
 from ftpsvc.words import escape, last_word
+
+if TYPE_CHECKING:
+    from ftpsvc.shell import Shell
 
 #: How many lines of history are kept. Reading them costs a millisecond at the start.
 MAX_HISTORY = 2000
