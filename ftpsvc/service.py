@@ -48,6 +48,7 @@ from ftpsvc.workers import Opened, Workers
 if TYPE_CHECKING:
     from ftpsvc.metrics import Gauges
     from ftpsvc.monitor import Monitor
+    from ftpsvc.objects.opening import AllHomes
 
 __all__ = ["Options", "makeService"]  # what twistd looks for here
 
@@ -61,9 +62,12 @@ def makeService(options: Options) -> FileService:
     common = sharing.common(reactor) if sharing is not None else None
     storage, homes, factory, tls, entrance, reloading, told, everywhere = made(options, reactor, common)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
-    announcements = [_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports]
-    announcements.extend([*told, *entrance.now.announcements])
-    announcements.append(f"The certificate's SHA-256 fingerprint is {tls.fingerprint}")
+    announcements = [
+        *(_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports),
+        *told,
+        *entrance.now.announcements,
+        f"The certificate's SHA-256 fingerprint is {tls.fingerprint}",
+    ]
     if options.parent is not None and not options.parent.get("nodaemon", True):
         print(*announcements, sep="\n", flush=True)  # a daemon's log goes to a file, and somebody is waiting here
     service = FileService(storage, factory, ports, announcements, reloading.reload)
@@ -90,9 +94,7 @@ def makeService(options: Options) -> FileService:
     service.hasty = serving
     service.companions += [logging, *serving, control, Trimming(reactor)]
     if options["monitor"]:
-        root: str = options["root"]
-        look = (lambda: storage.objects.answers(root)) if is_address(root) else (lambda: free_in(root))
-        monitor = _monitor(reactor, options, factory, service, overview, Probe(look, factory.run, reactor))
+        monitor = _monitor(reactor, options, storage, factory, service, overview)
         service.companions.append(monitor)
         monitor.metrics.everywhere = everywhere
         if sharing is not None:
@@ -108,13 +110,15 @@ async def gauges_of(workers: Workers) -> list[Gauges]:
 
 
 def _monitor(
-    reactor: Any, options: Options, factory: ServerFactory, service: FileService, overview: Overview, probe: Probe
+    reactor: Any, options: Options, storage: AllHomes, factory: ServerFactory, service: FileService, overview: Overview
 ) -> Monitor:
     # Not before: they bring a web server with them, which most do without.
     from ftpsvc.livepage import put_below
     from ftpsvc.monitor import Monitor
 
-    monitor = Monitor(factory, probe, service.trouble)
+    root: str = options["root"]
+    look = (lambda: storage.objects.answers(root)) if is_address(root) else (lambda: free_in(root))
+    monitor = Monitor(factory, Probe(look, factory.run, reactor), service.trouble)
     overview.token = kept_token(state_folder(options["state"]))
     put_below(monitor.root, overview, overview.token)
     monitor.port = _listen(reactor, options["monitor"], factory, monitor.site, "--monitor")
