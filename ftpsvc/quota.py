@@ -10,13 +10,7 @@ from __future__ import annotations
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
-from ftpsvc.storage import (
-    Buffer,
-    ShowsPart,
-    Storage,
-    TakesFactsEarly,
-    WriteFile,
-)
+from ftpsvc.storage import Buffer, ShowsPart, Storage, TakesFactsEarly, WriteFile
 from ftpsvc.usage import Usage, Used
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ftpsvc import model
 from ftpsvc.model import BadCommand, ProtocolViolation, TransferError, decode_name, encode_name
 
+#: Where the server listens and clients connect, if nothing is said: it takes no root, as FTP's own 21 would.
 DEFAULT_PORT = 5000
 
 #: The protocol's name in ALPN (RFC 7301). Who is led by it can't be led to a server of something else.

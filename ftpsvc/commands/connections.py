@@ -1,4 +1,4 @@
-"""Coming and going: connect user close quit, bookmarks, and what is said to the server as it is."""
+"""Coming and going: connect user bookmark close quit, and the server as it is: site quote status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files carried between here and there: retrieve store mget mput."""
+"""Files carried between here and there: retrieve store mget mput reget reput."""
 
 from __future__ import annotations
 

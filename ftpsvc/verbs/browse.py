@@ -1,4 +1,4 @@
-"""Looking around: PWD CWD CDUP LIST NLST MLSD MLST SIZE MDTM AVBL STAT."""
+"""Looking around: PWD CWD CDUP LIST NLST MLSD MLST SIZE MDTM AVBL STAT, and those of old, XPWD XCWD XCUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing the tree: MKD RMD DELE RNFR RNTO MFMT MFF SITE, and MDTM where it sets."""
+"""Changing the tree: MKD RMD DELE RNFR RNTO MFMT MFF SITE, MDTM where it sets, and those of old, XMKD XRMD."""
 
 from __future__ import annotations
 
