@@ -29,6 +29,9 @@ class Tunnel:
     def __init__(self, connection: SSL.Connection) -> None:
         """`connection` has no socket, and knows whether it accepts or connects."""
         self._connection = connection
+        self._has_spoken = False
+        self._is_answering = False
+        self._held = b""
         self.has_begun = False  #: the other end has said something
         self.has_greeted = False  #: the handshake is done
         self.has_ended = False  #: the other end has said that there is no more data
@@ -37,12 +40,15 @@ class Tunnel:
     def received(self, data: bytes) -> bytes:
         """What is within these bytes for us; nothing, often enough. Not to be called once it is over."""
         clear: list[bytes] = []
+        if not self.has_begun and not self._has_spoken:
+            self._is_answering = True
         self.has_begun = True
         try:
             self._connection.bio_write(data)
             if not self.has_greeted:
                 self._connection.do_handshake()
                 self.has_greeted = True
+                self._hold_tickets()
             while True:
                 clear.append(self._connection.recv(RECORD))
         except SSL.WantReadError:
@@ -77,7 +83,24 @@ class Tunnel:
 
     def outgoing(self) -> bytes:
         """What is to be sent, in this order."""
+        said = self._said()
+        if said:
+            said, self._held = self._held + said, b""
+            self._has_spoken = True
+        return said
+
+    def _said(self) -> bytes:
         try:
             return self._connection.bio_read(PIECE + OVERHEAD)
         except SSL.WantReadError:
             return b""
+
+    def _hold_tickets(self) -> None:
+        """Keep what a server says behind the handshake of TLS 1.3, tickets to resume the session with (RFC 8446,
+        section 4.6.1), until it has something else to say, be it the end.
+
+        Who only uploads reads nothing: so does Go's TLS, and with it rclone. What nobody has read turns the close of a
+        socket into a reset, and what that system has not sent yet is gone with it: the upload ends in its middle.
+        """
+        if self._is_answering and self._connection.get_protocol_version_name() == "TLSv1.3":
+            self._held = self._said()

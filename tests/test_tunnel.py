@@ -126,3 +126,28 @@ def test_a_session_of_one_connection_is_resumed_on_another(tls: ServerTLS, versi
         assert client.read(1) == b"x"  # and the tickets that come before it
         assert client.session_reused is is_resumed
         session = client.session
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_only_uploads_leaves_nothing_unread_when_it_closes(
+    tls: ServerTLS, version: ssl.TLSVersion
+) -> None:
+    """Else its system would end the connection with a reset, and with it what of the upload had not left yet."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(version.value)
+    uploading = SSL.Connection(context, None)
+    uploading.set_connect_state()
+    server, client = Tunnel(tls.accepting()), Tunnel(uploading)
+    client.begin()
+    while not client.has_greeted:
+        server.received(client.outgoing())
+        client.received(server.outgoing())
+    for data in (b"one", b"two"):
+        client.protect(data)
+        assert server.received(client.outgoing()) == data
+        assert server.outgoing() == b""
+    client.end()
+    server.received(client.outgoing())
+    server.end()
+    client.received(server.outgoing())
+    assert client.has_ended

@@ -10,7 +10,7 @@ from streams import Server
 from .conftest import NAMES, Run, make_large, same
 
 
-@pytest.fixture(params=["epsv", "pasv"])
+@pytest.fixture(params=["epsv", "pasv", "tls"])
 def rclone(program: Callable[[str], Run], server: Server, request: pytest.FixtureRequest) -> Run:
     run = program("rclone")
     password = run("obscure", "x").strip()
@@ -18,6 +18,8 @@ def rclone(program: Callable[[str], Run], server: Server, request: pytest.Fixtur
     to = ["--ftp-host=127.0.0.1", f"--ftp-port={server.port}", "--ftp-user=anonymous", f"--ftp-pass={password}"]
     if request.param == "pasv":
         to.append("--ftp-disable-epsv")
+    if request.param == "tls":
+        to += ["--ftp-explicit-tls", "--ftp-no-check-certificate"]
     return lambda *arguments: run(*options, *to, *arguments)
 
 
