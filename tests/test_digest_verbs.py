@@ -72,6 +72,13 @@ def test_an_older_command_takes_a_range_with_its_end_left_out(talk: Conversation
     assert text(talk, b"XCRC a b 3 10") == f"250 {zlib.crc32(DATA[3:10]):08X}"
 
 
+def test_an_end_alone_goes_behind_a_name_in_quotation_marks_only(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / '"q" 5').write_bytes(DATA)
+    assert text(talk, b'XCRC "a b" 10') == f"250 {zlib.crc32(DATA[:10]):08X}"
+    assert text(talk, b'XMD5 """q"" 5" 3 10') == f"250 {hashlib.md5(DATA[3:10]).hexdigest().upper()}"
+    assert talk.codes(b"XCRC a b 10\r\n") == [550]
+
+
 def test_a_file_whose_name_looks_like_a_range_is_that_file(talk: Conversation, tmp_path: Path) -> None:
     (tmp_path / "a b 3 10").write_bytes(b"other")
     assert text(talk, b"XCRC a b 3 10") == f"250 {zlib.crc32(b'other'):08X}"

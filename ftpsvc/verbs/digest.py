@@ -138,8 +138,9 @@ async def _digest_of(session: Session, file: ReadFile, algorithm: str, wanted: R
         await file.close()
 
 
-#: `name`, `"name"`, and both with a first byte and the one behind the last.
-_QUOTED = re.compile(r'"([^"]+)"(?: ([0-9]{1,18}) ([0-9]{1,18}))?')
+#: `name`, `"name"`, and both with a first byte and the one behind the last. The latter may stand alone behind a name in
+#: quotation marks, where it can't be taken for the end of the name. Such marks in a name are doubled there.
+_QUOTED = re.compile(r'"((?:[^"]|"")+)"(?: (?:([0-9]{1,18}) )?([0-9]{1,18}))?')
 _WITH_RANGE = re.compile(r"(.+) ([0-9]{1,18}) ([0-9]{1,18})", re.DOTALL)
 
 
@@ -157,7 +158,8 @@ def older(algorithm: str) -> Callable[[Session, str], Awaitable[Reply]]:
 async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
     """A file with exactly that name wins over any way of reading the argument."""
     everything = Range(0, _MAX_OFFSET)
-    match = _QUOTED.fullmatch(argument) or _WITH_RANGE.fullmatch(argument)
+    quoted = _QUOTED.fullmatch(argument)
+    match = quoted or _WITH_RANGE.fullmatch(argument)
     if match is None:
         return session.resolve(argument, Permission.READ), everything
     try:
@@ -165,8 +167,8 @@ async def _file_and_range(session: Session, argument: str) -> tuple[str, Range]:
         await session.ready.storage.stat(path)
     except (model.NotFound, model.NotADirectory, model.Denied, model.InvalidName):
         name, first, end = match.groups()
-        path = session.resolve(name, Permission.READ)
-        return path, everything if end is None else _exclusive(int(first), int(end))
+        path = session.resolve(name.replace('""', '"') if quoted else name, Permission.READ)
+        return path, everything if end is None else _exclusive(int(first or 0), int(end))
     return path, everything
 
 
