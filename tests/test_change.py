@@ -167,8 +167,8 @@ def modified(path: Path) -> float:
 @pytest.mark.parametrize(
     ("line", "answer"),
     [
-        (b"MFMT 20261122055957 a b", "213 Modify=20261122055957; /a b"),
-        (b"MFF Modify=20261122055957; a b", "213 Modify=20261122055957; /a b"),
+        (b"MFMT 20261122055957 a b", "213 Modify=20261122055957; a b"),
+        (b"MFF Modify=20261122055957; /./a b", "213 Modify=20261122055957; /./a b"),
         (b"MDTM 20261122055957 a b", "213 20261122055957"),
         (b"SITE UTIME 20261122055957 a b", "200 /a b was modified at 20261122055957."),
         (
@@ -185,7 +185,7 @@ def test_every_way_of_setting_a_time_sets_it(talk: Conversation, tmp_path: Path,
 
 def test_a_time_keeps_the_fraction_that_was_sent_and_mdtm_tells_seconds(talk: Conversation, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    assert text(talk, b"MFMT 20261122055957.25 a") == "213 Modify=20261122055957.25; /a"
+    assert text(talk, b"MFMT 20261122055957.25 a") == "213 Modify=20261122055957.25; a"
     assert modified(tmp_path / "a") == MOMENT + 0.25
     assert text(talk, b"MDTM a") == "213 20261122055957"
 

@@ -78,11 +78,11 @@ async def _exists(session: Session, path: str) -> bool:
 
 
 async def set_modify_time(session: Session, argument: str) -> Reply:
-    """`MFMT 20261122055957 name` (draft-somers-ftp-mfxx)."""
+    """`MFMT 20261122055957 name` (draft-somers-ftp-mfxx); the answer has the name as it was sent, as HASH's does."""
     text, path = _value_and_path(session, argument, "MFMT")
     modified = parse_time(text)
     await _set(session, path, Facts(modified=modified))
-    return Reply(213, f"Modify={format_time(modified)}; {path}")
+    return Reply(213, f"Modify={format_time(modified)}; {argument.partition(' ')[2]}")
 
 
 async def set_facts(session: Session, argument: str) -> Reply:
@@ -90,7 +90,7 @@ async def set_facts(session: Session, argument: str) -> Reply:
     text, path = _value_and_path(session, argument, "MFF")
     facts, told = _facts_in(text)
     await _set(session, path, facts)
-    return Reply(213, f"{told} {path}")
+    return Reply(213, f"{told} {argument.partition(' ')[2]}")
 
 
 def _facts_in(text: str) -> tuple[Facts, str]:
