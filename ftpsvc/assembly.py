@@ -32,7 +32,8 @@ def open_streams() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            # Not to be read: an input that isn't there is no empty one, which `put -` would store.
+            os.open(os.devnull, os.O_RDWR if descriptor else os.O_WRONLY)
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")

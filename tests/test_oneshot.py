@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -332,6 +333,17 @@ def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served:
         ended = subprocess.run(command, capture_output=True, env=path, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (1, b"put: standard input can't be read: Bad file descriptor.\n")
     assert not (folder / "from-nowhere").exists()
+
+
+def test_an_input_that_was_closed_is_no_empty_file(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    (folder / "backup").write_text("the last one")
+    with serverprocess.python_path() as path:
+        line = f"exec {sys.executable} -c {shlex.quote(RUN)} put - {url}/backup <&-"
+        ended = subprocess.run(line, shell=True, capture_output=True, env=path, cwd=tmp_path, timeout=DEADLINE)
+    assert (ended.returncode, ended.stdout) == (1, b"")
+    assert ended.stderr.startswith(b"put: standard input can't be read: Bad file descriptor.")
+    assert (folder / "backup").read_text() == "the last one"
 
 
 @pytest.mark.parametrize("words", [("cat", "{}/nosuch", "{}/poured"), ("get", "{}/nosuch", "{}/poured", "-")])
