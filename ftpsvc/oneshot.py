@@ -144,7 +144,7 @@ async def _each(shell: OneShot, urls: Iterable[str], *words: str, behind: tuple[
 
 async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     *urls, last = given.words
-    urls, local = ([*urls, last], ".") if is_url(last) else (urls, last)
+    urls, local = ([*urls, last], ".") if is_url(last) or not urls else (urls, last)
     _check_urls(urls)
     if given.r and local == STANDARD:
         raise BadArgument("standard output is no folder.")

@@ -162,6 +162,7 @@ def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
     ("words", "code"),
     [
         (["get"], 2),
+        (["get", "not-a-url"], 2),
         (["ls", "not-a-url"], 2),
         (["ls", "http://h/"], 2),
         (["put", "-", "ftp://h/"], 2),
