@@ -14,7 +14,7 @@ import contextlib
 import difflib
 import errno
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar, NamedTuple, TextIO, cast
 
 from twisted.internet.defer import Deferred, succeed
@@ -73,6 +73,7 @@ class Console(cmd.Cmd):
         self.first_failure: Exception | None = None
         self.jobs = Jobs()
         self.meanings: dict[str, str] = {}  #: what the user's own aliases stand for
+        self.width: Callable[[], int] | None = None  #: how many columns a terminal has, if there is one
         self._stderr = stderr
         self._colour = colour
         self._job = Job("")
@@ -303,7 +304,7 @@ class Console(cmd.Cmd):
         Example: help retrieve
         """
         if not command:
-            self.say(self.overview())
+            self.say(self.fitted(self.overview()))
             return
         name = self.aliases.get(command, command)
         if name not in self.commands():
@@ -311,7 +312,11 @@ class Console(cmd.Cmd):
         usage, summary, more = self.described(name)
         others = [alias for alias, meant in self.aliases.items() if meant == name]
         also = f"   (also: {', '.join(others)})" if others else ""
-        self.say(f"{usage}{also}\n\n{summary}\n\n{more}")
+        self.say(self.fitted(f"{usage}{also}\n\n{summary}\n\n{more}"))
+
+    def fitted(self, text: str) -> str:
+        """Help, as it fits the terminal. Where there is none it stays as it was written."""
+        return display.fitted(text, self.width() - 1) if self.width is not None else text
 
     async def complete_help(self, text: str, position: int) -> list[Offer]:  # type: ignore[override]
         return self._names(text) if position == 1 else []

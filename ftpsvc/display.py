@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
@@ -130,6 +131,40 @@ def clipped(text: str, most: int) -> str:
     while columns(text) >= most:
         text = text[:-1]
     return text + "…"
+
+
+#: What stands before the words that a longer row of a table goes on beneath: a name, and at least two spaces.
+_BEFORE_TEXT = re.compile(r" +\S.*?  +")
+
+
+def fitted(text: str, width: int) -> str:
+    """Help for a terminal of so many columns, broken between words.
+
+    Lines of a paragraph are filled anew. A row of a table begins with two spaces, and goes on in its last column.
+    """
+    joined: list[str] = []
+    for row in text.split("\n"):
+        indent = len(row) - len(row.lstrip(" "))
+        before = joined[-1] if joined else ""
+        is_paragraph = indent == 0 and not before.startswith(" ") and not row.startswith("Example:")
+        if row and before and (indent > 2 or is_paragraph):
+            joined[-1] = f"{before} {row.lstrip(' ')}"
+        else:
+            joined.append(row)
+    return "\n".join(part for row in joined for part in _broken(row, width))
+
+
+def _broken(row: str, width: int) -> Iterator[str]:
+    table = _BEFORE_TEXT.match(row)
+    indent = table.end() if table and table.end() <= width // 2 else 4 if row.startswith(" ") else 0
+    while len(row) > width:
+        first = table.end() if table and indent == table.end() else len(row) - len(row.lstrip(" "))
+        at = max(row.rfind(" ", first + 1, width + 1), row.find(" ", first + 1))
+        if at < 0:
+            break  # a word that is longer than the terminal is wide
+        yield row[:at].rstrip(" ")
+        row = " " * indent + row[at:].lstrip(" ")
+    yield row
 
 
 def _is_wide(letter: str) -> bool:

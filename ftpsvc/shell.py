@@ -59,10 +59,8 @@ class Shell(Connections, RemoteFiles, Looking, Reading, UnfinishedWork, LocalFil
 
     def welcome(self) -> None:
         """What the shell says first."""
-        self.say(
-            f"ftpsvc {__version__}\n\n{self.short_overview()}\n\n"
-            "Only connect, help and quit work yet, and what is about this machine: not connected."
-        )
+        not_yet = "Only connect, help and quit work yet, and what is about this machine: not connected."
+        self.say(f"ftpsvc {__version__}\n\n{self.short_overview()}\n\n{self.fitted(not_yet)}")
 
 
 # -- the program ---------------------------------------------------------------------------------------------

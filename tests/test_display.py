@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ftpsvc.display import counted, duration, listing, part, percent, size
+from ftpsvc.display import counted, duration, fitted, listing, part, percent, size
 from ftpsvc.model import Entry, Kind
 
 
@@ -79,3 +79,41 @@ def test_folders_have_a_colour_only_if_it_is_asked_for() -> None:
 
 def test_a_time_outside_of_the_calendar_does_no_harm() -> None:
     assert next(listing([Entry("a", Kind.FILE, 0, 10**40)])) == "0 B  -                 a"
+
+
+HELP = """\
+find [folder] <pattern>   (also: search)
+
+Files are found here, which is
+told
+in a paragraph.
+  --long <pattern>  a row whose last column
+                    goes on
+  -s                short
+
+Example: one
+Example: two"""
+
+
+def test_help_is_broken_between_words_where_the_terminal_ends() -> None:
+    assert (
+        fitted(HELP, 40)
+        == """\
+find [folder] <pattern>   (also: search)
+
+Files are found here, which is told in a
+paragraph.
+  --long <pattern>  a row whose last
+                    column goes on
+  -s                short
+
+Example: one
+Example: two"""
+    )
+
+
+@pytest.mark.parametrize("width", [1, 7, 20, 39])
+def test_on_a_narrow_terminal_no_word_of_help_is_lost(width: int) -> None:
+    assert fitted(HELP, width).split() == HELP.split()
+    longest = max(map(len, HELP.split()))
+    assert all(len(row) <= max(width, longest + 4) for row in fitted(HELP, width).split("\n"))

@@ -162,6 +162,15 @@ def test_output_that_nobody_reads_ends_the_shell(stranger: Desk) -> None:
 # -- help ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_help_fits_the_terminal(stranger: Desk, width: int) -> None:
+    stranger.shell.width = lambda: width
+    stranger.shell.welcome()
+    said = stranger.out.getvalue()
+    said += "".join(stranger.type(f"help {command}") for command in ("", *stranger.shell.commands()))
+    assert max(map(len, said.split("\n"))) < width
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(stranger: Desk, command: str) -> None:
     usage, summary, more = stranger.shell.described(command)

@@ -70,6 +70,7 @@ class Commands(Console):
     ) -> None:
         self._around = around or Surroundings()
         super().__init__(stdout, stderr, self._around.colour)
+        self.width = self._around.columns
         self._reactor = reactor
         self._dial = dial
         self._here = here

@@ -340,8 +340,8 @@ class Connections(Commands):
     def short_overview(self) -> str:
         """The commands of every day, a line for each, and the names of the others."""
         others = [name for name in self.commands() if name not in self.everyday]
-        names = "\n".join(_wrapped(others, 100))
-        return f"{self.summary(list(self.everyday))}\n\nMore, with help <command>:\n{names}"
+        names = "\n".join(_wrapped(others, min(100, self.width() - 1 if self.width else 100)))
+        return self.fitted(f"{self.summary(list(self.everyday))}\n\nMore, with help <command>:\n{names}")
 
 
 def _offer(url: str) -> Offer:
