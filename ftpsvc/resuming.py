@@ -17,7 +17,7 @@ from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import SECOND, Aborted, BadOffset, Changed, ConnectionFailed, Entry, ServiceClosing, Stored
-from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, announce
+from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, TellsTimes, announce
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
 #: have read so many before the connection is taken for dead.
@@ -94,8 +94,11 @@ async def bring(
     of a later attempt must not make it ours. It is told what has to be that `known`, and again when that changes.
     """
     course = _Course(entry, progress, begun)
+    listed = entry
 
     async def attempt() -> Brought:
+        may_go_on = goes_on or known is not None or course.is_begun or common_algorithm(source, target) is not None
+        entry = await _as_it_is(source, path, listed) if may_go_on else listed
         if goes_on and not course.is_begun:
             begin = await _start_with_file(source, path, entry, target, name)
         else:
@@ -161,6 +164,8 @@ async def _carry(
     course.known = course.known._replace(foreign=begin.foreign)
     reading = await source.open_read(path, begin.offset)
     try:
+        if not _lists_exactly(source):
+            course.known = course.known._replace(modified=reading.facts.modified or entry.modified)
         if not begin.offset:
             announce(target, name, reading.facts)
         writing = await target.open_write(name, begin.offset)
@@ -178,6 +183,21 @@ async def _carry(
         return Brought(await writing.commit(facts), begin.offset, begin.note)
     finally:
         await reading.close()
+
+
+def _lists_exactly(source: Storage) -> bool:
+    return not isinstance(source, TellsTimes) or source.times.are_exact
+
+
+async def _as_it_is(source: Storage, path: str, entry: Entry) -> Entry:
+    """What is known of a file, with its time to the second, by which it can be known again: LIST tells the day."""
+    if _lists_exactly(source):
+        return entry
+    try:
+        now = await source.stat(path)
+    except (model.Unavailable, *_CANNOT):
+        return entry  # whatever else this means is said when the file is opened
+    return entry._replace(size=now.size, modified=now.modified)
 
 
 # -- where to begin ------------------------------------------------------------------------------------------

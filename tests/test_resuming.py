@@ -17,6 +17,7 @@ from ftpsvc.parts import known_part
 from ftpsvc.remote import Remote
 from ftpsvc.resuming import NOT_VERIFIED, NOTHING, STILL_THERE, Brought, Known, bring, is_same
 from ftpsvc.steps import Rules, Side
+from ftpsvc.storage import Times
 
 DATA = os.urandom(300_000)
 
@@ -353,3 +354,46 @@ def test_a_source_whose_time_nobody_tells_is_not_known_again(mute: Ends) -> None
     brought = result_of(bring(mute.source_storage, "/f", entry, mute.target_storage, "/f", known=known), mute.link)
     assert brought.resumed == 0
     assert (mute.target / "f").read_bytes() == DATA
+
+
+class OfTheDay:
+    """A source that lists no more than the day, and can't tell digests. Its MDTM is exact."""
+
+    times = Times(are_exact=False)
+    algorithms = ()
+
+    def __init__(self, storage: Any) -> None:
+        self.stat, self.open_read = storage.stat, storage.open_read
+
+    async def digest(self, path: str, algorithm: str, first: int, end: int, of_part: bool = False) -> str:
+        raise AssertionError
+
+    async def kept(self, path: str) -> int:
+        raise AssertionError
+
+
+def test_a_file_whose_day_alone_is_listed_is_known_again_by_its_second(tmp_path: Path) -> None:
+    ends = Ends(tmp_path, "disks")
+    source: Any = OfTheDay(ends.source_storage)
+    noon, day = 1_500_000_000 * model.SECOND, 86_400 * model.SECOND
+    os.utime(ends.path, ns=(noon, noon))
+    listed = Entry("f", model.Kind.FILE, len(DATA), noon // day * day)
+    told: list[Known] = []
+
+    def bring_listed(known: Known | None) -> Brought:
+        work = bring(source, "/f", listed, ends.target_storage, "/f", known=known, begun=told.append)
+        return result_of(work)  # type: ignore[no-any-return]
+
+    bring_listed(None)
+    assert told == [Known(len(DATA), noon, NOTHING)]
+    ends.part.write_bytes(DATA[:100_000])
+    brought = bring_listed(told[0])
+    assert (brought.resumed, brought.note) == (100_000, NOT_VERIFIED)
+    assert (ends.target / "f").read_bytes() == DATA
+
+    ends.part.write_bytes(DATA[:100_000])
+    ends.path.write_bytes(DATA[::-1])
+    os.utime(ends.path, ns=(noon + model.SECOND, noon + model.SECOND))  # another file, of the same day
+    brought = bring_listed(told[0])
+    assert brought.resumed == 0 and brought.note.startswith("started over: nobody can tell")
+    assert (ends.target / "f").read_bytes() == DATA[::-1]
