@@ -42,6 +42,14 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # a name that this locale has no letters for still lists
 
 
+def give_up_output() -> None:
+    """Let what is still to be written to standard output go nowhere: nobody takes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (2, 1) if os.path.sameopenfile(1, 2) else (1,):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 #: What ends a program before its time.
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

@@ -41,19 +41,29 @@ class Stopped(TransferError):
     """A command that was interrupted, and whose text says what that left behind."""
 
 
-@contextlib.contextmanager
-def writing_out() -> Iterator[None]:
-    """While entered, something is written to whoever started the program.
+class _WritingOut:
+    """`with writing_out():` something is written to whoever started the program.
 
     Raises `NoSpace`, `LocalFault`, or `BrokenPipeError`.
     """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        kind = NoSpace if error.errno == errno.ENOSPC else LocalFault
-        raise kind(f"what is to be said can't be written: {error.strerror}.") from error
+
+    is_under_way = False  #: for a signal that comes meanwhile: nobody may ever take it
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.is_under_way = True
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            kind = NoSpace if error.errno == errno.ENOSPC else LocalFault
+            raise kind(f"what is to be said can't be written: {error.strerror}.") from error
+        finally:
+            self.is_under_way = False
+
+
+writing_out = _WritingOut()
 
 
 class Console(cmd.Cmd):

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib import import_module
@@ -19,18 +18,18 @@ from typing import Any, ClassVar, cast
 
 from twisted.python.failure import Failure
 
-from ftpsvc import assembly, connecting, oneshotoptions, settings, views
+from ftpsvc import assembly, connecting, oneshotoptions, piped, settings, views
 from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
-from ftpsvc.console import Event
-from ftpsvc.model import BadArgument, LocalFault, TransferError, parent_and_name
+from ftpsvc.console import Event, Stopped, writing_out
+from ftpsvc.model import BadArgument, TransferError, parent_and_name
+from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, tree_words
 from ftpsvc.outcomes import outcome
-from ftpsvc.patterns import is_pattern
 from ftpsvc.progress import Progress
 from ftpsvc.storage import Storage
 from ftpsvc.targets import Names, Target, is_url, target_of
-from ftpsvc.threads import Run, done_with, pool_of
+from ftpsvc.threads import Run, pool_of
 from ftpsvc.words import escape, quote
 
 #: Standard input or output in the place of a file.
@@ -113,7 +112,7 @@ class OneShot(Connections):
         writing = await storage.open_write(path)
         size, pace = 0, self._pace
         try:
-            async for chunk in _input(run, pace.share):
+            async for chunk in piped.chunks(self._reactor, 0, run, pace.share):
                 await writing.write(chunk)
                 size += len(chunk)
                 await pace.keep(len(chunk))
@@ -121,14 +120,6 @@ class OneShot(Connections):
         finally:
             await writing.abort()
         return size
-
-
-async def _input(run: Run, size: int) -> AsyncGenerator[bytes, None]:
-    try:
-        while chunk := await done_with(run(os.read, 0, size)):
-            yield chunk
-    except OSError as error:
-        raise LocalFault(f"standard input can't be read: {error.strerror}.") from error
 
 
 # -- what each does ------------------------------------------------------------------------------------------
@@ -145,30 +136,30 @@ async def _each(shell: OneShot, urls: Iterable[str], *words: str, behind: tuple[
 async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     *urls, last = given.words
     urls, local = ([*urls, last], ".") if is_url(last) or not urls else (urls, last)
-    _check_urls(urls)
+    check_urls(urls)
     if given.r and local == STANDARD:
         raise BadArgument("standard output is no folder.")
     if local != STANDARD:
-        local = _goal(_as_it_is(local), len(urls))
-        _check_names(urls, lambda url: target_of(url).path, given.r)
+        local = goal(as_it_is(local), len(urls))
+        check_names(urls, lambda url: target_of(url).path, given.r)
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
             if local == STANDARD:
                 await shell.carry_out("cat", target.path)
             else:
-                await shell.carry_out("get", *_tree_words(given), target.path, local)
+                await shell.carry_out("get", *tree_words(given), target.path, local)
 
 
 async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     *files, url = given.words
-    _check_urls([url])
+    check_urls([url])
     target = target_of(url)
     if not files:
         raise BadArgument("a file is missing. Use: ftpsvc put <file>... <url>")
     if STANDARD in files and (given.r or len(files) > 1 or not parent_and_name(target.path)[1]):
         raise BadArgument("standard input is one file, and its URL says the name: ftp://host/folder/name")
-    _check_names(files, str, given.r)
+    check_names(files, str, given.r)
     if not await shell.at(target):
         return
     if files == [STANDARD]:
@@ -178,55 +169,22 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
             shell.complain(f"put: {error}", error)
         return
     for file in files:
-        await shell.carry_out("put", *_tree_words(given), _as_it_is(file), _goal(target.path or "/", len(files)))
-
-
-def _goal(path: str, count: int) -> str:
-    """Where so many things go. Several need a folder: as one name, each would take the place of the one before it."""
-    return path if count == 1 or path.endswith("/") else f"{path}/"
-
-
-def _check_names(words: Iterable[str], path_of: Callable[[str], str], are_trees: bool) -> None:
-    """Raises `BadArgument` for two that would get the same name: the second would take the first one's place.
-
-    What patterns of files match is compared when it is known (`names_given`).
-    """
-    named: dict[str, str] = {}
-    for word in words:
-        name = parent_and_name(path_of(word).rstrip("/"))[1]
-        if name and (are_trees or not is_pattern(name)) and (other := named.setdefault(name, word)) != word:
-            raise BadArgument(f"{quote(other)} and {quote(word)} would both become {quote(name)}.")
-
-
-def _as_it_is(path: str) -> str:
-    """A path here that is neither an option nor the home folder: all that was seen to before this command began."""
-    return f"./{path}" if path.startswith(("~", "-")) else path
-
-
-def _tree_words(given: argparse.Namespace) -> list[str]:
-    """What stands before the names of what is carried."""
-    if given.tree and not given.r:
-        raise BadArgument(f"{given.tree[0].partition('=')[0]} is for folders, with -r.")
-    if not given.r:
-        return []
-    if given.overwrite == "skip":
-        raise BadArgument("with -r, what isn't the same is replaced; --overwrite newer keeps what is newer.")
-    return ["-r", *given.tree, *(["--newer"] if given.overwrite == "newer" else []), "--"]
+        await shell.carry_out("put", *tree_words(given), as_it_is(file), goal(target.path or "/", len(files)))
 
 
 async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     first, *rest = given.words
     if is_url(first):
         target = target_of(first)
-        words = [target.path or "/", *map(_as_it_is, rest)]
+        words = [target.path or "/", *map(as_it_is, rest)]
         if any(map(is_url, rest)):
             raise BadArgument("one of the two folders is here. Use: ftpsvc mirror <url> [local], or <local> <url>")
     else:
         if not rest:
             raise BadArgument("a URL is missing. Use: ftpsvc mirror <url> [local], or <local> <url>")
-        _check_urls(rest)
+        check_urls(rest)
         target = target_of(rest[0])
-        words = [_as_it_is(first), target.path or "/"]
+        words = [as_it_is(first), target.path or "/"]
     if await shell.at(target):
         await shell.carry_out("mirror", *([] if is_url(first) else ["-R"]), *given.tree, "--", *words)
 
@@ -291,12 +249,6 @@ def kind_for(name: str) -> type[OneShot]:
     return type("OneShot", (OneShot, *groups), {})
 
 
-def _check_urls(urls: Iterable[str]) -> None:
-    for url in urls:
-        if not is_url(url):
-            raise BadArgument(f"{quote(url)} is no URL. Those look like this: {oneshotoptions.URL}")
-
-
 # -- the program ---------------------------------------------------------------------------------------------
 
 
@@ -312,7 +264,7 @@ def main(words: list[str]) -> int:
         shell = _shell(kind_for(name), reactor, given)
         shell.pours = name == "cat" or (name == "get" and given.words[-1] == STANDARD)
         if name not in ("get", "put", "mv", "mirror", "resume"):
-            _check_urls(given.words)
+            check_urls(given.words)
         work = COMMANDS[name][0](shell, given, pool_of(reactor))
     except TransferError as error:
         return _misused(error)
@@ -322,7 +274,7 @@ def main(words: list[str]) -> int:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     if isinstance(shell.first_failure, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter would complain of it at its end
+        assembly.give_up_output()  # else the interpreter would complain of it at its end
     if ended_by:
         return 128 + ended_by
     if shell.first_failure is not None:
@@ -338,6 +290,7 @@ def _misused(error: TransferError) -> int:
 def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | None]:
     """Run the reactor until the work is done: the signal that ended it before its time, and what was misunderstood."""
     misuse: TransferError | None = None
+    signalled = 0
 
     async def whole() -> None:
         nonlocal misuse
@@ -345,17 +298,27 @@ def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | 
             await work
         except TransferError as error:
             misuse = error
-        await shell.onecmd("quit")
+        if not signalled:
+            await shell.onecmd("quit")
 
     def broken(failure: Failure) -> None:
         OneShot.log.failure("the command broke down", failure)
         shell.complain("Something in ftpsvc itself is wrong; please report what stands above.")
 
     def listen(end: Callable[[int], None]) -> None:
-        for number in assembly.ENDING:
-            signal.signal(number, lambda number, _: reactor.callFromThread(end, number))
+        def heard(number: int, frame: object) -> None:
+            nonlocal signalled
+            signalled = number
+            reactor.callFromThread(end, number)
+            if writing_out.is_under_way:
+                # Whoever should take it may never do so, and a write that is left goes on when this has returned.
+                assembly.give_up_output()
+                raise Stopped("stopped.")
 
-    return assembly.run(reactor, whole(), broken, shell.stop, listen), misuse
+        for number in assembly.ENDING:
+            signal.signal(number, heard)
+
+    return assembly.run(reactor, whole(), broken, shell.stop, listen) or signalled, misuse
 
 
 def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneShot:

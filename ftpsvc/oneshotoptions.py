@@ -1,11 +1,15 @@
-"""What may stand behind the one-shot commands: their options, and how many words."""
+"""What may stand behind the one-shot commands: their options, how many words, and what makes sense of those."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ftpsvc import connecting, settings
+from ftpsvc.model import BadArgument, parent_and_name
+from ftpsvc.patterns import is_pattern
+from ftpsvc.targets import is_url
+from ftpsvc.words import quote
 
 #: What a URL looks like.
 URL = "ftp://user@host:port/path"
@@ -70,3 +74,45 @@ def _add_tree_options(parser: argparse.ArgumentParser, may_remove: bool) -> None
     add("--checksum", "-c", text="compare digests, not times")
     add("--links", value="follow|skip", text="what links become: what they lead to, or nothing")
     add("--parallel", value="NUMBER", text="connections, where the server has no MODE I (default: 4)")
+
+
+# -- the words that are no options ---------------------------------------------------------------------------
+
+
+def goal(path: str, count: int) -> str:
+    """Where so many things go. Several need a folder: as one name, each would take the place of the one before it."""
+    return path if count == 1 or path.endswith("/") else f"{path}/"
+
+
+def check_names(words: Iterable[str], path_of: Callable[[str], str], are_trees: bool) -> None:
+    """Raises `BadArgument` for two that would get the same name: the second would take the first one's place.
+
+    What patterns of files match is compared when it is known (`names_given`).
+    """
+    named: dict[str, str] = {}
+    for word in words:
+        name = parent_and_name(path_of(word).rstrip("/"))[1]
+        if name and (are_trees or not is_pattern(name)) and (other := named.setdefault(name, word)) != word:
+            raise BadArgument(f"{quote(other)} and {quote(word)} would both become {quote(name)}.")
+
+
+def as_it_is(path: str) -> str:
+    """A path here that is neither an option nor the home folder: all that was seen to before this command began."""
+    return f"./{path}" if path.startswith(("~", "-")) else path
+
+
+def tree_words(given: argparse.Namespace) -> list[str]:
+    """What stands before the names of what is carried."""
+    if given.tree and not given.r:
+        raise BadArgument(f"{given.tree[0].partition('=')[0]} is for folders, with -r.")
+    if not given.r:
+        return []
+    if given.overwrite == "skip":
+        raise BadArgument("with -r, what isn't the same is replaced; --overwrite newer keeps what is newer.")
+    return ["-r", *given.tree, *(["--newer"] if given.overwrite == "newer" else []), "--"]
+
+
+def check_urls(urls: Iterable[str]) -> None:
+    for url in urls:
+        if not is_url(url):
+            raise BadArgument(f"{quote(url)} is no URL. Those look like this: {URL}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import random
@@ -10,8 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serverprocess
@@ -52,13 +55,12 @@ def run(tmp_path: Path) -> Run:
     here = tmp_path / "here"
     here.mkdir()
 
-    def run(*words: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def run(*words: str, input: bytes = b"", stdin: Any = None) -> subprocess.CompletedProcess[bytes]:
         with serverprocess.python_path() as path:
             environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "c")}
             command = (sys.executable, "-c", RUN, *words)
-            return subprocess.run(
-                command, input=input, capture_output=True, env=environment, cwd=here, timeout=DEADLINE
-            )
+            given: dict[str, Any] = {"stdin": stdin} if stdin else {"input": input}
+            return subprocess.run(command, **given, capture_output=True, env=environment, cwd=here, timeout=DEADLINE)
 
     return run
 
@@ -373,3 +375,53 @@ def test_nothing_comes_home_from_a_folder_that_was_removed(served: tuple[Path, s
     assert (folder / "notes").read_bytes() == b"theirs"
     assert (tmp_path / "notes").read_bytes() == b"mine"
     assert not [found for found in tmp_path.iterdir() if found.name.startswith("gone")]
+
+
+def begun(tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
+    with serverprocess.python_path() as path:
+        command = (sys.executable, "-c", RUN, *words)
+        environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state")}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_waits_for_a_reader_who_takes_nothing(
+    served: tuple[Path, str], tmp_path: Path, number: int
+) -> None:
+    folder, url = served
+    (folder / "endless").write_bytes(bytes(8 << 20))
+    with begun(tmp_path, "cat", f"{url}/endless") as process:
+        assert process.stdout is not None and process.stderr is not None
+        waiting = bytearray(4)
+        while int.from_bytes(waiting, sys.byteorder) < 1 << 15:  # then it is in a write that has no end
+            assert process.poll() is None
+            fcntl.ioctl(process.stdout, termios.FIONREAD, waiting)
+        process.send_signal(number)
+        assert process.wait(DEADLINE) == 128 + number
+        assert process.stderr.read() == b"cat: stopped.\n"
+
+
+def test_a_signal_ends_what_waits_for_an_input_that_says_nothing(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, url = served
+    with begun(tmp_path, "put", "-", f"{url}/never") as process:
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(bytes(1 << 20))  # more than a pipe holds: it is being read
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 143
+        assert b"Traceback" not in process.stderr.read()
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file", "nothing"])
+def test_every_kind_of_input_is_read_to_its_end(served: tuple[Path, str], run: Run, tmp_path: Path, kind: str) -> None:
+    folder, url = served
+    data = b"" if kind == "nothing" else bytes(range(256)) * 8192
+    (tmp_path / "file").write_bytes(data)
+    if kind == "pipe":
+        assert run("put", "-", f"{url}/read", input=data).returncode == 0
+    else:
+        with open(tmp_path / "file" if kind == "file" else "/dev/null", "rb") as given:
+            assert run("put", "-", f"{url}/read", stdin=given).returncode == 0
+    assert (folder / "read").read_bytes() == data
