@@ -59,6 +59,9 @@ def test_folders_are_retrieved_and_stored_into_those_that_are_there(desk: Desk) 
         ("mirror nosuch", 'no "nosuch" in / (550)'),
         ("mirror -R nosuch", 'no "nosuch" in'),
         ("retrieve -r", "it takes one folder"),
+        ("retrieve -r a b c", "it takes one folder"),
+        ("retrieve -r --delete a", "only mirror removes anything"),
+        ("retrieve -r nothing.*", "matches"),
         ("resume 7", "0 jobs unfinished."),
         ("retrieve a b c", "too many words"),
     ],
@@ -83,6 +86,35 @@ def test_what_this_machine_refuses_is_said_in_its_own_words(desk: Desk, monkeypa
     said = desk.type("mirror pub")
     assert "failed a: on this machine: No space left on device.\n" in said
     assert "failed sub: on this machine: No space left on device.\n" in said
+
+
+@pytest.mark.parametrize("command", ["retrieve", "store"])
+def test_folders_and_files_go_in_one_command(desk: Desk, command: str) -> None:
+    source, target = (desk.there, desk.here) if command == "retrieve" else (desk.here, desk.there)
+    files = {"pub/a": b"1", "pub/sub/b": b"22", "pub/sub.o/c": b"333", "pub/d.o": b"4"}
+    for name, data in files.items():
+        write(source / name, data)
+    (target / "to").mkdir()
+    said = desk.type(f"{command} -r --dry-run pub/* to")
+    assert "copy a (1 B)\n" in said and content(target / "to") == {}
+    assert "2 of 4 failed" not in desk.type(f"{command} -r --exclude=*.o pub/* to")
+    assert set(content(target / "to")) == {"a", "sub", "sub/b"}
+    desk.type(f"{command} -r pub/a to/alone")
+    assert (target / "to" / "alone").read_bytes() == b"1"
+    desk.type(f"{command} -r pub/* to")
+    assert set(content(target / "to")) == {"a", "alone", "d.o", "sub", "sub/b", "sub.o", "sub.o/c"}
+    assert desk.shell.failures == 0
+
+
+def test_one_of_several_that_fails_keeps_none_of_the_others(desk: Desk) -> None:
+    for name in ("pub/a", "pub/b/c", "pub/d"):
+        write(desk.there / name, b"1")
+    write(desk.here / "a" / "is a folder")
+    write(desk.here / "b", b"a file")
+    said = desk.type("retrieve -r pub/*")
+    assert "a: " in said and "b: " in said and "retrieve: 2 of 3 failed" in said
+    assert (desk.here / "d").read_bytes() == b"1" and (desk.here / "b").read_bytes() == b"a file"
+    assert "there is no folder" in desk.type("retrieve -r pub/* nowhere")
 
 
 def test_a_name_with_a_dash_goes_behind_two(desk: Desk) -> None:

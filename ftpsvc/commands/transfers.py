@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from twisted.internet.defer import CancelledError
@@ -14,13 +15,17 @@ from ftpsvc.commands.trees import Trees
 from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
-from ftpsvc.model import Aborted, ConnectionFailed, ServiceClosing, TransferError
+from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, ServiceClosing, TransferError, parent_and_name
 from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Place
+from ftpsvc.plans import described
 from ftpsvc.progress import Progress
+from ftpsvc.steps import Do, Step
 from ftpsvc.storage import SMALL
 from ftpsvc.targets import Names
 from ftpsvc.transfers import Plan, Way
+from ftpsvc.treeoptions import TreeOptions, parse
+from ftpsvc.words import quote
 
 #: How many files of one command are under way at once in MODE I, so that the line's delay is paid once and not for
 #: each of them. Without MODE I there is one at a time.
@@ -42,12 +47,15 @@ class Transfers(Trees):
         It appears under its name when it is whole, and not before. If a file has that name already, both are shown and
         you are asked. The last word says what it was checked by: its digest, or its size where a server has no digests.
         If <local> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. What an
-        earlier try has left of it is gone on from, once it was compared. With -r a folder is retrieved, with all that
-        is in it and with the options of mirror.
+        earlier try has left of it is gone on from, once it was compared. With -r folders are retrieved too, with all
+        that is in them and with the options of mirror.
 
         Example: retrieve "my notes.txt" papers/
         """
-        if not await self._was_tree("retrieve", (file, *more)):
+        if "-r" in (file, *more):
+            await self._carry_all("retrieve", self._server, self._here, parse((file, *more)))
+        else:
+            self._check_count("retrieve", file, *more)
             await self._carry(self._server, [file], self._here, *more)
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
@@ -60,12 +68,15 @@ class Transfers(Trees):
 
         A server with MODE I shows it under its name when it is whole and its digest is right, and not before. Others do
         as they like while it is on its way. If a file has that name already, both are shown and you are asked. If
-        <remote> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. With -r a
-        folder is stored, with all that is in it and with the options of mirror.
+        <remote> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. With -r
+        folders are stored too, with all that is in them and with the options of mirror.
 
         Example: store report.pdf pub/
         """
-        if not await self._was_tree("store", (file, *more)):
+        if "-r" in (file, *more):
+            await self._carry_all("store", self._here, self._server, parse((file, *more)))
+        else:
+            self._check_count("store", file, *more)
             await self._carry(self._here, [file], self._server, *more)
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
@@ -129,6 +140,46 @@ class Transfers(Trees):
         return await self._file_offers(text, position, self._here, self._server)
 
     # -- one or many
+
+    def _check_count(self, command: str, *words: str) -> None:
+        if len(words) > 2:
+            raise BadArgument(self._misused(command, words))
+
+    async def _carry_all(self, command: str, source: Place, target: Place, options: TreeOptions) -> None:
+        """What -r means: folders with all that is in them, and files as without it."""
+        if options.delete:
+            raise BadArgument("only mirror removes anything. Use: mirror --delete")
+        typed, *to = options.words or [""]
+        found = await source.matching(typed) if typed and len(to) < 2 else []
+        if len(found) < 2 and all(entry.is_directory for _, entry in found):
+            path, top = found[0] if found else ("", None)
+            await self._tree(command, replace(options, words=[path, *to]) if found else options, top)
+            return
+        if len(found) > 1:
+            to = [f"{target.path(to[0] if to else '.').rstrip('/')}/"]  # each would take the name of the one before it
+        wanted = options.comparison().wanted
+        failed = 0
+        for path, entry in found:
+            name = parent_and_name(path)[1]
+            if len(found) > 1 and not wanted.admits(name, entry.is_directory):
+                continue
+            try:
+                if entry.is_directory:
+                    await self._tree(command, replace(options, words=[path, *to]), entry)
+                elif options.dry_run:
+                    step = Step(Do.COPY, name, entry)
+                    self.say(described(step), {"event": "step", "do": step.do.value, "path": name})
+                else:
+                    await self._carry(source, [path], target, (to or ["."])[0], "newer" if options.only_newer else None)
+            except (ConnectionFailed, ServiceClosing, Stopped):
+                raise
+            except TransferError as error:
+                if len(found) == 1 or self._job.is_interrupted:
+                    raise
+                failed += 1
+                self.complain(f"{quote(name)}: {error}", error)
+        if failed:
+            raise Aborted(f"{failed} of {len(found)} failed; what was wrong with each stands above.")
 
     async def _carry(
         self, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None

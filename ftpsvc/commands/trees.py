@@ -68,28 +68,20 @@ class Trees(Commands):
             return []
         return [Offer(option) for option in sorted(OPTIONS) if option.startswith(text)]
 
-    async def _was_tree(self, command: str, words: tuple[str, ...]) -> bool:
-        """Carry a tree, if -r says that it is one; whether it was. Raises what ended it."""
-        if "-r" not in words:
-            if not 1 <= len(words) <= 2:
-                raise BadArgument(self._misused(command, words))
-            return False
-        await self._tree(command, parse(words))
-        return True
+    async def _tree(self, command: str, options: TreeOptions, top: Entry | None = None) -> None:
+        """Carry a tree, in the way of one of the commands. Raises what ended it.
 
-    async def _tree(self, command: str, options: TreeOptions) -> None:
-        """Carry a tree, in the way of one of the commands. Raises what ended it."""
+        `top` is the source's folder, if it was looked at just now.
+        """
         job, there = self._job, self._server
         job.has_questions = True
         if command == "store":
             options.up = True
         if not 1 <= len(options.words) <= 2:
             raise BadArgument(f"it takes one folder, and where it goes to. Use: help {command}")
-        if command != "mirror" and options.delete:
-            raise BadArgument("only mirror removes anything. Use: mirror --delete")
         source, target = (self._here, there) if options.up else (there, self._here)
         path = source.path(options.words[0])
-        top = await source.entry(path)  # raises, with the names that are close
+        top = top or await source.entry(path)  # raises, with the names that are close
         to = await _target(command, path, target, options.words[1:])
         local, remote = (path, to) if options.up else (to, path)
         work = journal.Job.of(there.target, True, options.up, local, remote, tuple(options.given), time.time())
