@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib import import_module
 
@@ -17,14 +18,28 @@ PROGRAMS = {
     "ctl": "ftpsvc.ctlcommand",
 }
 
+#: What is meant by any other word, or none.
+SHELL = "ftpsvc.shell"
+
+#: Those that say themselves what a signal does, as soon as there is something to be stopped.
+LISTENING = (SHELL, "ftpsvc.oneshot")
+
 
 def main() -> int:
     """Run what the command line asks for; the exit status. What isn't run is not imported."""
+    # Until somebody listens, Ctrl-C just ends it: else it would leave a traceback of whatever is being imported.
+    is_heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_heard:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     collector.relax()
     words = sys.argv[1:]
+    module = PROGRAMS.get(words[0], SHELL) if words else SHELL
     try:
-        if words and words[0] in PROGRAMS:
-            return int(import_module(PROGRAMS[words[0]]).main(words))
-        return int(import_module("ftpsvc.shell").main())
+        program = import_module(module)
+        if is_heard and module not in LISTENING:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        return int(program.main(words) if module != SHELL else program.main())
     finally:
+        if is_heard and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         collector.retire()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from types import ModuleType
@@ -39,6 +40,21 @@ def test_a_known_first_word_is_a_program(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("words", [(), ("files.example.org",), ("--version",), ("host", "other")])
 def test_anything_else_is_the_shell(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(monkeypatch, *words) == ["shell", 0]
+
+
+def test_ctrl_c_at_the_start_ends_it_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    heard: dict[str, object] = {}
+    monkeypatch.setattr(collector, "relax", lambda: heard.update(start=signal.getsignal(signal.SIGINT)))
+    monkeypatch.setattr(collector, "retire", lambda: heard.update(end=signal.getsignal(signal.SIGINT)))
+    assert run(monkeypatch) == ["shell", 0]
+    assert heard == {"start": signal.SIG_DFL, "end": before} and before is signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as behind nohup, or in the background of a script
+    try:
+        run(monkeypatch)
+        assert heard["start"] is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_help_names_the_other_programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
