@@ -101,6 +101,14 @@ class OneShot(Connections):
         """Carry out a command of the shell."""
         await self.onecmd(" ".join(map(quote, words)))
 
+    def algorithm(self, name: str) -> tuple[str, ...]:
+        """The word for a digest, if one was named. Raises `BadArgument` for one that the server doesn't offer."""
+        assert self._there is not None
+        offered = self._there.remote.hashes
+        if name and offered and name.upper() not in offered:
+            raise BadArgument(f"{quote(name)} is no digest that {self._there.host} has. It has: {', '.join(offered)}")
+        return (name,) if name and offered else ()
+
     async def store_input(self, path: str, run: Run) -> None:
         """Store what comes from standard input; nothing is stored if it breaks off."""
         assert self._there is not None
@@ -125,12 +133,12 @@ class OneShot(Connections):
 # -- what each does ------------------------------------------------------------------------------------------
 
 
-async def _each(shell: OneShot, urls: Iterable[str], *words: str, behind: tuple[str, ...] = ()) -> None:
+async def _each(shell: OneShot, urls: Iterable[str], *words: str) -> None:
     """The same command for each URL."""
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
-            await shell.carry_out(*words, target.path or "/", *behind)
+            await shell.carry_out(*words, target.path or "/")
 
 
 async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -205,7 +213,10 @@ async def _mv(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
 
 
 async def _hash(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
-    await _each(shell, given.words, "hash", behind=(given.algorithm,) if given.algorithm else ())
+    for url in given.words:
+        target = target_of(url)
+        if await shell.at(target):
+            await shell.carry_out("hash", target.path or "/", *shell.algorithm(given.algorithm))
 
 
 def _plain(*words: str, option: str = "") -> Callable[..., Any]:

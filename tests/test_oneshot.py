@@ -153,6 +153,10 @@ def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
     (folder / "d" / "x").write_bytes(b"hello\n")
     digest = run("hash", f"{url}/d/x")
     assert digest.stdout.split()[0].decode() == hashlib.sha256(b"hello\n").hexdigest()
+    digest = run("hash", "--algorithm", "md5", f"{url}/d/x")
+    assert digest.stdout.split()[0].decode() == hashlib.md5(b"hello\n").hexdigest()
+    ended = run("hash", "--algorithm", "MD4", f"{url}/d/x")
+    assert (ended.returncode, ended.stdout) == (2, b"") and b"MD4 is no digest that 127.0.0.1 has." in ended.stderr
     assert run("mv", f"{url}/d/x", "/d/e/f/").returncode == 0
     assert b"  x\n" in run("ls", f"{url}/d/e/f").stdout
     assert run("rm", f"{url}/d").returncode == 8
