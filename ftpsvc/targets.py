@@ -81,8 +81,22 @@ def target_of(word: str, port: str = "") -> Target:
     if port and its_port and its_port != port:
         raise BadArgument(f"two ports, {its_port} and {port}. Use: connect {quote(host)} {port}")
     user = _decoded(before) if scheme else before
+    path = _without_type(path) if scheme else path
     number = _number(port or its_port, host, bool(port)) if port or its_port else DEFAULT_PORT
     return Target(host, number, user, protection, path=_decoded(slash + path))
+
+
+def _without_type(path: str) -> str:
+    """A URL's path without how it is to be sent (RFC 1738, section 3.2.2). Raises `BadArgument` for text.
+
+    A name that ends so is written with %3B.
+    """
+    name, found, how = path.rpartition(";type=")
+    if not found or how.lower() not in ("a", "d", "i"):
+        return path
+    if how.lower() == "a":
+        raise BadArgument("files are sent as they are, and not as text (;type=a).")
+    return name
 
 
 def _protection(scheme: str) -> Protection:

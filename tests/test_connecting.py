@@ -71,6 +71,27 @@ def test_what_makes_no_sense(typed: str, why: str) -> None:
         target_of(typed.split())
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("ftp://h/a;type=i", "/a"),
+        ("ftp://h/a;type=D", "/a"),
+        ("ftp://h/;type=i", "/"),
+        ("ftp://h/a%3Btype=i", "/a;type=i"),
+        ("ftp://h/a;type=im", "/a;type=im"),
+        ("ftp://h/a;b", "/a;b"),
+        ("ftp://h/i", "/i"),
+    ],
+)
+def test_how_a_url_wants_its_file_sent_is_no_part_of_the_name(url: str, path: str) -> None:
+    assert target_of([url]).path == path
+
+
+def test_no_file_is_sent_as_text() -> None:
+    with pytest.raises(BadArgument, match="not as text"):
+        target_of(["ftp://h/a;type=a"])
+
+
 @pytest.mark.parametrize("typed", ["ftp://mia:s3cr3t", "mia:s3cr3t", "ftp://mia:s3cr3t/x@h/"])
 def test_what_may_be_a_password_is_not_repeated_as_a_port(typed: str) -> None:
     with pytest.raises(BadArgument, match="what stands behind the colon is no port"):
