@@ -10,7 +10,7 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib import import_module
@@ -109,25 +109,39 @@ class OneShot(Connections):
             raise BadArgument(f"{quote(name)} is no digest that {self._there.host} has. It has: {', '.join(offered)}")
         return (name,) if name and offered else ()
 
+    @contextlib.contextmanager
+    def streaming(self, source: str, target: str, size: int = 0) -> Iterator[Progress]:
+        """While bytes go from one to the other, of which one is standard input or output. Programs are told."""
+        progress = Progress(size, self._reactor.seconds)
+        name = parent_and_name(source if target == STANDARD else target)[1]
+        with self._around.show(progress, name) if self.is_json else contextlib.nullcontext():
+            yield progress
+        if self.is_json and self._there is not None:
+            facts = {"event": "done", "from": source, "to": target, "size": progress.done, "resumed": 0}
+            checked = self._there.remote.checked or None
+            self.tell({**facts, "seconds": round(progress.elapsed, 3), "checked": checked})
+
     async def store_input(self, path: str, run: Run) -> None:
         """Store what comes from standard input; nothing is stored if it breaks off."""
         assert self._there is not None
         storing = self._stored_input(self._there.storage, path, run)
         size = await self._there.doing(path, storing, is_new=True)
-        self.note(f"stored {quote(path)}: {size} bytes", {"event": "done", "from": STANDARD, "to": path, "size": size})
+        self.note(f"stored {quote(path)}: {size} bytes")
 
     async def _stored_input(self, storage: Storage, path: str, run: Run) -> int:
         writing = await storage.open_write(path)
-        size, pace = 0, self._pace
+        pace = self._pace
         try:
-            async for chunk in piped.chunks(self._reactor, 0, run, pace.share):
-                await writing.write(chunk)
-                size += len(chunk)
-                await pace.keep(len(chunk))
-            await writing.commit()
+            with self.streaming(STANDARD, path) as progress:
+                async for chunk in piped.chunks(self._reactor, 0, run, pace.share):
+                    await writing.write(chunk)
+                    progress.total += len(chunk)  # how much there will be nobody knows
+                    progress.advance(len(chunk))
+                    await pace.keep(len(chunk))
+                await writing.commit()
         finally:
             await writing.abort()
-        return size
+        return progress.done
 
 
 # -- what each does ------------------------------------------------------------------------------------------
@@ -271,17 +285,18 @@ def main(words: list[str]) -> int:
     given = oneshotoptions.parsed(name, rest, usage, least, most, summary)
     from twisted.internet import reactor  # the default one: asyncio's would only take time to start
 
+    pours = name == "cat" or (name == "get" and given.words[-1] == STANDARD)
     try:
         shell = _shell(kind_for(name), reactor, given)
-        shell.pours = name == "cat" or (name == "get" and given.words[-1] == STANDARD)
+        shell.pours = pours
         if name not in ("get", "put", "mv", "mirror", "resume"):
             check_urls(given.words)
         work = COMMANDS[name][0](shell, given, pool_of(reactor))
     except TransferError as error:
-        return _misused(error)
+        return _misused(error, given, pours)
     ended_by, misuse = _run(cast(Any, reactor), shell, work)
     if misuse is not None:
-        return _misused(misuse)
+        return _misused(misuse, given, pours)
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     if isinstance(shell.first_failure, BrokenPipeError):
@@ -293,9 +308,14 @@ def main(words: list[str]) -> int:
     return 1 if shell.failures else 0
 
 
-def _misused(error: TransferError) -> int:
-    sys.stderr.write(f"ftpsvc: {escape(str(error))}\n")
-    return outcome(error)[0]
+def _misused(error: TransferError, given: argparse.Namespace, pours: bool) -> int:
+    code, cause = outcome(error)
+    if given.json:
+        event = {"event": "failed", "cause": cause, "code": code, "error": escape(str(error))}
+        print(json.dumps(event, ensure_ascii=False), file=sys.stderr if pours else sys.stdout, flush=True)
+    else:
+        sys.stderr.write(f"ftpsvc: {escape(str(error))}\n")
+    return code
 
 
 def _run(reactor: Any, shell: OneShot, work: Any) -> tuple[int, TransferError | None]:

@@ -113,6 +113,24 @@ def test_events_are_json_a_line_each(served: tuple[Path, str], run: Run) -> None
     assert listed["name"] == "a" and listed["size"] == 5000 and listed["type"] == "file"
 
 
+def test_events_of_standard_input_and_of_what_is_misunderstood(served: tuple[Path, str], run: Run) -> None:
+    url = served[1]
+    ended = run("put", "--json", "-", f"{url}/told", input=bytes(5000))
+    start, done = map(json.loads, ended.stdout.splitlines())
+    assert start == {"event": "start", "name": "told", "size": 0, "files": 1}
+    assert 0 <= done.pop("seconds") < DEADLINE
+    facts = {"from": "-", "to": "/told", "size": 5000, "resumed": 0, "checked": "digest"}
+    assert done == {"event": "done", **facts}
+    ended = run("get", "--json", f"{url}/told", "-")
+    start, done = map(json.loads, ended.stderr.splitlines())
+    assert (ended.stdout, start["name"], start["size"]) == (bytes(5000), "told", 5000)
+    del done["seconds"]
+    assert done == {"event": "done", **facts, "from": "/told", "to": "-"}
+    ended = run("get", "--json", "not-a-url")
+    event = json.loads(ended.stdout)
+    assert (ended.returncode, ended.stderr, event["event"], event["cause"]) == (2, b"", "failed", "usage")
+
+
 def test_the_first_failure_decides_and_the_rest_is_done(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
     folder, url = served
     (folder / "a").write_bytes(b"x")
@@ -359,7 +377,7 @@ def test_events_are_never_among_the_bytes_of_a_file(served: tuple[Path, str], ru
     (folder / "poured").write_bytes(b"the bytes, and nothing else\n")
     ended = run(words[0], "--json", *(word.format(url) for word in words[1:]))
     assert (ended.returncode, ended.stdout) == (7, b"the bytes, and nothing else\n")
-    assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["failed"]
+    assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["failed", "start", "done"]
 
 
 def test_nothing_comes_home_from_a_folder_that_was_removed(served: tuple[Path, str], tmp_path: Path) -> None:

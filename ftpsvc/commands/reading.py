@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twisted.internet.defer import CancelledError
@@ -17,6 +19,7 @@ from ftpsvc.copying import copy
 from ftpsvc.model import BadArgument, Entry, TransferError, decode_name
 from ftpsvc.places import There
 from ftpsvc.pouring import pour
+from ftpsvc.progress import Progress
 from ftpsvc.storage import CHUNK, Buffer, Storage
 from ftpsvc.words import escape, quote
 
@@ -50,7 +53,8 @@ class Reading(Commands):
                 if entry.is_directory:
                     raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
                 async with self._lasting(server) as line:
-                    await pour(line, path, entry, line, self._put, self._slowed(line))
+                    with self.streaming(path, "-", entry.size) as progress:
+                        await pour(line, path, entry, line, self._counted(progress), self._slowed(line))
 
     async def complete_cat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -158,6 +162,18 @@ class Reading(Commands):
         return await self._offers(self._server, text) if position == 1 else []
 
     # -- bytes
+
+    @contextlib.contextmanager
+    def streaming(self, source: str, target: str, size: int = 0) -> Iterator[Progress]:
+        """While the bytes of a file are shown."""
+        yield Progress(size, self._reactor.seconds)
+
+    def _counted(self, progress: Progress) -> Callable[[Buffer], None]:
+        def put(data: Buffer) -> None:
+            self._put(data)
+            progress.advance(len(data))
+
+        return put
 
     async def _copied(self, server: There, path: str, folder: str) -> Path:
         """A copy of a file of the server, in a folder of this machine that is for it alone."""
