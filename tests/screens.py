@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -33,6 +34,29 @@ PROMPT = "127.0.0.1:/>"
 #: What asks a terminal where its cursor is. Without an answer prompt_toolkit shows no toolbar.
 WHERE = "\x1b[6n"
 
+#: Where it is drawn, and in which colour; and the beginning of such a code, whose rest has yet to come.
+CODE, BEGUN_CODE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]"), re.compile(r"\x1b(\[[0-9;?]*)?\Z")
+
+
+class Drawing:
+    """What is drawn, as text. It comes in pieces that are cut anywhere, in a letter and in a code too."""
+
+    def __init__(self, keeps_codes: bool = False) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        self._begun = ""
+        self._keeps_codes = keeps_codes
+        self.text = ""
+        #: How often the terminal was asked where its cursor is.
+        self.asked = 0
+
+    def add(self, piece: bytes) -> None:
+        drawn = self._begun + self._decode(piece)
+        begun = BEGUN_CODE.search(drawn)
+        end = begun.start() if begun else len(drawn)
+        drawn, self._begun = drawn[:end], drawn[end:]
+        self.asked += drawn.count(WHERE)
+        self.text += drawn if self._keeps_codes else CODE.sub("", drawn)
+
 
 class Server:
     """A server process that serves a folder."""
@@ -62,7 +86,8 @@ class Screen:
     """The program in a terminal: keys are pressed, and what is drawn is waited for."""
 
     def __init__(self, folder: Path, environment: dict[str, str], *arguments: str, keeps_codes: bool = False) -> None:
-        self._keeps_codes = keeps_codes
+        self._drawing = Drawing(keeps_codes)
+        self._answered = 0
         self._keyboard, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (30, 100))
         command = (sys.executable, "-c", IN_TERMINAL, *arguments)
@@ -76,7 +101,6 @@ class Screen:
             start_new_session=True,
         )
         os.close(terminal)
-        self._drawn = ""
 
     def press(self, keys: str) -> None:
         os.write(self._keyboard, keys.encode())
@@ -84,27 +108,26 @@ class Screen:
     def until(self, pattern: str) -> str:
         """Wait until this has been drawn since the last time; everything up to there."""
         end = time.monotonic() + DEADLINE
-        while (match := re.search(pattern, self._drawn)) is None:
+        while (match := re.search(pattern, self._drawing.text)) is None:
             ready, _, _ = select.select([self._keyboard], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"{pattern!r} was never drawn; this was: {self._drawn!r}"
-            self._drawn += self._read()
-        seen, self._drawn = self._drawn[: match.end()], self._drawn[match.end() :]
+            assert ready, f"{pattern!r} was never drawn; this was: {self._drawing.text!r}"
+            self._read()
+        seen, self._drawing.text = self._drawing.text[: match.end()], self._drawing.text[match.end() :]
         return seen
 
-    def _read(self) -> str:
-        data = os.read(self._keyboard, 1 << 16).decode(errors="replace")
-        if WHERE in data:
-            os.write(self._keyboard, b"\x1b[1;1R")
-        if self._keeps_codes:
-            return data
-        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", data)  # where it is drawn, and in which colour, is left out
+    def _read(self) -> None:
+        """Take what is drawn. Raises `OSError` when nobody has the terminal any more."""
+        self._drawing.add(os.read(self._keyboard, 1 << 16))
+        while self._answered < self._drawing.asked:
+            self._answered += 1
+            self.press("\x1b[1;1R")
 
     def ends(self) -> int:
         """Wait for the end; its exit code."""
         # What is drawn last must be taken, or the process would wait for that.
         with contextlib.suppress(OSError):
-            while self._read():
-                pass
+            while True:
+                self._read()
         return self.process.wait(DEADLINE)
 
     def close(self) -> None:

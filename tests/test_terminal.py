@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import support
-from screens import DEADLINE, PROMPT, Screen, Server, environment, screen, server
+from screens import DEADLINE, PROMPT, WHERE, Drawing, Screen, Server, environment, screen, server
 from streams import eventually
 
 from ftpsvc.knownservers import state_folder
@@ -96,6 +96,15 @@ def test_a_server_that_went_away_is_noticed(screen: Screen, server: Server) -> N
 def test_a_signal_to_end_leaves_the_terminal_in_order(screen: Screen) -> None:
     screen.process.terminate()
     assert screen.ends() == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_what_is_drawn_is_the_same_wherever_it_is_cut(size: int) -> None:
+    drawn = f"\x1b[?25l\x1b[1;34mcafé\x1b[0m{WHERE}/\x1b[12D>{WHERE} €".encode()
+    drawing = Drawing()
+    for at in range(0, len(drawn), size):
+        drawing.add(drawn[at : at + size])
+    assert (drawing.text, drawing.asked) == ("café/> €", 2)
 
 
 # -- without a terminal --------------------------------------------------------------------------------------
