@@ -55,11 +55,13 @@ class Trace:
         """A call in words; None if it is about something else."""
         if "226 Stored" in call:
             return "226"
-        if match := re.match(r"(?:fsync|fdatasync)\(\d+<([^>]*)>\) += 0", call):
-            path = match[1].removesuffix("(deleted)")
-            if path == str(self._folder):
+        if match := re.match(r"(?:fsync|fdatasync)\(\d+<([^>]*)>(\(deleted\))?\) += 0", call):
+            folder, name = os.path.split(match[1])
+            if match[1] == str(self._folder):
                 return "sync the folder"
-            return "sync the part" if PART_PREFIX in path else f"sync {os.path.basename(path)}"
+            # In memory a small file has no name until it is whole, which strace takes for one that was removed.
+            is_part = name.startswith(PART_PREFIX) or (match[2] and folder == str(self._folder))
+            return "sync the part" if is_part else f"sync {name}"
         if match := re.match(r'rename\w*\(.*"([^"]*)", .*"([^"]*)".*\) += 0', call):
             assert match[1].startswith(PART_PREFIX)
             return "name it"
