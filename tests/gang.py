@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -52,12 +54,32 @@ class Gang:
             assert match is not None
             return match
 
+    @contextlib.contextmanager
+    def only(self, worker: int) -> Iterator[None]:
+        """Who connects now comes to this worker, because the other one stands still.
+
+        By themselves they share as the system lets them run: where the machine is busy one may have had all.
+        """
+        other = self.pids[3 - worker]
+        os.kill(other, signal.SIGSTOP)
+        try:
+            eventually(lambda: Path(f"/proc/{other}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            yield
+        finally:
+            os.kill(other, signal.SIGCONT)
+
+    def visit(self, worker: int) -> Conversation:
+        """A new connection to this worker, greeted."""
+        with self.only(worker):
+            talk = Conversation(self.port)
+            talk.expect("220")
+        return talk
+
     def talk(self) -> tuple[Conversation, int]:
         """A new session, logged in, and the worker that has it."""
         talk = Conversation(self.port)
         talk.expect("220")
-        talk.say("USER anonymous", "PASS x", "MODE I")
-        talk.expect("331", "230", "200")
+        log_in(talk)
         return talk, self.worker_of(talk)
 
     def worker_of(self, talk: Conversation) -> int:
@@ -66,14 +88,11 @@ class Gang:
         return int(self.logged(rf"\[worker (\d) (?:[^\n]|\n\t)*127\.0\.0\.1:{port}: connected")[1])
 
     def talks(self) -> dict[int, Conversation]:
-        """A session at each worker."""
-        talks: dict[int, Conversation] = {}
-        while len(talks) < 2:
-            talk, worker = self.talk()
-            if worker in talks:  # the other would have been asked first, but that one had no processor at the time
-                self.leave(talk)
-            else:
-                talks[worker] = talk
+        """A session at each worker, logged in."""
+        talks = {worker: self.visit(worker) for worker in (1, 2)}
+        for worker, talk in talks.items():
+            log_in(talk)
+            assert self.worker_of(talk) == worker
         return talks
 
     def leave(self, talk: Conversation) -> None:
@@ -106,6 +125,11 @@ def gangs_in(folder: Path) -> Iterator[Callable[..., Gang]]:
         for gang in gangs:
             gang.process.kill()
             gang.ended()
+
+
+def log_in(talk: Conversation) -> None:
+    talk.say("USER anonymous", "PASS x", "MODE I")
+    talk.expect("331", "230", "200")
 
 
 def close(*talks: Conversation) -> None:

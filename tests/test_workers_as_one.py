@@ -39,15 +39,13 @@ def test_a_reload_reaches_all_and_those_that_come_later(gather: Callable[..., Ga
         talk.say("SIZE config.toml")
         talk.expect("213")  # who is logged in stays so
     os.kill(gang.pids[1], signal.SIGKILL)
-    gang.logged(r"Worker 1 has ended[\s\S]*Worker 1 serves")
+    gang.pids[1] = int(gang.logged(r"Worker 1 has ended[\s\S]*Worker 1 serves, as process (\d+)")[1])
     close(*talks.values())
-    refused: list[Conversation] = []
-    while {gang.worker_of(talk) for talk in refused} != {1, 2}:
-        refused.append(Conversation(gang.port))
-        refused[-1].expect("220")
-        refused[-1].say("USER anonymous")
-        refused[-1].expect("530")
-    close(*refused)
+    for worker in (1, 2):
+        refused = gang.visit(worker)
+        refused.say("USER anonymous")
+        refused.expect("530")
+        close(refused)
     config.write_text(f'root = "{other}"\n')
     gang.process.send_signal(signal.SIGHUP)
     for worker in (1, 2):
