@@ -102,11 +102,14 @@ def test_no_text_of_a_clients_writes_into_the_log(tmp_path: Path) -> None:
 
 # -- on sockets
 
+#: For how many seconds nothing may happen. With less than this a busy machine keeps the client itself from its turn.
+IDLE = 2
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     (tmp_path / "file").write_bytes(b"hello")
-    server = Server(tmp_path, idle=0.5, connecting=5)
+    server = Server(tmp_path, idle=IDLE, connecting=5)
     yield server
     server.kill()
 
@@ -146,10 +149,11 @@ def test_who_reads_slowly_and_steadily_gets_all_of_it(server: Server, tmp_path: 
     (tmp_path / "large").write_bytes(content)
     client = Client(server)  # not before: on a busy machine half a second is over when the file is there
     with client.begin("EPSV", "RETR large") as data:
-        got = bytearray()
-        while len(got) < len(content):  # for longer than a transfer may stand still
+        began, got = time.monotonic(), bytearray()
+        while len(got) < len(content):
             got += data.recv(1 << 20, socket.MSG_WAITALL)
-            time.sleep(0.04)
+            time.sleep(IDLE / 15)
+        assert time.monotonic() - began > IDLE
     assert client.codes(1) == [226]
     assert got == content
     client.close()

@@ -19,7 +19,7 @@ PORTS = free_ports(3)
 
 @pytest.fixture(scope="module")
 def server(root: Path) -> Iterator[Server]:
-    server = Server(root, ports=f"{PORTS[0]}-{PORTS[-1]}", idle=0.5)
+    server = Server(root, ports=f"{PORTS[0]}-{PORTS[-1]}")
     yield server
     server.kill()
 
@@ -250,11 +250,13 @@ def test_quit_lets_the_transfer_finish(server: Server, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["RETR huge", "STOR new"])
-def test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on(
-    client: Client, folder: Path, command: str
-) -> None:
+def test_a_transfer_that_stands_still_is_broken_off_and_the_session_goes_on(folder: Path, command: str) -> None:
     with open(folder / "huge", "wb") as file:
         file.truncate(1 << 32)
+    server = Server(folder, idle=2)  # no less: the client has to get its commands out in that time
+    client = Client(server)
     with client.begin("EPSV", command):
         assert client.codes(1) == [426]
     assert client.ask("NOOP").startswith("200")
+    client.close()
+    server.kill()
