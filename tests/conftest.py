@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 from twisted.internet import reactor
 from twisted.logger import LogLevel, globalLogPublisher
 
+from ftpsvc import commits, diskfiles
+
 settings.register_profile(
     "suite",
     deadline=None,
@@ -54,6 +56,15 @@ def pytest_unconfigure() -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folders_are_on_a_disk() -> Iterator[None]:
+    """Wherever temporary files are: in memory nothing is waited for, and tests look at what is done meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (commits, diskfiles):
+            patch.setattr(module, "is_in_memory", lambda device: False)
+        yield
 
 
 class LoggedErrors:

@@ -207,15 +207,10 @@ def test_a_second_signal_cuts_off_at_once(hall: Stopping, tmp_path: Path) -> Non
     assert support.take_part(tmp_path) == b"begun"
 
 
-Stopped = tuple[Stopping, support.ByHand, Visitor, Started]
-
-
-@pytest.fixture
-def stopped_in_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stopped:
+def stopped_in_a_commit(folder: Path) -> tuple[Stopping, support.ByHand, Visitor, Started]:
     """Somebody's upload waits for its commit, and nobody has the time."""
-    monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: False)  # there a commit waits for nothing
     run = support.by_hand()
-    hall = Stopping(tmp_path, run)
+    hall = Stopping(folder, run)
     storing = hall.visit()
     storing.ask(b"STOR file\r\n" + frames(b"data"))
     ending = hall.stop()
@@ -223,8 +218,8 @@ def stopped_in_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stop
     return hall, run, storing, ending
 
 
-def test_a_commit_that_is_under_way_is_waited_for_however_long(stopped_in_a_commit: Stopped, tmp_path: Path) -> None:
-    hall, run, _, ending = stopped_in_a_commit
+def test_a_commit_that_is_under_way_is_waited_for_however_long(tmp_path: Path) -> None:
+    hall, run, _, ending = stopped_in_a_commit(tmp_path)
     hall.wait(10)
     assert not ending.is_over
     while run.jobs:
@@ -233,8 +228,8 @@ def test_a_commit_that_is_under_way_is_waited_for_however_long(stopped_in_a_comm
     assert (tmp_path / "file").read_bytes() == b"data"
 
 
-def test_who_is_told_of_a_commit_in_the_last_moment_is_told_of_the_end_too(stopped_in_a_commit: Stopped) -> None:
-    hall, run, storing, ending = stopped_in_a_commit
+def test_who_is_told_of_a_commit_in_the_last_moment_is_told_of_the_end_too(tmp_path: Path) -> None:
+    hall, run, storing, ending = stopped_in_a_commit(tmp_path)
     while run.jobs:
         run.fire()
     hall.wait(HURRY / 2)
