@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 import serverprocess
+from daemon import DEADLINE
 
 HOUSE = Path(__file__).parent.parent
-
-#: Whatever takes this many seconds has failed.
-DEADLINE = 10.0
 
 
 def examples(document: str) -> list[str]:

@@ -21,13 +21,11 @@ import serverprocess
 import streams
 import support
 import twotrees
+from daemon import DEADLINE
 
 from ftpsvc import model, wire
 from ftpsvc.oneshot import COMMANDS
 from ftpsvc.outcomes import OUTCOMES, outcome
-
-#: Whatever takes this many seconds has failed.
-DEADLINE = 10.0
 
 RUN = (
     "import sys; from ftpsvc.program import main; code = main(); "
