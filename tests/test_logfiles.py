@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,17 @@ def test_everything_else_is_an_object_with_a_message() -> None:
 # -- the xferlog
 
 
-def test_the_xferlog_is_wu_ftpds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "UTC")
+@pytest.fixture
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wherever the machine is: the C library looks at the zone only when it is told to."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_the_xferlog_is_wu_ftpds(in_utc: None) -> None:
     transfer = Transfer("RETR", "mia", "192.0.2.7:4000", "/my file", Ending.COMPLETE, 1024, 3.4, mode="passive",
         time=1793714732)  # fmt: skip
     assert line_of(transfer) == "Tue Nov  3 14:05:32 2026 3 192.0.2.7 1024 /my_file b _ o r mia ftp 0 * c\n"
