@@ -31,7 +31,6 @@ def jobs() -> ByHand:
 @pytest.fixture
 def talk(tmp_path: Path, jobs: ByHand, monkeypatch: pytest.MonkeyPatch) -> Conversation:
     """With somebody whose uploads all wait for a thread."""
-    monkeypatch.setattr(diskfiles, "is_in_memory", lambda device: False)
     monkeypatch.setattr(diskfiles, "AT_ONCE", 0)
     (tmp_path / "file").write_bytes(b"before")
     return Conversation(support.local_disk(tmp_path, few_at_once(jobs, 1)), cut=lambda: 1 << 20).log_in()

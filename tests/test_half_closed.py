@@ -30,8 +30,7 @@ def test_all_that_came_before_the_end_is_answered(tmp_path: Path, cut: int) -> N
     assert talk.is_closed
 
 
-def test_the_answer_to_an_upload_waits_for_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: False)
+def test_the_answer_to_an_upload_waits_for_its_commit(tmp_path: Path) -> None:
     run = support.by_hand()
     talk = Conversation(support.local_disk(tmp_path, run)).log_in()
     assert says_and_ends(talk, b"STOR file\r\n", frames(b"hello")) == [150]

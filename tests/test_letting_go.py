@@ -49,10 +49,7 @@ def test_nothing_is_left_of_a_session(tmp_path: Path, said: bytes) -> None:
         part.unlink()
 
 
-def test_not_even_of_one_that_ends_before_its_upload_is_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: False)
+def test_not_even_of_one_that_ends_before_its_upload_is_committed(tmp_path: Path) -> None:
     run = support.by_hand()
     talk = Conversation(support.local_disk(tmp_path, run)).log_in()
     talk.send(b"STOR file\r\n" + support.frames(b"hello"))

@@ -14,12 +14,6 @@ from support import Conversation, Sequence, frames
 from ftpsvc.frames import digest_of
 
 
-@pytest.fixture(autouse=True)
-def on_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the temporary folder lies on, commits are to take their time."""
-    monkeypatch.setattr("ftpsvc.commits.is_in_memory", lambda device: False)
-
-
 def test_everything_in_one_segment_is_answered_in_order(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     talk = Conversation(support.local_disk(tmp_path)).log_in()
