@@ -57,9 +57,7 @@ def test_ctrl_z_lets_a_transfer_go_on_behind_the_prompt(paced: Screen, tmp_path:
 
 def test_a_job_that_ends_behind_another_transfer_has_a_line_of_its_own(paced: Screen, tmp_path: Path) -> None:
     (tmp_path / "there" / "small").write_bytes(b"x" * 1_200_000)
-    paced.press("get small &\r")
-    paced.until(PROMPT)
-    paced.press("get big\r")
+    paced.press("get small &\rget big\r")  # both at once: the first is over in a second
     paced.until(r"\rbig \[[^\n]*left *\rretrieved small: ")
     paced.until(r"\[1\] done: get small\r\n")
     paced.until("retrieved big: 2.0 MB")
