@@ -10,7 +10,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IStreamServerEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
@@ -58,6 +58,7 @@ class Lobby(Interface):
         """Whom a new connection gets to speak to, if there is no room for it."""
 
 
+@implementer(IHandshakeListener)
 class Proxied(HAProxyProtocolWrapper):
     """A connection from a proxy. What it carries is made and connected once the header has said from where it comes."""
 
@@ -66,6 +67,7 @@ class Proxied(HAProxyProtocolWrapper):
         self._proxied_factory = factory
         self._deadline: IDelayedCall | None = None
         self._has_begun = False
+        self._has_greeted = False  #: TLS stands, beneath this
         self._beginning = b""  #: of a header, too short to tell the version
         self.stranger_since: float = factory.clock.seconds()
 
@@ -94,6 +96,18 @@ class Proxied(HAProxyProtocolWrapper):
         if self._proxyInfo is not None:
             self._begin(rest.data)
 
+    def handshakeCompleted(self) -> None:
+        """TLS stands: the one of AUTH TLS, which was put between the socket and this, or an endpoint's with the header
+        in it."""
+        self._has_greeted = True
+        if self._has_begun:
+            self._tell_of_tls()
+
+    def _tell_of_tls(self) -> None:
+        """Who is within waits for it no longer than for any handshake."""
+        if IHandshakeListener.providedBy(self.wrappedProtocol):
+            self.wrappedProtocol.handshakeCompleted()
+
     def give_way(self, why: OverLimit) -> None:
         """Its place is needed, and nobody is there yet to be told so."""
         self._give_up()
@@ -115,6 +129,8 @@ class Proxied(HAProxyProtocolWrapper):
             return
         self.wrappedProtocol = protocol
         protocol.makeConnection(self)
+        if self._has_greeted:
+            self._tell_of_tls()
         if rest:
             protocol.dataReceived(rest)
 

@@ -14,20 +14,24 @@ import pytest
 import support
 from daemon import DEADLINE
 from links import MemoryTransport
+from OpenSSL import SSL
 from secured import serving, trusting
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from ftpsvc import throughput
+from ftpsvc import certificates, throughput
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.addresses import Origin, passive_host, passive_port
 from ftpsvc.connections import GRACE
 from ftpsvc.draining import LOOK_EVERY, WORD
 from ftpsvc.factory import ServerFactory
-from ftpsvc.limits import Limits
+from ftpsvc.limits import HANDSHAKE_LIMIT, Limits
 from ftpsvc.model import EVERYTHING
 from ftpsvc.overview import Overview
 from ftpsvc.proxied import HEADER_LIMIT, ProxiedFactory
 from ftpsvc.refusals import GATHER
+from ftpsvc.tls import ServerTLS
 
 REAL = b"PROXY TCP4 198.51.100.9 192.0.2.1 4711 5000\r\n"
 LOCAL = b"PROXY TCP4 127.0.0.1 127.0.0.1 4711 5000\r\n"
@@ -128,6 +132,47 @@ def test_who_has_not_said_for_whom_it_calls_counts_as_a_connection(tmp_path: Pat
     second.close()
     assert len(server.connections) == 0
     server.clock.advance(GATHER)
+
+
+@pytest.mark.parametrize("is_within", [False, True])
+def test_tls_behind_a_proxy_outlasts_the_time_for_its_handshake(tmp_path: Path, is_within: bool) -> None:
+    """With AUTH TLS, and with the proxy's header within TLS (`haproxy:tls:`)."""
+    (tmp_path / "root").mkdir()
+    server = a_server(tmp_path / "root")
+    tls = server.tls = ServerTLS(*certificates.ensure(tmp_path / "state"))
+    transport = MemoryTransport(server.clock)
+    transport.getPeer = lambda: IPv4Address("TCP", "127.0.0.1", 999)  # type: ignore[method-assign, assignment, return-value]
+    transport.protocol = ProxiedFactory(server, server.clock, server).buildProtocol(None)
+    if is_within:
+        factory = TLSMemoryBIOFactory(tls, False, None, clock=server.clock)  # type: ignore[arg-type]
+        transport.protocol = TLSMemoryBIOProtocol(factory, transport.protocol)
+    transport.protocol.makeConnection(transport)
+    if not is_within:
+        transport.protocol.dataReceived(LOCAL + b"AUTH TLS\r\n")
+        server.clock.advance(0)
+        assert transport.take(1000).startswith(b"220 ")
+    client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    client.set_connect_state()
+
+    def exchange() -> None:
+        with contextlib.suppress(SSL.WantReadError):
+            transport.protocol.dataReceived(client.bio_read(1 << 16))
+        server.clock.advance(0)
+        if said := transport.take(1 << 16):
+            client.bio_write(said)
+
+    for _ in range(2):
+        with contextlib.suppress(SSL.WantReadError):
+            client.do_handshake()
+        exchange()
+    client.send((LOCAL if is_within else b"") + b"NOOP\r\n")
+    exchange()
+    server.clock.advance(HANDSHAKE_LIMIT)
+    assert transport.lost is None
+    said = [client.recv(1000) for _ in range(1 + is_within)]  # a record each: the greeting, and the answer
+    assert said[-1].startswith(b"200 ")
+    transport.end(ConnectionDone())
+    server.records.flush()
 
 
 def test_operators_see_sessions_and_not_who_has_yet_to_be_named(tmp_path: Path) -> None:
