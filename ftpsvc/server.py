@@ -6,9 +6,10 @@ client sent meanwhile waits in `incoming`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
@@ -36,7 +37,7 @@ from ftpsvc.states import Closed, Ready, Security
 from ftpsvc.storage import Storage
 from ftpsvc.stream import Stream
 from ftpsvc.threads import done_with, to_its_end
-from ftpsvc.tls import ServerTLS, fingerprint_of_peer, name_asked_for
+from ftpsvc.tls import fingerprint_of_peer, name_asked_for
 from ftpsvc.traces import clean, without_trace
 from ftpsvc.verbs import MOVING, UPLOADS, VERBS
 from ftpsvc.watchdog import Watchdog
@@ -363,8 +364,9 @@ class ServerProtocol(LineThenRaw):
         self._channel = Stream(self.data.take(), self._clock, self._server.run, limit, is_text, self._paces)
         return self._channel
 
-    def _tls_of_data(self) -> ServerTLS | None:
-        return self._server.tls if self.session.parameters.is_protected else None
+    def _tls_of_data(self) -> Callable[[], SSL.Connection] | None:
+        tls = self._server.tls if self.session.parameters.is_protected else None
+        return None if tls is None else lambda: tls.accepting(self.transport.getHandle())
 
     def receive_whole(self) -> tuple[bytes, Received] | None:
         return self._inline().receive_whole() if self.session.is_inline else None

@@ -24,7 +24,8 @@ _PARTIAL_WRITE = 0x1
 class ServerTLS:
     """Makes the TLS side of each connection, control and data alike, so that a client may resume its session on both.
 
-    Connections that are there keep what they began with; a new certificate is for those that come.
+    Sessions that are there keep what they began with, their data connections too; a new certificate is for those that
+    come.
     """
 
     _log = Logger()
@@ -41,17 +42,24 @@ class ServerTLS:
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         self.refresh()
-        connection = SSL.Connection(self._context, None)
+        return self._side(self._context)
+
+    def accepting(self, control: SSL.Connection) -> SSL.Connection:
+        """The server's side of a data connection, before its handshake.
+
+        With the certificate of its control connection, whose session can be resumed on it: clients compare the one and
+        insist on the other, to know that the same server is behind both.
+        """
+        connection = self._side(control.get_context())
+        connection.set_accept_state()
+        return connection
+
+    def _side(self, context: SSL.Context) -> SSL.Connection:
+        connection = SSL.Connection(context, None)
         if self.wants_certificates():
             # Any will do, signed by whomever: it is known by its fingerprint, and the handshake proves that the client
             # has its key. One without a certificate goes on with a password.
             connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
-        return connection
-
-    def accepting(self) -> SSL.Connection:
-        """The server's side of a connection, before its handshake."""
-        connection = self.serverConnectionForTLS(None)
-        connection.set_accept_state()
         return connection
 
     def refresh(self) -> None:

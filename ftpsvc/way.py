@@ -6,16 +6,16 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.model import NoDataConnection, TransferError
-from ftpsvc.tls import ServerTLS
 
-#: Makes the TLS of a data connection that has just come; None while data travels in clear.
-Expected = Callable[[], ServerTLS | None]
+#: What makes the TLS of a data connection that has just come; None while data travels in clear.
+Expected = Callable[[], Callable[[], SSL.Connection] | None]
 
 
 class Way:
@@ -74,7 +74,7 @@ class Way:
             connection.stay_clear()
             return
         if not connection.is_secure:
-            connection.expect(tls.accepting())
+            connection.expect(tls())
         await connection.secured()
 
     def silence(self, limit: float) -> str:
@@ -107,7 +107,7 @@ class Way:
         self.connection = DataConnection(self._reactor)
         self.connection.makeConnection(_Transport(connected, self.connection, self._reactor))
         if (tls := self._tls()) is not None:
-            self.connection.expect(tls.accepting())
+            self.connection.expect(tls())
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
             self.connection.moved()

@@ -103,9 +103,15 @@ def test_the_end_of_tls_waits_for_no_acknowledgement(ends: tuple[DataConnection,
     say_that_nothing_more_will_come(connection)
 
 
+def accepting(folder: Path) -> SSL.Connection:
+    """The server's side of a data connection's TLS."""
+    tls = ServerTLS(*certificates.ensure(folder))
+    return tls.accepting(tls.serverConnectionForTLS(None))
+
+
 def greet(connection: DataConnection, client: socket.socket, folder: Path, behind: bytes = b"") -> None:
     """The client begins TLS, and the server answers."""
-    connection.expect(ServerTLS(*certificates.ensure(folder)).accepting())
+    connection.expect(accepting(folder))
     client.sendall(hello() + behind)
     connection.transport.doRead()
 
@@ -153,7 +159,7 @@ def test_answers_of_tls_are_not_heaped_up_for_who_does_not_read_them(
     ends: tuple[DataConnection, socket.socket], tmp_path: Path
 ) -> None:
     connection, client = ends
-    connection.expect(ServerTLS(*certificates.ensure(tmp_path)).accepting())
+    connection.expect(accepting(tmp_path))
     context, secrets = SSL.Context(SSL.TLS_METHOD), {}
     context.set_keylog_callback(lambda _, line: secrets.update([line.split()[::2]]))
     tls = SSL.Connection(context, None)

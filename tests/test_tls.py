@@ -7,6 +7,7 @@ import ftplib
 import hashlib
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -17,6 +18,8 @@ import support
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
 from OpenSSL import SSL
 from secured import Server, Talk, running, server, serving, trusting, upload
+
+from ftpsvc import certificates
 
 __all__ = ["running", "server"]  # fixtures, which pytest finds by their names
 
@@ -181,10 +184,27 @@ def test_tls_from_the_first_byte(tmp_path: Path) -> None:
 
 
 def test_sighup_reads_the_certificate_again_and_drops_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path / "root") as server, Talk(server).secure().log_in() as talk:
+    """A session that is there keeps its certificate, also on its data connections, and may be resumed on them."""
+    files, state = tmp_path / "files", tmp_path / "state"
+    certificates.ensure(state)
+    shutil.copytree(state, files)
+    names = [str(files / file.name) for file in certificates.ensure(files)]
+    options = ("--certificate", names[0], "--key", names[1])
+    context = trusting()
+    with serving(tmp_path / "root", *options) as server, Talk(server).secure(context).log_in() as talk:
+        for file in (shutil.rmtree(state), certificates.ensure(state))[1]:
+            shutil.copy(file, files)
         server.process.send_signal(signal.SIGHUP)
         server.expect("read again")
-        assert talk.codes("NOOP") == [200]
+        data = talk.data()
+        assert talk.codes("NLST") == [150]
+        with context.wrap_socket(data, session=talk.socket.session) as protected:
+            assert protected.recv(1) == b""
+            assert talk.code() == 226
+            assert protected.session_reused
+            assert protected.getpeercert(True) == talk.socket.getpeercert(True)
+        with Talk(server).secure() as another:
+            assert another.socket.getpeercert(True) != talk.socket.getpeercert(True)
 
 
 def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,11 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ServerTLS:
     return ServerTLS(*certificates.ensure(tmp_path_factory.mktemp("state")))
 
 
+def accepting(tls: ServerTLS) -> SSL.Connection:
+    """A data connection's, beside a control connection."""
+    return tls.accepting(tls.serverConnectionForTLS(None))
+
+
 def connecting() -> SSL.Connection:
     connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
     connection.set_connect_state()
@@ -27,7 +32,7 @@ def connecting() -> SSL.Connection:
 
 def joined(tls: ServerTLS) -> tuple[Tunnel, Tunnel]:
     """A server's end and a client's, behind their handshake."""
-    server, client = Tunnel(tls.accepting()), Tunnel(connecting())
+    server, client = Tunnel(accepting(tls)), Tunnel(connecting())
     greet(server, client)
     return server, client
 
@@ -64,7 +69,7 @@ def test_data_and_its_end_may_be_cut_anywhere(tls: ServerTLS) -> None:
 
 
 def test_data_may_come_with_the_last_of_the_handshake_and_its_end_too(tls: ServerTLS) -> None:
-    server, client = Tunnel(tls.accepting()), Tunnel(connecting())
+    server, client = Tunnel(accepting(tls)), Tunnel(connecting())
     client.begin()
     assert server.received(client.outgoing()) == b""
     client.received(server.outgoing())
@@ -97,7 +102,7 @@ def test_a_fatal_alert_is_not_the_end_of_data(tls: ServerTLS) -> None:
 
 
 def test_clear_text_in_place_of_a_handshake_is_a_failure(tls: ServerTLS) -> None:
-    server = Tunnel(tls.accepting())
+    server = Tunnel(accepting(tls))
     assert server.received(b"USER ftp\r\n") == b""
     assert server.failure is not None
     assert not server.has_greeted
@@ -114,7 +119,7 @@ def test_a_session_of_one_connection_is_resumed_on_another(tls: ServerTLS, versi
     for is_resumed in (False, True):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         client = context.wrap_bio(incoming, outgoing, session=session)
-        server = Tunnel(tls.accepting())
+        server = Tunnel(accepting(tls))
         servers.append(server)  # the connection is still there, as the control connection is
         while not server.has_greeted:
             with contextlib.suppress(ssl.SSLWantReadError):
