@@ -16,6 +16,10 @@ from ftpsvc import certificates
 from ftpsvc.certificates import BadCertificate, Pair
 from ftpsvc.wire import ALPN
 
+#: For how many seconds a session can be resumed: as many as may be (RFC 8446, section 4.6.1). A control connection
+#: gets its tickets at the beginning, and clients that have seen them taken insist on that for each file.
+SESSION_LIFE = 7 * 24 * 3600
+
 # OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE: pyOpenSSL sets it, and has no name for it.
 _PARTIAL_WRITE = 0x1
 
@@ -116,12 +120,14 @@ def _context_for(pair: Pair) -> SSL.Context:
     # Twisted's annotations still ask for pyOpenSSL's own classes, and pyOpenSSL warns of them.
     key: Any = pair.key
     chain: Any = pair.chain
+    # Sessions are kept by the clients, in tickets. OpenSSL's own memory of them has 20,480 places, each with a client's
+    # certificates, which strangers fill with gigabytes; and the oldest, whose clients are still there, soon have to go.
     options = CertificateOptions(
         privateKey=key,
         certificate=chain[0],
         extraCertChain=chain[1:],
         raiseMinimumTo=TLSVersion.TLSv1_2,
-        enableSessions=True,
+        enableSessionTickets=True,
     )
     try:
         context: SSL.Context = options.getContext()
@@ -132,6 +138,7 @@ def _context_for(pair: Pair) -> SSL.Context:
     # Else each call would send one record and no more, and sixteen times as many calls be made.
     context.clear_mode(_PARTIAL_WRITE)
     context.set_alpn_select_callback(_choose)
+    context.set_timeout(SESSION_LIFE)
     return context
 
 

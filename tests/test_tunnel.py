@@ -142,7 +142,7 @@ def test_a_client_that_only_uploads_leaves_nothing_unread_when_it_closes(
     context.set_max_proto_version(version.value)
     uploading = SSL.Connection(context, None)
     uploading.set_connect_state()
-    server, client = Tunnel(tls.accepting()), Tunnel(uploading)
+    server, client = Tunnel(accepting(tls)), Tunnel(uploading)
     client.begin()
     while not client.has_greeted:
         server.received(client.outgoing())
@@ -156,3 +156,21 @@ def test_a_client_that_only_uploads_leaves_nothing_unread_when_it_closes(
     server.end()
     client.received(server.outgoing())
     assert client.has_ended
+
+
+def test_a_session_stands_whatever_becomes_of_a_connection_that_the_server_has_dropped(tls: ServerTLS) -> None:
+    """It is the client's to keep, in a ticket: the server's own memory would forget it, and there is none."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    control, session = SSL.Connection(context, None), None
+    for _ in range(3):
+        client, server = SSL.Connection(context, None), Tunnel(accepting(tls))
+        client.set_connect_state()
+        if session is not None:
+            client.set_session(session)
+        near = Tunnel(client)
+        greet(server, near)
+        near.end()
+        control, session = (client, client.get_session()) if session is None else (control, session)
+        assert client.master_key() == control.master_key(), "that of TLS 1.2 tells a resumed session"
+        del server
