@@ -302,6 +302,8 @@ class DataConnection(Protocol):
             self._farewell.cancel()
         if self.lost is None:
             self.lost = self._lost_for(reason)
+        if self._tunnel is not None:
+            self._tunnel.leave()
         self._wake()
 
     def fail(self, why: TransferError) -> None:

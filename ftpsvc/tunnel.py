@@ -81,6 +81,15 @@ class Tunnel:
         """Say that there is no more data."""
         self._connection.shutdown()
 
+    def leave(self) -> None:
+        """Nothing more will be said.
+
+        OpenSSL takes the session of a connection that ends without the end of TLS for bad, and with TLS 1.2 it is the
+        control connection's. Since RFC 5246, section 7.2.1, it is as good as before.
+        """
+        if self.has_greeted and self.failure is None:
+            self._connection.set_shutdown(SSL.SENT_SHUTDOWN)
+
     def outgoing(self) -> bytes:
         """What is to be sent, in this order."""
         said = self._said()

@@ -16,16 +16,18 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 from ports import free_ports
 from streams import reset
-from twisted.internet.error import ConnectionDone
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from ftpsvc import certificates, passive
 from ftpsvc.dataconnection import DataConnection
-from ftpsvc.model import ConnectionFailed, HandshakeFailed, NoDataConnection
+from ftpsvc.model import Aborted, ConnectionFailed, HandshakeFailed, NoDataConnection
 from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.tls import ServerTLS
+from ftpsvc.tunnel import Tunnel
 
 HERE = ipaddress.ip_address("127.0.0.1")
 
@@ -137,6 +139,34 @@ def test_an_end_of_tls_within_its_handshake_is_a_handshake_that_failed(
     say_that_nothing_more_will_come(connection)
     with pytest.raises(HandshakeFailed, match="closed"):
         support.result_of(connection.secured())
+
+
+def test_a_session_outlives_a_data_connection_that_is_broken_off(tmp_path: Path) -> None:
+    """Or a server that insists on it would refuse all that comes behind a transfer that somebody has stopped."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    tls = ServerTLS(*certificates.ensure(tmp_path))
+    session, keys = None, set()
+    for _ in range(3):
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        if session is not None:
+            client.set_session(session)
+        far, transport = Tunnel(tls.accepting(tls.serverConnectionForTLS(None))), StringTransport()
+        connection = DataConnection(Clock())
+        connection.makeConnection(transport)
+        connection.expect(client)
+        securing = support.start(connection.secured())
+        while not securing.is_over:
+            far.received(transport.value())
+            transport.clear()
+            connection.dataReceived(far.outgoing())
+        session = session or client.get_session()
+        keys.add(client.master_key())
+        connection.fail(Aborted("The transfer was broken off."))
+        connection.connectionLost(Failure(ConnectionAborted()))
+        del connection, client
+    assert len(keys) == 1, "TLS 1.2 has the same for a session that is resumed"
 
 
 def key_updates(secret: bytes, count: int) -> bytes:
