@@ -17,7 +17,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import BufferingTLSTransport
 from twisted.python.failure import Failure
 
-from ftpsvc.tunnel import OVERHEAD, PIECE, RECORD
+from ftpsvc.tunnel import MAX_ANSWERS, OVERHEAD, PIECE, RECORD
 
 
 def move_in_bulk(transport: Any) -> None:
@@ -35,6 +35,8 @@ def move_in_bulk(transport: Any) -> None:
 class BulkTLS(BufferingTLSTransport):
     """Twisted's, with larger pieces. What it calls its own by an underscore is replaced here, and nothing else."""
 
+    _answers = 0  #: bytes of answers to TLS itself since the system had taken everything
+
     def writeSequence(self, sequence: Iterable[bytes]) -> None:
         self.write(b"".join(sequence))
 
@@ -51,14 +53,15 @@ class BulkTLS(BufferingTLSTransport):
             has_ended = True
         except SSL.Error:
             failure = Failure()
+        self._flushSendBIO(are_answers=True)
+        if self._answers > MAX_ANSWERS:
+            return  # aborted
         if clear and not self._aborted:
             ProtocolWrapper.dataReceived(self, clear[0] if len(clear) == 1 else b"".join(clear))
         if failure is not None:
             self._tlsShutdownFinished(failure)
         elif has_ended:
             super()._flushReceiveBIO()  # to which it comes again
-        elif self._tlsConnection is not None:
-            self._flushSendBIO()
 
     def _write(self, data: bytes) -> None:
         if self._lostTLSConnection:
@@ -75,13 +78,21 @@ class BulkTLS(BufferingTLSTransport):
                 break
             self._flushSendBIO()
 
-    def _flushSendBIO(self) -> None:
-        """What TLS has to say goes to the system, and what that doesn't take to the transport: it would copy it."""
+    def _flushSendBIO(self, are_answers: bool = False) -> None:
+        """What TLS has to say goes to the system, and what that doesn't take to the transport: it would copy it.
+
+        `are_answers`: it was said in answer to what has come, and to nothing that was written here.
+        """
         try:
             data = self._tlsConnection.bio_read(PIECE + OVERHEAD)
         except SSL.WantReadError:
             return
         transport: Any = self.transport
+        if are_answers and self._handshakeDone:
+            self._answers = len(data) + (self._answers if holds_some(transport) else 0)
+            if self._answers > MAX_ANSWERS:
+                self.abortConnection()
+                return
         is_socket = _is_socket(transport)
         if rest := data[sent_at_once(transport, data) if is_socket else 0 :]:
             transport.write(rest)
@@ -102,6 +113,13 @@ def sent_at_once(transport: Any, data: bytes | memoryview) -> int:
         return int(transport.socket.send(data))
     except OSError:
         return 0
+
+
+def holds_some(transport: Any) -> bool:
+    """Whether there is something that the system hasn't taken yet; False where that can't be known."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return _is_socket(transport) and bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
 def _is_socket(transport: Any) -> bool:

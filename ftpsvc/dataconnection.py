@@ -23,14 +23,10 @@ from ftpsvc.bulktls import acknowledge_at_once
 from ftpsvc.limits import FAREWELL_LIMIT, HANDSHAKE_LIMIT
 from ftpsvc.linethenraw import BUFFER, is_plain, send_now, unsent, why_no_tls
 from ftpsvc.model import ConnectionFailed, HandshakeFailed, TransferError
-from ftpsvc.tunnel import PIECE, Tunnel
+from ftpsvc.tunnel import MAX_ANSWERS, PIECE, Tunnel
 
 #: TCP's end says nothing: whoever stands between can send it. TLS has an end of its own (RFC 8446, section 6.1).
 CUT = "The data connection ended without the end of TLS (close_notify): what came may be cut."
-
-#: How many bytes of answers to what TLS itself says may wait to be sent. Who asks for more than it reads, as by
-#: thousands of KeyUpdates (RFC 8446, section 4.6.3), has nothing else in mind.
-MAX_ANSWERS = 64 * 1024
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)

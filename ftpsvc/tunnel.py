@@ -22,6 +22,10 @@ PIECE = 127 * 1024
 # for what the handshake has to say.
 OVERHEAD = 256 * (PIECE // RECORD + 1)
 
+#: How many bytes of answers to what TLS itself says may wait to be sent. Who asks for more than it reads, as by
+#: thousands of KeyUpdates (RFC 8446, section 4.6.3), has nothing else in mind.
+MAX_ANSWERS = 64 * 1024
+
 
 class Tunnel:
     """One end. Whatever is called, `outgoing` afterwards gives what has to be sent to the other end."""

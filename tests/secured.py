@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from daemon import DEADLINE, LOCAL, Daemon
 
 
@@ -120,3 +123,19 @@ def server(running: Server) -> Server:
     for path in running.folder.iterdir():
         path.unlink()
     return running
+
+
+def key_updates(secret: bytes, count: int) -> bytes:
+    """So many records that each ask for an answer (RFC 8446, section 4.6.3), of a client with this traffic secret."""
+
+    def expanded(name: str, size: int) -> bytes:
+        label = b"tls13 " + name.encode()
+        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
+        return HKDFExpand(hashes.SHA384(), size, info).derive(secret)
+
+    header, records = b"\x17\x03\x03\x00\x16", []
+    for _ in range(count):
+        message = b"\x18\x00\x00\x01\x01" + b"\x16"  # update_requested, in a record of the handshake's
+        records.append(header + AESGCM(expanded("key", 32)).encrypt(expanded("iv", 12), message, header))
+        secret = expanded("traffic upd", 48)
+    return b"".join(records)

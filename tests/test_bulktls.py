@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from OpenSSL import SSL
+from secured import key_updates
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
@@ -55,7 +56,9 @@ class Ends:
         self.server: Any = factory.protocol(factory, self.inner, False)
         self.server.makeConnection(self.wire)
         bulktls.move_in_bulk(self.server)
-        self.client = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+        context, self.secrets = SSL.Context(SSL.TLS_METHOD), dict[bytes, bytes]()
+        context.set_keylog_callback(lambda _, line: self.secrets.update([line.split()[::2]]))
+        self.client = SSL.Connection(context, None)
         self.client.set_connect_state()
 
     def greet(self) -> Ends:
@@ -115,6 +118,16 @@ def test_what_is_written_leaves_in_large_pieces(ends: Ends) -> None:
 def test_what_is_written_before_the_handshake_is_kept_until_then(ends: Ends) -> None:
     ends.server.write(b"early")
     assert ends.greet().heard() == b"early"
+
+
+@pytest.mark.parametrize(("count", "is_cut"), [(30, False), (3000, True)])
+def test_answers_of_tls_are_not_heaped_up_for_who_does_not_read_them(ends: Ends, count: int, is_cut: bool) -> None:
+    ends.greet()
+    assert ends.client.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
+    secret = bytes.fromhex(ends.secrets[b"CLIENT_TRAFFIC_SECRET_0"].decode())
+    ends.server.dataReceived(key_updates(secret, count))
+    assert ends.wire.disconnecting is is_cut
+    assert len(ends.wire.value()) < bulktls.MAX_ANSWERS
 
 
 def test_what_came_before_the_end_of_tls_arrives_before_it(ends: Ends) -> None:

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 import support
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from OpenSSL import SSL
 from ports import free_ports
+from secured import key_updates
 from streams import reset
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
@@ -167,22 +165,6 @@ def test_a_session_outlives_a_data_connection_that_is_broken_off(tmp_path: Path)
         connection.connectionLost(Failure(ConnectionAborted()))
         del connection, client
     assert len(keys) == 1, "TLS 1.2 has the same for a session that is resumed"
-
-
-def key_updates(secret: bytes, count: int) -> bytes:
-    """So many records that each ask for an answer (RFC 8446, section 4.6.3), of a client with this traffic secret."""
-
-    def expanded(name: str, size: int) -> bytes:
-        label = b"tls13 " + name.encode()
-        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
-        return HKDFExpand(hashes.SHA384(), size, info).derive(secret)
-
-    header, records = b"\x17\x03\x03\x00\x16", []
-    for _ in range(count):
-        message = b"\x18\x00\x00\x01\x01" + b"\x16"  # update_requested, in a record of the handshake's
-        records.append(header + AESGCM(expanded("key", 32)).encrypt(expanded("iv", 12), message, header))
-        secret = expanded("traffic upd", 48)
-    return b"".join(records)
 
 
 def test_answers_of_tls_are_not_heaped_up_for_who_does_not_read_them(
