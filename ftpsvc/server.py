@@ -334,6 +334,8 @@ class ServerProtocol(LineThenRaw):
 
     def reply(self, reply: Reply) -> None:
         self._outbox.post(reply)
+        if reply.code == 150 and self.stream is not None:
+            self.flush()  # who reads the last reply together with this one may wait for it, as aria2 does for a minute
 
     def _answer(self, outcome: Outcome) -> None:
         """Send a reply, or keep a place for it until it is known."""
@@ -394,6 +396,4 @@ class ServerProtocol(LineThenRaw):
 
     @property
     def interruption(self) -> TransferError | None:
-        if self._overdue is None and self._look_ahead.finds_abort(True):
-            return model.Aborted(ABORTED)
-        return self._overdue
+        return self._overdue or (model.Aborted(ABORTED) if self._look_ahead.finds_abort(True) else None)

@@ -1,4 +1,4 @@
-"""What the system is really asked for before a 226, seen from outside: strace on a server process, in stream mode."""
+"""What the system is really asked for until a 226, seen from outside: strace on a server process, in stream mode."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class Trace:
     """The calls of a server process from now on."""
 
     def __init__(self, server: Server, folder: Path, log: Path) -> None:
+        if shutil.which("strace") is None:
+            pytest.skip("needs strace")
         self._folder = folder
         self._log = log
         command = ["strace", "-f", "-y", "-s", "64", "-e", f"trace={CALLS}", "-o", str(log)]
@@ -33,13 +35,21 @@ class Trace:
             self._strace.communicate()
             pytest.skip(f"strace may not look at a process here: {line}")
 
-    def steps(self) -> list[str]:
-        """End it; what was done, in the order in which it was done."""
+    def replies(self) -> list[list[str]]:
+        """End it; the codes of the replies that left together, call for call."""
+        sent = re.findall(r'sendto\(\d+<[^>]*>, "(\d\d\d .*?)"', self._ended())
+        return [[line[:3] for line in call.split(r"\r\n") if line] for call in sent]
+
+    def _ended(self) -> str:
         self._strace.terminate()
         self._strace.communicate()
+        return self._log.read_text(errors="replace")
+
+    def steps(self) -> list[str]:
+        """End it; what was done, in the order in which it was done."""
         begun: dict[str, str] = {}
         steps = []
-        for line in self._log.read_text(errors="replace").splitlines():
+        for line in self._ended().splitlines():
             thread, _, call = line.partition(" ")
             call = call.strip()
             if call.endswith("<unfinished ...>") and not call.startswith("sendto"):
@@ -83,8 +93,6 @@ def server(root: Path, sync: str) -> Iterator[Server]:
 
 
 def traced(server: Server, root: Path, log: Path, tls: bool, *uploads: tuple[str, bytes]) -> list[str]:
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace")
     client = Client(server, tls)
     trace = Trace(server, root, log)
     try:
@@ -123,3 +131,17 @@ def test_in_tls_it_is_no_other_order(server: Server, sync: str, root: Path, tmp_
         assert steps == ["sync the part", "name it", "sync the folder"]  # the 226 can't be read on its way
     else:
         assert steps == ["name it"]
+
+
+@pytest.mark.parametrize("command", ["RETR file", "LIST", "NLST", "MLSD"])
+def test_no_other_reply_leaves_with_a_150(server: Server, root: Path, tmp_path: Path, command: str) -> None:
+    """aria2 forgets what it reads behind the 150, and looks for the 226 until its time is over: a minute."""
+    (root / "file").write_bytes(LITTLE)
+    client = Client(server)
+    trace = Trace(server, root, tmp_path / "log")
+    try:
+        client.download("EPSV", command)
+    finally:
+        client.close()
+        replies = trace.replies()
+    assert replies == [["229"], ["150"], ["226"]]
