@@ -64,6 +64,11 @@ def _works(here: Path, tls: bool) -> dict[str, Callable[[Peer], None]]:
     def curl_up(peer: Peer) -> None:
         _run([*curl, "-T", f"{{{','.join(str(here / name) for name in NAMES)}}}", peer.url("up/")])
 
+    def by_aria2(peer: Peer) -> None:
+        known = [f"--ftp-user={peer.user}", f"--ftp-passwd={peer.password}"]
+        urls = [f"ftp://127.0.0.1:{peer.port}/small/{name}" for name in NAMES]
+        _run(["aria2c", "--no-conf", "-q", "-Z", "-j1", f"-d{here}/down", *known, *urls])
+
     return {
         "curl, down": curl_down,
         "curl, up": curl_up,
@@ -73,6 +78,7 @@ def _works(here: Path, tls: bool) -> dict[str, Callable[[Peer], None]]:
         "ftplib, up": partial(
             _by_ftplib, tls, lambda ftp, name: ftp.storbinary(f"STOR up/{name}", io.BytesIO(CONTENT))
         ),
+        **({} if tls else {"aria2, down": by_aria2}),
     }
 
 

@@ -69,6 +69,9 @@ class Passive(Way):
         """The client may connect before it says for what."""
         self._reactor.addReader(self)
         self._ports.opened(self)
+        # curl looks for the answer once as soon as it has asked, and if that is there already it sleeps for a second
+        # (7.88). On one machine the system may run us in its place before it has looked: it goes first.
+        os.sched_yield()
 
     def look(self) -> None:
         # Whoever connects and sends the command behind that often finds both looked at in the same turn, this one last.

@@ -101,7 +101,6 @@ def test_adding(curl: Run, url: str, served: Path, near: Path) -> None:
 
 
 def test_many_files_over_one_connection(curl: Run, url: str, served: Path, near: Path) -> None:
-    # Few, because curl 7.88 often waits for a second between an answer to EPSV and its connection, with any server.
     for number in range(4):
         (served / f"file{number}").write_text(str(number))
     curl("--remote-name-all", url + "file[0-3]")
