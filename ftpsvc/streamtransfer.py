@@ -51,7 +51,8 @@ class TransferCommand(Ask):
         return self.is_moving
 
     def begun(self, reply: Reply) -> None:
-        self.is_moving = True
+        if not self._was_opened:  # another one, behind the end of the data, makes none move
+            self.is_moving = True
         self._open(None)
 
     def _open(self, error: TransferError | None) -> None:

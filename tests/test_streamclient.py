@@ -295,6 +295,17 @@ def test_a_server_that_falls_silent_is_given_up() -> None:
     far.say(b"426 x\r\n")
 
 
+def test_a_server_that_begins_again_behind_the_data_has_to_say_when_it_is_over_all_the_same() -> None:
+    far = Far()
+    work = far.download()
+    far.send(b"hello")
+    far.end_data()
+    far.say(b"150 Still here.\r\n")
+    far.clock.advance(61)
+    with pytest.raises(model.TimedOut, match="60 seconds"):
+        work.result()
+
+
 def test_a_lost_control_connection_ends_the_transfer() -> None:
     for work_of in (Far.download, Far.upload):
         far = Far()
