@@ -40,6 +40,9 @@ UNKNOWN = (model.BadCommand, model.BadArgument, model.NotImplementedHere, model.
 #: A server that doesn't do something, for whatever reason, and with which one can go on.
 REFUSALS = (*UNKNOWN, model.BadSequence, model.Unavailable, model.WrongType, model.Busy, model.NotLoggedIn)
 
+#: A server whose EPSV is of no use: refused, with 522 (RFC 2428, section 3) too, or answered without a port.
+NO_EXTENDED = (*REFUSALS, model.NoDataConnection, model.ProtocolViolation)
+
 
 def dial_peer(reactor: Any, peer: Any) -> Dial | None:
     """A way to data connections with the peer of a control connection; None if that is no TCP."""
@@ -86,7 +89,7 @@ class StreamFiles:
         if self._has_extended:
             try:
                 return extended_passive_port((await self._protocol.ask("EPSV")).text)
-            except REFUSALS:
+            except NO_EXTENDED:
                 self._has_extended = False
         return passive_port((await self._protocol.ask("PASV")).text)
 
@@ -114,7 +117,7 @@ class StreamFiles:
                 raise
             try:
                 port = passive_port((await self._protocol.ask("PASV")).text)
-            except (*REFUSALS, model.NoDataConnection):
+            except NO_EXTENDED:
                 port = 0
             if not port:
                 raise  # what was wrong first

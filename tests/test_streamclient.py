@@ -234,6 +234,18 @@ def test_pasv_where_epsv_is_unknown_and_its_address_is_not_looked_at() -> None:
     assert far.heard() == b"SIZE /f\r\nPWD\r\nCWD /f\r\nEPSV\r\nPASV\r\nRETR /f\r\n"
 
 
+@pytest.mark.parametrize("answer", [b"522 Use (1).", b"229 Entering Extended Passive Mode.", b"200 Fine.", b"425 No."])
+def test_pasv_where_the_answer_to_epsv_is_of_no_use(answer: bytes) -> None:
+    far = Far()
+    work = start(store(far))
+    far.say(answer + b"\r\n")
+    for reply in (b"227 Entering Passive Mode (203,0,113,9,7,209).\r\n", b"150 x\r\n", b"226 x\r\n", b"213 5\r\n"):
+        far.say(reply)
+    assert work.result().size == 5
+    assert far.ports == [2001]
+    assert far.heard() == b"EPSV\r\nPASV\r\nSTOR /f\r\nSIZE /f\r\n"
+
+
 def test_the_port_of_pasv_where_that_of_epsv_is_not_reached() -> None:
     far = Far()
     far.refuses = True
