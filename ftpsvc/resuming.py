@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError
 from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import SECOND, Aborted, BadOffset, Changed, ConnectionFailed, Entry, ServiceClosing, Stored
+from ftpsvc.model import SECOND, Aborted, BadOffset, Changed, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
 from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, TellsTimes, announce
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
@@ -130,13 +130,13 @@ class _Course:
         self._told: Known | None = None
         self._progress = progress
         self._begun = begun
-        self._at = self._start = self._latest_start = self._furthest = 0
+        self.at = self._start = self._latest_start = self._furthest = 0
 
     def starts(self, offset: int) -> None:
         """An attempt has found that so many bytes are right."""
         self.there_before = min(self.there_before, offset) if self.is_begun else offset
-        self._progress(offset - self._at, False)
-        self._at = self._start = offset
+        self._progress(offset - self.at, False)
+        self.at = self._start = offset
         self._latest_start = max(self._latest_start, offset)
 
     def may_have_brought(self, size: int) -> bool:
@@ -149,8 +149,8 @@ class _Course:
         if self._told != self.known:
             self._told = self.known
             self._begun(self.known)
-        self._at += count
-        self._furthest = max(self._furthest, self._at)
+        self.at += count
+        self._furthest = max(self._furthest, self.at)
         self._progress(count, True)
 
     def moved(self) -> int:
@@ -177,6 +177,8 @@ async def _carry(
             facts = reading.facts
             if begin.offset and facts.modified is not None and entry.modified not in (0, facts.modified):
                 raise Changed(f"{path} was changed while it was sent: its beginning is that of the old one.")
+            if begin.note == NOT_VERIFIED and course.at != entry.size:  # REST may have been ignored
+                raise Damaged(f"{course.at} bytes came, with what was kept, and {entry.size} were said to be there.")
         except BaseException as error:
             await writing.abort(keep=isinstance(error, FAULTS) and entry.size > SMALL)
             raise

@@ -258,19 +258,23 @@ class StreamFiles:
     async def open_write(self, path: str, offset: int = 0) -> StreamWriteFile:
         await self._turn.acquire()
         transfer = await self._begin(Command("STOR", path), offset)
-        return StreamWriteFile(offset, transfer, lambda size, facts: self._settle(path, size, facts))
+        return StreamWriteFile(offset, transfer, lambda size, facts: self._settle(path, size, facts, offset > 0))
 
     async def open_append(self, path: str) -> StreamWriteFile:
         await self._turn.acquire()
         transfer = await self._begin(Command("APPE", path))
         return StreamWriteFile(0, transfer, lambda _, facts: self._settle(path, None, facts))
 
-    async def _settle(self, path: str, size: int | None, facts: Facts) -> None:
-        """What there is to do about an upload behind its 226: compare the size, set the time."""
+    async def _settle(self, path: str, size: int | None, facts: Facts, went_on: bool = False) -> None:
+        """What there is to do about an upload behind its 226: compare the size, set the time.
+
+        `went_on`: behind REST it is looked at even where that takes a listing. A server may have ignored it.
+        """
         self.checked = ""
-        if size is not None and "SIZE" in self._features:
+        if size is not None and (went_on or "SIZE" in self._features):
             with contextlib.suppress(*REFUSALS):  # a place where one may put files, and not look at them
-                stored = _number((await self.ask("SIZE", path)).text)
+                has_size = "SIZE" in self._features
+                stored = _number((await self.ask("SIZE", path)).text) if has_size else (await self.stat(path)).size
                 if stored != size:
                     raise model.Damaged(f"The server has {stored} bytes of the {size} that were sent, and said 226.")
                 self.checked = "size"

@@ -196,7 +196,7 @@ def report(plan: Plan, progress: Progress, brought: Brought) -> str:
     went_on = f", went on from {display.size(brought.resumed)}" if brought.resumed else ""
     checked = f", {NOT_VERIFIED}" if brought.note == NOT_VERIFIED else plan.checked
     note = f", {brought.note}" if brought.note not in ("", NOT_VERIFIED) else ""
-    return f"{done} {label}: {_took(plan.size, progress, brought.resumed)}{went_on}{checked}{note}{replaced}"
+    return f"{done} {label}: {_took(brought.stored.size, progress, brought.resumed)}{went_on}{checked}{note}{replaced}"
 
 
 def summary(plans: Sequence[Plan], total: Progress) -> str:
@@ -218,7 +218,7 @@ def event(plan: Plan, progress: Progress, brought: Brought) -> dict[str, Any]:
         "event": "done",
         "from": plan.path,
         "to": plan.name,
-        "size": plan.size,
+        "size": brought.stored.size,
         "resumed": brought.resumed,
         "seconds": round(progress.elapsed, 3),
         "checked": checked or None,

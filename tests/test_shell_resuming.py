@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from desk import Desk
+from test_resuming import Ends
 from twotrees import content, write
 
 from ftpsvc import model
 from ftpsvc.clienttls import Protection
 from ftpsvc.journal import Job
+from ftpsvc.resuming import NOTHING, Known
 from ftpsvc.targets import Target
 
 DATA = os.urandom(300_000)
@@ -211,3 +213,29 @@ def test_what_is_resumed_after_a_stop_needs_no_question(desk: Desk) -> None:
     desk.type("set limit-rate off")
     assert " kB, digest checked" in desk.type("resume 1").partition("went on from ")[2]
     assert (desk.here / "big").read_bytes() == DATA and desk.unfinished() == []
+
+
+def test_what_begins_anew_in_spite_of_rest_does_not_become_a_file_with_its_beginning_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = Ends(tmp_path, "disks")
+    monkeypatch.setattr("ftpsvc.resuming.common_algorithm", lambda source, target: None)
+    ends.part.write_bytes(ends.path.read_bytes()[:100_000])
+    opened = ends.source_storage.open_read
+    monkeypatch.setattr(ends.source_storage, "open_read", lambda path, offset=0: opened(path))
+    size, modified = ends.path.stat().st_size, ends.path.stat().st_mtime_ns
+    with pytest.raises(model.Damaged, match=f"^{size + 100_000} bytes came, with what was kept, and {size} were said"):
+        ends.bring(Known(size, modified, NOTHING))
+    assert not (ends.target / "f").exists()
+
+
+def test_the_size_that_is_told_is_that_of_the_file_that_came(desk: Desk) -> None:
+    write(desk.there / "a", DATA * 10)
+    started = desk.begun("get a")
+    desk.link.lose()
+    write(desk.there / "a", DATA[:200_000])
+    for _ in range(3):
+        desk.clock.advance(1)
+        desk.pump()
+    assert started.result() is False
+    assert "retrieved a: 200.0 kB" in desk.said()

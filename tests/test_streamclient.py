@@ -161,6 +161,32 @@ def test_an_upload_is_over_after_the_226_and_the_size_is_compared() -> None:
                 work.result()
 
 
+@pytest.mark.parametrize("size", [b"5", b"9"])
+def test_what_was_gone_on_from_is_looked_at_in_a_listing_where_there_is_no_size(size: bytes) -> None:
+    far = Far()
+    far.remote.features.clear()
+
+    async def go_on() -> Any:
+        file = await far.remote.open_write("/f", 4)
+        await file.write(b"hello")
+        return await file.commit()
+
+    work = start(go_on())
+    for reply in (PASSIVE, b"350 x\r\n", b"150 x\r\n", b"226 x\r\n", b"500 SIZE?\r\n"):
+        far.say(reply)
+    for reply in (b'257 "/"', b"550 x", b'257 "/"', b"250 x", PASSIVE[:-2], b"150 x"):
+        far.say(reply + b"\r\n")
+    far.send(b"-rw-r--r-- 1 a b %b Jan 01 2020 f\r\n" % size)
+    far.end_data()
+    for reply in (b"226 x\r\n", b"250 x\r\n"):
+        far.say(reply)
+    if size == b"9":
+        assert work.result().size == 9
+    else:
+        with pytest.raises(model.Damaged, match="5 bytes of the 9"):
+            work.result()
+
+
 def test_times_are_set_in_whole_seconds_because_many_servers_refuse_a_fraction() -> None:
     far = Far("MFMT")
     work = far.upload(1_577_836_800_911_072_851)
