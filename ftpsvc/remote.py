@@ -203,7 +203,10 @@ class Remote:
         if "UTF8" in self.features:
             with contextlib.suppress(*REFUSALS):  # to most it is a matter of course
                 await self._ask("OPTS", "UTF8 ON")
-        await self._ask("TYPE", "I")
+        try:
+            await self._ask("TYPE", "I")
+        except REFUSALS as refusal:
+            raise model.NotImplementedHere(f"The server sends no file byte by byte (TYPE I): {refusal}") from refusal
         data = await self._protect_data(self._tls) if self._tls is not None and self.is_protected else None
         self._files = StreamFiles(self._protocol, self._dial, self.features, self._protocol.silence, data)
 

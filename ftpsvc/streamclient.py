@@ -171,8 +171,14 @@ class StreamFiles:
             return 0
 
     async def _enter(self, path: str) -> str:
-        """Make a directory the current one; the one that was that before, for `_go_back`."""
-        before = unquoted((await self._protocol.ask("PWD")).text)
+        """Make a directory the current one; the one that was that before, for `_go_back`.
+
+        A server that can't tell is left at its root: every other path that is sent begins there.
+        """
+        try:
+            before = unquoted((await self._protocol.ask("PWD")).text)
+        except (*REFUSALS, model.ProtocolViolation):
+            before = "/"
         await self._protocol.ask("CWD", path)
         return before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 
 import pytest
-from support import collected, start
+from support import ScriptedServer, collected, start
 from test_streamclient import PASSIVE, Far
 
 from ftpsvc import model
@@ -102,3 +102,28 @@ def test_a_listing_that_is_left_in_the_middle_gives_the_turn_back() -> None:
     assert far.heard() == b"MKD /d\r\n"
     far.say(b'257 "/d"\r\n')
     assert later.is_over
+
+
+@pytest.mark.parametrize("answer", [b"502 No PWD.", b"257 /home is where you are."])
+def test_a_server_that_does_not_tell_its_current_folder_is_listed(answer: bytes) -> None:
+    far = Far()
+    work = start(collected(far.remote.list("/d")))
+    for reply in (answer, b"250 x", PASSIVE[:-2], b"150 x"):
+        far.say(reply + b"\r\n")
+    far.send(LINES)
+    far.end_data()
+    far.say(b"226 x\r\n")
+    far.say(b"250 x\r\n")
+    assert [entry.name for entry in work.result()] == [".hidden", "file"]
+    assert far.heard() == b"PWD\r\nCWD /d\r\nEPSV\r\nLIST -a\r\nCWD /\r\n"
+
+
+def test_a_refusal_of_files_as_they_are_says_what_was_refused() -> None:
+    server = ScriptedServer()
+    server.remote._dial = lambda port: None  # type: ignore[assignment,return-value]
+    server.remote.features = {"SIZE": ""}
+    login = start(server.remote.login())
+    for reply in (b"331 x\r\n", b"230 x\r\n", b"504 No.\r\n"):
+        server.say(reply)
+    with pytest.raises(model.NotImplementedHere, match=r"\(TYPE I\): 504 No\."):
+        login.result()
