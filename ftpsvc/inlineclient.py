@@ -11,7 +11,7 @@ from ftpsvc import model
 from ftpsvc.client import ClientProtocol
 from ftpsvc.exchanges import Download, Fetch, Upload, announced_size
 from ftpsvc.frames import Incoming, format_time, read_facts
-from ftpsvc.listing import harmless, parse_machine_line
+from ftpsvc.listing import demand_end, harmless, parse_machine_line
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, ProtocolViolation, Stored, Whole, encode_name
 from ftpsvc.storage import CHUNK, Buffer
 from ftpsvc.wire import Command, Reply
@@ -42,9 +42,11 @@ class InlineFiles:
         self._protocol.submit(download)
         try:
             await download.opened()
-            lines = Incoming()
+            lines, count = Incoming(), 0
             while chunk := await download.read(CHUNK):
-                lines.feed(bytes(chunk))
+                lines.feed(data := bytes(chunk))
+                count += data.count(b"\n")
+                demand_end(count)
                 while (line := lines.line()) is not None:
                     entry, facts = parse_machine_line(line)
                     if facts.get("type", "").lower() not in ("cdir", "pdir"):

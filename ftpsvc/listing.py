@@ -127,6 +127,19 @@ def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
     return entry, facts
 
 
+#: The most entries that a server may list of one folder: a gigabyte of memory, where all are shown at once. It bounds
+#: a listing that never ends.
+MAX_ENTRIES = 5_000_000
+
+
+def demand_end(count: int) -> None:
+    """Raises `ProtocolViolation` if a listing has more lines than may be."""
+    if count > MAX_ENTRIES:
+        raise ProtocolViolation(
+            f"The server lists more than {MAX_ENTRIES} entries in one folder, and no more are read: it may never end."
+        )
+
+
 def harmless(entry: Entry) -> Entry:
     """An entry whose name is a name. A server that sends `../x` or `/etc` must not reach outside of a folder here."""
     if entry.name in ("", ".", "..") or "/" in entry.name or "\0" in entry.name:

@@ -127,3 +127,31 @@ def test_a_refusal_of_files_as_they_are_says_what_was_refused() -> None:
         server.say(reply)
     with pytest.raises(model.NotImplementedHere, match=r"\(TYPE I\): 504 No\."):
         login.result()
+
+
+@pytest.mark.parametrize("features", [("MLST",), ()])
+def test_a_listing_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, features: tuple[str, ...]) -> None:
+    monkeypatch.setattr("ftpsvc.listing.MAX_ENTRIES", 3)
+    far = Far(*features)
+    work = start(collected(far.remote.list("/")))
+    for reply in (PASSIVE,) if features else (b'257 "/x"\r\n', b"250 x\r\n", PASSIVE):
+        far.say(reply)
+    far.say(b"150 x\r\n")
+    lines = b"type=file; a\r\ntype=file; b\r\n" if features else LINES
+    far.send(lines)
+    assert not work.is_over
+    far.send(lines)
+    far.say(b"426 x\r\n")
+    with pytest.raises(model.ProtocolViolation, match="more than 3 entries in one folder"):
+        work.result()
+
+
+def test_the_same_in_mode_i(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftpsvc.listing.MAX_ENTRIES", 1)
+    server = ScriptedServer()
+    work = start(collected(server.remote.list("/")))
+    server.say(b"150 x\r\nDATA 14\r\ntype=file; a\r\n")
+    assert not work.is_over
+    server.say(b"DATA 14\r\ntype=file; b\r\n")
+    with pytest.raises(model.ProtocolViolation, match="more than 1 entries in one folder"):
+        work.result()
