@@ -26,6 +26,9 @@ from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 #: upload comes after its bytes are on a disk that may be slow.
 SILENCE = 120.0
 
+#: Whose line it is that is too long: a person who hears that has sent none.
+THEIRS = "A line that the server sends"
+
 
 class Handshake(Ask):
     """AUTH TLS, or no command where TLS begins with the first byte. It has the floor until TLS stands."""
@@ -78,6 +81,7 @@ class ClientProtocol(LineThenRaw):
 
     def __init__(self, clock: Any, silence: float = SILENCE) -> None:
         super().__init__(clock)
+        self.incoming = Incoming(whose=THEIRS)
         self.clock = clock
         self.silence = silence
         self._watchdog: IDelayedCall | None = None

@@ -32,10 +32,12 @@ class Incoming:
     as one byte at a time.
     """
 
-    __slots__ = ("_at", "_base", "_data", "_max_line", "_searched")
+    __slots__ = ("_at", "_base", "_data", "_max_line", "_searched", "_whose")
 
-    def __init__(self, max_line: int = MAX_LINE) -> None:
+    def __init__(self, max_line: int = MAX_LINE, whose: str = "A line") -> None:
+        """`whose` begins what is said of a line that is too long."""
         self._max_line = max_line
+        self._whose = whose
         self._data = b""
         self._at = 0
         self._searched = 0
@@ -73,7 +75,7 @@ class Incoming:
         return self._data[start:end]
 
     def _too_long(self) -> ProtocolViolation:
-        return ProtocolViolation(f"A line can't be longer than {self._max_line} bytes.")
+        return ProtocolViolation(f"{self._whose} can't be longer than {self._max_line} bytes.")
 
     def raw(self, most: int) -> memoryview:
         """Up to `most` of the bytes that are here, without a copy; empty if there are none."""

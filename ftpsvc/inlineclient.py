@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from twisted.internet.defer import Deferred
 
 from ftpsvc import model
-from ftpsvc.client import ClientProtocol
+from ftpsvc.client import THEIRS, ClientProtocol
 from ftpsvc.exchanges import Download, Fetch, Upload, announced_size
 from ftpsvc.frames import Incoming, format_time, read_facts
 from ftpsvc.listing import demand_end, harmless, parse_machine_line
@@ -42,7 +42,7 @@ class InlineFiles:
         self._protocol.submit(download)
         try:
             await download.opened()
-            lines, count = Incoming(), 0
+            lines, count = Incoming(whose=THEIRS), 0
             while chunk := await download.read(CHUNK):
                 lines.feed(data := bytes(chunk))
                 count += data.count(b"\n")

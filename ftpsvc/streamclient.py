@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model
 from ftpsvc.addresses import extended_passive_port, passive_port
-from ftpsvc.client import ClientProtocol
+from ftpsvc.client import THEIRS, ClientProtocol
 from ftpsvc.clienttls import DataTLS
 from ftpsvc.frames import Incoming, format_time, parse_time
 from ftpsvc.inlineclient import machine_entry
@@ -328,7 +328,7 @@ _QUOTED = re.compile(r'".*"')
 
 async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
     """The lines of a listing, which is closed whatever happens. Raises `Denied` if a 226 says that there was none."""
-    incoming, count = Incoming(), 0
+    incoming, count = Incoming(whose=THEIRS), 0
     try:
         while chunk := await file.read(CHUNK):
             incoming.feed(data := bytes(chunk))

@@ -129,6 +129,17 @@ def test_a_refusal_of_files_as_they_are_says_what_was_refused() -> None:
         login.result()
 
 
+def test_a_line_that_is_too_long_is_said_to_be_the_servers() -> None:
+    far = Far("MLST")
+    work = start(collected(far.remote.list("/")))
+    far.say(PASSIVE)
+    far.say(b"150 x\r\n")
+    far.send(b"x" * 9000)
+    far.say(b"426 x\r\n")
+    with pytest.raises(model.ProtocolViolation, match=r"^A line that the server sends can't"):
+        work.result()
+
+
 @pytest.mark.parametrize("features", [("MLST",), ()])
 def test_a_listing_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch, features: tuple[str, ...]) -> None:
     monkeypatch.setattr("ftpsvc.listing.MAX_ENTRIES", 3)
