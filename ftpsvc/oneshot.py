@@ -23,6 +23,7 @@ from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.console import Event, Stopped, writing_out
+from ftpsvc.jobs import Job
 from ftpsvc.model import BadArgument, TransferError, parent_and_name
 from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, tree_words
 from ftpsvc.outcomes import outcome
@@ -77,6 +78,10 @@ class OneShot(Connections):
         self.first_failure = self.first_failure or error
         code, cause = outcome(error) if error is not None else (1, "other")
         self.tell({"event": "failed", "cause": cause, "code": code, "error": escape(text)})
+
+    def failed(self, job: Job, error: TransferError) -> str:
+        super().failed(job, error)
+        return ""  # here is no prompt at which one could connect again
 
     def tell(self, event: Event) -> None:
         """Say what happened to a program: an object of JSON on a line."""

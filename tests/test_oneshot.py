@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -432,6 +434,24 @@ def test_a_signal_ends_what_waits_for_an_input_that_says_nothing(served: tuple[P
         assert process.wait(DEADLINE) == 143
         assert b"Traceback" not in process.stderr.read()
     assert not (folder / "never").exists()
+
+
+def test_what_a_server_says_that_is_no_reply_is_told_without_the_shells_advice(run: Run) -> None:
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):
+            connection.sendall(b"220 x\r\n")
+            for line in lines:
+                verb = line.split()[0]
+                connection.sendall(b"zzz\r\n" if verb == b"EPSV" else b"230 x\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = threading.Thread(target=serve)
+        server.start()
+        done = run("ls", f"ftp://127.0.0.1:{listening.getsockname()[1]}/")
+        server.join(DEADLINE)
+    assert done.returncode == 1 and b"no reply: 'zzz'" in done.stderr
+    assert b"Use: connect" not in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "nothing"])
