@@ -292,7 +292,7 @@ class StreamReadFile:
         if not self._rest:
             self._rest = memoryview(await self._transfer.read())
             self._at += len(self._rest)
-            if not self._rest:
+            if not self._rest or (self._size is not None and self._at > self._size):  # it may never end
                 self._check_size()
                 return b""
         chunk, self._rest = self._rest[:size], self._rest[size:]

@@ -133,6 +133,17 @@ def test_an_early_end_is_seen_by_the_size() -> None:
         work.result()
 
 
+def test_more_than_was_said_is_not_read_to_an_end_that_may_never_come() -> None:
+    far = Far()
+    work = far.download()
+    far.send(b"hello")
+    assert not work.is_over
+    far.send(b"!")
+    far.say(b"426 x\r\n")
+    with pytest.raises(model.Damaged, match="6 bytes came, and the server had said that there are 5"):
+        work.result()
+
+
 def test_a_reset_is_an_error_whatever_the_server_says() -> None:
     far = Far()
     work = far.download()
