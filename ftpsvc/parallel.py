@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 T = TypeVar("T")
 
@@ -14,7 +14,8 @@ T = TypeVar("T")
 async def for_each(items: AsyncIterable[T], work: Callable[[T], Awaitable[object]], at_once: int) -> None:
     """Do `work` for every item, for up to `at_once` of them at a time, while the items still arrive.
 
-    The first error ends it: no more are begun, those under way come to their end, and then it is raised.
+    The first error ends it: no more are begun, those under way come to their end, and then it is raised. Whoever
+    cancels it stops those under way, too; it is over when all of them are.
     """
     feed = _Feed(items)
     workers: list[Deferred[None]] = []
@@ -27,9 +28,15 @@ async def for_each(items: AsyncIterable[T], work: Callable[[T], Awaitable[object
         except BaseException as error:
             feed.stop(error)
 
-    while len(workers) < at_once and (first := await feed.next()):
-        workers.append(Deferred.fromCoroutine(go_on(first[0])))
-    await DeferredList(workers)
+    try:
+        while len(workers) < at_once and (first := await feed.next()):
+            workers.append(Deferred.fromCoroutine(go_on(first[0])))
+    except CancelledError as error:
+        feed.stop(error)
+    all_over = DeferredList(workers)
+    if isinstance(feed.error, CancelledError):
+        all_over.cancel()
+    await all_over
     if feed.error is not None:
         raise feed.error
 

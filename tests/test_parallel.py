@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc.parallel import for_each
 
@@ -106,3 +106,44 @@ def test_an_error_in_what_yields_the_items_is_raised_too() -> None:
     Deferred.fromCoroutine(for_each(broken(), work, 2)).addErrback(lambda failure: outcome.append(failure.value))
     with pytest.raises(OSError, match="no more"):
         raise outcome[0]  # type: ignore[misc]
+
+
+async def one_and_then_a_long_wait() -> AsyncIterator[int]:
+    yield 0
+    await Deferred()
+
+
+def test_who_cancels_it_while_it_waits_for_an_item_stops_what_is_under_way() -> None:
+    work = Work()
+    outcome: list[object] = []
+    done = Deferred.fromCoroutine(for_each(one_and_then_a_long_wait(), work, 3))
+    done.addErrback(lambda failure: outcome.append(failure.type))
+    done.cancel()
+    assert outcome == [CancelledError]
+    assert work.waiting[0].called
+
+
+def test_who_cancels_it_while_another_waits_for_an_item_leaves_nobody_behind_who_goes_on() -> None:
+    gate: Deferred[None] = Deferred()
+    begun, stopped, outcome = [], [], []
+
+    async def items() -> AsyncIterator[int]:
+        yield 0
+        yield 1
+        await gate
+        yield 2
+
+    async def work(number: int) -> None:
+        begun.append(number)
+        if number != 1:  # which is over at once, and waits for the next one
+            try:
+                await Deferred()
+            except CancelledError:
+                stopped.append(number)
+                raise
+
+    done = Deferred.fromCoroutine(for_each(items(), work, 3))
+    done.addErrback(lambda failure: outcome.append(failure.type))
+    done.cancel()
+    assert outcome == [CancelledError]
+    assert (begun, stopped) == ([0, 1], [0])
