@@ -140,24 +140,24 @@ class RemoteWriteFile:
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
         self._size = 0
-        self._is_over = False
 
     async def write(self, chunk: Buffer) -> None:
         await self._upload.write(chunk)
         self._size += len(chunk)
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
-        self._is_over = True
-        reply, sent = await self._upload.complete(facts)
+        try:
+            reply, sent = await self._upload.complete(facts)
+        except BaseException:
+            await self.abort()  # its turn may not have come yet, and when it does, the sequence has to end
+            raise
         match = _STORED.search(reply.text)
         if (match and match[2] != sent) or digest not in (None, sent):
             raise model.Damaged("The data was damaged on its way: the server stored something else than was sent.")
         return Stored(int(match[1]) if match else self._size, sent)
 
     async def abort(self, keep: bool = False) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._upload.stop("the client stopped it")
+        self._upload.stop("the client stopped it")
 
 
 def machine_entry(reply: Reply) -> tuple[Entry, bool]:

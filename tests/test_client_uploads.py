@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 from support import ScriptedServer, result_of, start
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc import model
 from ftpsvc.frames import digest_of
-from ftpsvc.model import Facts, Stored
+from ftpsvc.model import Facts, Stored, Whole
 
 HELLO = b"hello\n"
 
@@ -108,6 +109,18 @@ def test_an_upload_that_is_given_up_ends_in_fail(server: ScriptedServer) -> None
     assert heard.startswith(b"STOR /file\r\nDATA 3\r\noneFAIL ")
     asking = start(server.remote.working_directory())
     assert server.answered(asking, b'150 Ready.\r\n426 As you like.\r\n257 "/x"\r\n') == "/x"
+
+
+def test_an_empty_upload_that_is_cancelled_before_its_turn_ends_when_that_comes(server: ScriptedServer) -> None:
+    first = start(server.remote.open_write("/1")).result()
+    result_of(first.write(b"one"))
+    second = Deferred.fromCoroutine(server.remote.put("/2", Whole(b"")))
+    second.addErrback(lambda failure: failure.trap(CancelledError))
+    second.cancel()
+    result_of(first.abort())
+    assert server.heard().endswith(b"STOR /2\r\nFAIL the client stopped it\r\n")
+    server.say(b"150 Ready.\r\n426 As you like.\r\n" * 2)
+    assert server.answered(start(server.remote.working_directory()), b'257 "/x"\r\n') == "/x"
 
 
 def test_an_upload_from_an_offset_keeps_its_marker_whatever_else_is_asked(server: ScriptedServer) -> None:
