@@ -6,7 +6,6 @@ never runs the code of who waits for it: the protocol does, when all that is her
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -52,6 +51,7 @@ DAMAGED = "The data was damaged on its way: its digest is not the one that the s
 NO_DIGEST = "The server sent the file without a digest, so nobody knows whether it arrived as it is."
 TOO_LARGE = f"The file has more than {SMALL} bytes by now."
 NOTHING_SENT = "The server said that it had sent everything, and had sent nothing."
+TOO_EARLY = "The server said that it had stored the file before all of it was sent."
 
 
 class Exchange:
@@ -253,15 +253,6 @@ class Download(Exchange):
             self._protocol.release(self)
 
 
-_SIZE = re.compile(r"\(([0-9]{1,19}) bytes\)\s*$")
-
-
-def announced_size(reply: Reply) -> int | None:
-    """The size of a file as the 150 to RETR announces it, where it does."""
-    match = _SIZE.search(reply.text)
-    return int(match[1]) if match else None
-
-
 class Fetch(Exchange):
     """RETR of a file that is known to be small. `whole` fires with all of it at once.
 
@@ -389,6 +380,9 @@ class Upload(Ask):
         self._protocol.upload_ended(self)
 
     def ended(self, reply: Reply) -> None:
+        if not self._last_frame and not reply.is_refusal:
+            self.is_over = False  # it fails with all the others
+            raise ProtocolViolation(TOO_EARLY)
         super().ended(reply)
         if not self._last_frame:  # it was refused before the sequence's end
             self._end(fail_line("refused"))

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc import model
 from ftpsvc.client import THEIRS, ClientProtocol
-from ftpsvc.exchanges import Download, Fetch, Upload, announced_size
+from ftpsvc.exchanges import Download, Fetch, Upload
 from ftpsvc.frames import Incoming, format_time, read_facts
 from ftpsvc.listing import demand_end, harmless, parse_machine_line
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, ProtocolViolation, Stored, Whole, encode_name
@@ -109,7 +109,7 @@ class RemoteReadFile:
 
     def __init__(self, path: str, offset: int, opened: Reply, download: Download) -> None:
         self._name = path.rpartition("/")[2]
-        self._size = offset + (announced_size(opened) or 0)
+        self._size = offset + (_announced_size(opened) or 0)
         self._download = download
 
     @property
@@ -129,6 +129,15 @@ class RemoteReadFile:
 
     async def close(self) -> None:
         self._download.close()
+
+
+_SIZE = re.compile(r"\(([0-9]{1,19}) bytes\)\s*$")
+
+
+def _announced_size(reply: Reply) -> int | None:
+    """The size of a file as the 150 to RETR announces it, where it does."""
+    match = _SIZE.search(reply.text)
+    return int(match[1]) if match else None
 
 
 _STORED = re.compile(r"\b([0-9]{1,19}) bytes, xxh3-128 ([0-9a-f]{32})\b")

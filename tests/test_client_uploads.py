@@ -101,6 +101,18 @@ def test_an_upload_that_fails_raises_what_the_server_said(server: ScriptedServer
     assert server.heard() == b""
 
 
+@pytest.mark.parametrize("answer", [stored(b"one"), b"226 Fine.\r\n"])
+def test_an_upload_that_is_confirmed_before_its_end_was_not_stored(server: ScriptedServer, answer: bytes) -> None:
+    file = start(server.remote.open_write("/file")).result()
+    result_of(file.write(b"one"))
+    server.heard()
+    server.say(answer)
+    with pytest.raises(model.ProtocolViolation, match="before all of it was sent"):
+        result_of(file.commit(), server.link)
+    assert server.is_dropped
+    assert server.heard() == b""
+
+
 def test_an_upload_that_is_given_up_ends_in_fail(server: ScriptedServer) -> None:
     file = start(server.remote.open_write("/file")).result()
     result_of(file.write(b"one"))
