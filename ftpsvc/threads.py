@@ -35,12 +35,15 @@ def pool_of(reactor: Any) -> Run:
 
 
 def few_at_once(run: Run, most: int) -> Run:
-    """The same place for jobs, with at most so many of these in it at a time. Who comes later waits for a turn."""
+    """The same place for jobs, with at most so many of these in it at a time. Who comes later waits for a turn.
+
+    A job whose caller is cancelled keeps its turn until its thread is done, or takes it when it comes.
+    """
     turns = DeferredSemaphore(most)
 
     def limited(function: Callable[..., T], /, *args: Any) -> Deferred[T]:
         job: Deferred[T] = turns.run(run, function, *args)
-        return job
+        return done_with(job)
 
     return limited
 
