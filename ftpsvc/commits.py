@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from ftpsvc import unnamed
 from ftpsvc.parts import give_name, made_up_part, write_all
-from ftpsvc.threads import Run, done_with
+from ftpsvc.threads import Run, done_with, owning
 
 #: The most files in one trip. The first of them waits for the last, so this also bounds an unlucky commit's delay.
 MAX_TOGETHER = 256
@@ -144,7 +144,7 @@ class Committer:
     async def sync(self, directory: int) -> None:
         """Make durable what was made or renamed in a directory. Raises `OSError`."""
         if not self.is_quick(directory):
-            await done_with(self._run(fsync_directory, directory))
+            await done_with(self._run(owning, fsync_directory, os.dup(directory)))
 
     async def sync_file(self, file: int, directory: int) -> None:
         """Make durable what was written to a file in place. Raises `OSError`."""

@@ -28,7 +28,7 @@ from ftpsvc.parts import apply_facts, open_free_part
 from ftpsvc.steadyfiles import SteadyReadFile, demand_unchanged
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
-from ftpsvc.threads import Run, done_with
+from ftpsvc.threads import Run, done_with, owning
 
 #: How many links a file's last component may lead through before it is written.
 MAX_FINAL_LINKS = 8
@@ -163,7 +163,7 @@ class LocalDisk:
                     raise model.TooLarge(f"{path} has more than {SMALL} bytes.")
                 data = read_at_once(descriptor, status.st_dev, size, 0)
                 if data is None:
-                    job: Deferred[bytes] = self._run(_owning, os.pread, os.dup(descriptor), size, 0)
+                    job: Deferred[bytes] = self._run(owning, os.pread, os.dup(descriptor), size, 0)
                     data = await job
                 if self._is_steady:
                     demand_unchanged(path, descriptor, size, status.st_mtime_ns)
@@ -247,7 +247,7 @@ class LocalDisk:
                 if error.errno != errno.ENOTEMPTY:
                     raise
                 # What nobody sees must not keep it: the parts of uploads that broke off.
-                await done_with(self._run(_owning, remove_if_only_parts, os.dup(directory), name))
+                await done_with(self._run(owning, remove_if_only_parts, os.dup(directory), name))
 
     async def rename(self, source: str, target: str) -> None:
         try:
@@ -313,17 +313,6 @@ def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: 
     source = os.stat(old_name, dir_fd=old, follow_symlinks=False)
     if stat.S_ISDIR(target.st_mode) and not os.path.samestat(source, target):
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-
-
-def _owning(function: Callable[..., T], descriptor: int, *args: Any) -> T:
-    """For a thread, which owns the descriptor: nobody has to wait for it before closing one.
-
-    In whatever had its number otherwise, when nobody waits any more, the same name would be something else.
-    """
-    try:
-        return function(descriptor, *args)
-    finally:
-        os.close(descriptor)
 
 
 def _relative(path: str) -> bytes:

@@ -86,6 +86,17 @@ def done_with(job: Deferred[T]) -> Deferred[T]:
     return waiter
 
 
+def owning(function: Callable[..., T], descriptor: int, *args: Any) -> T:
+    """For a thread, which owns the descriptor: nobody has to wait for it before closing one.
+
+    In whatever had its number otherwise, when nobody waits any more, the same name would be something else.
+    """
+    try:
+        return function(descriptor, *args)
+    finally:
+        os.close(descriptor)
+
+
 async def close_behind(job: Deferred[Any] | None, close: Callable[[], None]) -> None:
     """Close what a job works with: behind the job, and not behind this wait for it, which may be cancelled.
 

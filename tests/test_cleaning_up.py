@@ -107,6 +107,20 @@ def test_a_folder_is_removed_from_its_own_parent_even_if_nobody_waits_any_more(t
     support.take_part(tmp_path)
 
 
+def test_a_folder_that_is_made_is_synced_itself_even_if_nobody_waits_any_more(
+    tmp_path: Path, jobs: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = start(support.local_disk(tmp_path, few_at_once(jobs, 1)).make_dir("/folder"))
+    making.deferred.cancel()
+    others = [os.open("/", os.O_RDONLY) for _ in range(8)]  # one of them has the number by then
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    jobs.fire()
+    assert synced == [str(tmp_path)]
+    for other in others:
+        os.close(other)
+
+
 @pytest.mark.parametrize("call", ["flock", "fstat"])
 def test_a_file_that_can_not_be_added_to_is_closed_and_not_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
