@@ -235,7 +235,7 @@ class RangePump:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._finish(ConnectionFailed(f"The connection was lost: {os.strerror(error.errno or 0)}"))
+            self._failed(error)
         if self._done is not None and not self._has_to_wait():
             self._direct.write()
         else:
@@ -250,7 +250,7 @@ class RangePump:
             size = min(self._frame_end - self._at, self._call)
             sent = os.sendfile(self._socket.fileno(), self._descriptor, self._at, size)
             if not sent:
-                self._fill_up()
+                self._fill_up(SHRANK)
                 return False
             self._at += sent
         else:
@@ -305,11 +305,19 @@ class RangePump:
         waits_for_digest = not self._header and self._fault is None and self._at == self._digested < self._end
         return self._rest is not None or waits_for_digest
 
-    def _fill_up(self) -> None:
-        """The file became shorter between digesting and sending: the frame was announced, so it is filled up."""
+    def _failed(self, error: OSError) -> None:
+        """sendfile doesn't say whether it failed at the socket or at the file."""
+        why = os.strerror(error.errno or 0)
+        if self._header or isinstance(error, ConnectionError | TimeoutError):
+            self._finish(ConnectionFailed(f"The connection was lost: {why}"))
+        else:
+            self._fill_up(f"The file can't be read: {why}.")
+
+    def _fill_up(self, why: str) -> None:
+        """There is no more to be had of the file: the frame was announced, so it is filled up."""
         if self._framed:
             self._transport.write(bytes(self._frame_end - self._at))
-        self._finish(LocalFault(SHRANK))
+        self._finish(LocalFault(why))
 
     def stopProducing(self) -> None:
         self._finish(ConnectionFailed("The connection was lost."))

@@ -6,6 +6,7 @@ blocking sockets. The client, and what both ends share a reactor for, are tested
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -31,6 +32,7 @@ from ftpsvc.factory import ServerFactory
 from ftpsvc.frames import digest_of
 from ftpsvc.healing import HealingRemote
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.model import TransferError
 from ftpsvc.remote import Remote
 from ftpsvc.resuming import bring
 from ftpsvc.threads import pool_of
@@ -338,11 +340,25 @@ class OnTheReactor(TestCase):
         reading = await remote.open_read("/file")
         await reading.read(1000)
         os.truncate(self.far / "file", 1000)
-        from ftpsvc.model import TransferError
-
         with pytest.raises(TransferError, match="shorter"):
             await support.read_all(reading)
         self.assertEqual((await remote.stat("/file")).size, 1000)
+        await remote.quit()
+
+    async def test_a_file_that_can_not_be_read_while_the_kernel_sends_it_fails_and_the_session_lives(self) -> None:
+        (self.far / "file").write_bytes(bytes(5_000_000))
+        remote = await self.connect(self.serve())
+        really, calls = os.sendfile, []
+
+        def sendfile(*args: int) -> int:
+            calls.append(args)
+            if len(calls) > 20:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return really(*args)
+
+        with mock.patch("os.sendfile", sendfile), pytest.raises(TransferError, match="Input/output error"):
+            await support.read_all(await remote.open_read("/file"))
+        self.assertEqual(await remote.working_directory(), "/")
         await remote.quit()
 
     async def test_a_long_download_is_no_idle_session(self) -> None:
