@@ -88,12 +88,12 @@ class Inline:
     async def _send_by_kernel(self, descriptor: int, offset: int, left: int) -> str:
         protocol = self._protocol
         protocol.flush()
-        protocol.transport.unregisterProducer()
         status = os.fstat(descriptor)
         known = None if offset else self._digests.look_up(status)
         self._sender = sender = pump.RangePump(
             protocol.transport, self._run, descriptor, offset, left, self._interruption, self._paces.down, known
         )
+        protocol.transport.unregisterProducer()  # behind what may fail: nobody else would watch the transport then
         try:
             digest = await sender.send()
             if not offset and not known:

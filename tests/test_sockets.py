@@ -228,8 +228,9 @@ class OnTheReactor(TestCase):
     """A server and clients in this process, with threads and sockets."""
 
     @pytest.fixture(autouse=True)
-    def _in_a_folder(self, tmp_path: Path) -> None:
+    def _in_a_folder(self, tmp_path: Path, logged_errors: Any) -> None:
         self.folder = tmp_path
+        self.logged_errors = logged_errors
 
     def setUp(self) -> None:
         self.far, self.near = self.folder / "far", self.folder / "near"
@@ -241,7 +242,7 @@ class OnTheReactor(TestCase):
         """Serve the far folder; the port."""
         disk = LocalDisk(str(self.far), self.run_in_pool)
         self.addCleanup(disk.close)
-        factory = ServerFactory(AnonymousOnly(disk), clock, self.run_in_pool)
+        self.factory = factory = ServerFactory(AnonymousOnly(disk), clock, self.run_in_pool)
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         self.addCleanup(support.seen_out, factory)
@@ -360,6 +361,19 @@ class OnTheReactor(TestCase):
             await support.read_all(await remote.open_read("/file"))
         self.assertEqual(await remote.working_directory(), "/")
         await remote.quit()
+
+    async def test_a_server_without_descriptors_fails_a_download_and_minds_what_the_client_takes(self) -> None:
+        (self.far / "file").write_bytes(bytes(5_000_000))
+        remote = await self.connect(self.serve())
+        full = mock.patch("socket.socket.dup", side_effect=OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        with full, pytest.raises(TransferError, match="An error in the server"):
+            await support.read_all(await remote.open_read("/file"))
+        (session,) = self.factory.sessions
+        self.assertIsNotNone(session.transport.producer)
+        self.assertEqual(await support.read_all(await remote.open_read("/file")), bytes(5_000_000))
+        await remote.quit()
+        self.assertEqual([type(error) for error in self.logged_errors.take()], [OSError])
+        self.flushLoggedErrors(OSError)
 
     async def test_a_long_download_is_no_idle_session(self) -> None:
         clock = Clock()
