@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from ftpsvc import display
 from ftpsvc.jobs import Job
+from ftpsvc.model import TransferError
 from ftpsvc.progress import Progress
 from ftpsvc.words import escape
 
@@ -88,12 +90,13 @@ class ProgressLine:
 
     def _draw(self) -> None:
         self._is_shown = True
-        self._show(line(self._progress, self._label, width(), self._colour))
         self._next = self._reactor.callLater(REDRAW, self._draw)
+        self._show(line(self._progress, self._label, width(), self._colour))
 
     def _show(self, text: str) -> None:
-        self._stream.write(f"\r{text}{_WIPE}")
-        self._stream.flush()
+        with contextlib.suppress(OSError):  # nobody sees it any more, which is no fault of the transfer's
+            self._stream.write(f"\r{text}{_WIPE}")
+            self._stream.flush()
 
     def __exit__(self, *exception: object) -> None:
         self._next.cancel()
@@ -155,8 +158,9 @@ class ProgressLog:
         self._next = self._reactor.callLater(self._every, self._go_on)
 
     def _go_on(self) -> None:
-        self._tell(self._progress, self._label)
         self._next = self._reactor.callLater(self._every, self._go_on)
+        with contextlib.suppress(OSError, TransferError):  # as above
+            self._tell(self._progress, self._label)
 
     def __exit__(self, *exception: object) -> None:
         self._next.cancel()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from io import StringIO
 
 import pytest
@@ -10,7 +12,7 @@ from twisted.internet.task import Clock
 
 from ftpsvc import views
 from ftpsvc.progress import RATE_WINDOW, SAMPLE_EVERY, STALL, Progress
-from ftpsvc.views import PATIENCE, REDRAW, ProgressLine, line
+from ftpsvc.views import LOG_EVERY, PATIENCE, REDRAW, ProgressLine, ProgressLog, line
 
 
 def moving(total: int, steps: int, each: int, clock: Clock, seconds: float = 1.0) -> Progress:
@@ -129,3 +131,24 @@ def test_a_failure_wipes_the_line_out_too() -> None:
         clock.advance(PATIENCE)
         raise ValueError
     assert stream.getvalue().endswith("\r\x1b[K")
+
+
+class Gone(StringIO):
+    """What nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@pytest.mark.parametrize("kind", ["line", "log"])
+def test_a_progress_that_nobody_sees_any_more_changes_nothing_else(kind: str) -> None:
+    clock, progress, told = support.make_clock(), Progress(100, Clock().seconds), []
+
+    def tell(progress: Progress, label: str) -> None:
+        told.append(label)
+        Gone().write(label)
+
+    shown = ProgressLine(progress, "a", clock, Gone()) if kind == "line" else ProgressLog(progress, "a", clock, tell)
+    with shown:
+        clock.pump([LOG_EVERY] * 2)
+    assert told == ([] if kind == "line" else ["a", "a"])
