@@ -6,7 +6,7 @@ import unicodedata
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 
@@ -124,11 +124,13 @@ class Comparison:
             raise
         if isinstance(source, Pile) and isinstance(target, Roll):
             return _Listed(source, target)
+        failures = []
         for one in (source, target):
             if isinstance(one, Pile | Roll):
                 one.close()
-        failure = source.value if not isinstance(source, Pile) else target.value
-        return _Listed(Pile(self._shelf), Roll(self._shelf), failure)
+            else:
+                failures.append(one.value)
+        return _Listed(Pile(self._shelf), Roll(self._shelf), min(failures, key=_is_answer))
 
     async def _pile(self, folder: _Folder) -> Pile:
         pile = Pile(self._shelf)
@@ -326,8 +328,13 @@ def _failed(path: str, entry: Entry, cause: TransferError) -> Step:
 
 
 def _not_listed(folder: _Folder, error: BaseException) -> Step:
-    """Raises what is no answer about this folder: a lost connection, a cancelled wait, a defect."""
-    if not isinstance(error, TransferError) or isinstance(error, ConnectionFailed | ServiceClosing):
+    """Raises what is no answer about this folder."""
+    if not _is_answer(error):
         raise error
     entry = Entry(folder.path.rpartition("/")[2], Kind.DIRECTORY)
     return _failed(folder.path, entry, error)
+
+
+def _is_answer(error: BaseException) -> TypeGuard[TransferError]:
+    """Whether it is about one folder; else it is a lost connection, a cancelled wait, a defect, and ends all."""
+    return isinstance(error, TransferError) and not isinstance(error, ConnectionFailed | ServiceClosing)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import support
+from twisted.internet.defer import CancelledError, Deferred
 from twotrees import BIG, Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
-from ftpsvc.model import Kind
+from ftpsvc.model import Entry, Kind
+from ftpsvc.steps import Rules, Side
+from ftpsvc.trees import Comparison
 
 __all__ = ["disks", "two"]  # fixtures, which pytest finds by their names
 
@@ -213,3 +218,28 @@ def test_a_folder_that_is_left_out_does_not_make_room_for_a_file_of_its_name(two
     report = two.run(delete=True, filter=[Rule(False, "x/")])
     assert content(two.target) == {"x": None, "x/precious": b"x"}
     assert (report.failed.count, report.removed) == (1, 0)
+
+
+class Refusing:
+    """A source of which nothing can be listed."""
+
+    async def list(self, path: str) -> AsyncIterator[Entry]:
+        raise model.Denied("Not for you.")
+        yield
+
+
+class Silent:
+    """A target that never answers."""
+
+    async def list(self, path: str) -> AsyncIterator[Entry]:
+        await Deferred()
+        yield
+
+
+def test_a_comparison_that_is_stopped_is_over_though_one_side_has_said_no_already() -> None:
+    storages: tuple[Any, Any] = Refusing(), Silent()
+    source, target = (Side(storage, "/") for storage in storages)
+    comparing = support.start(support.collected(Comparison(source, target, Rules()).steps()))
+    comparing.deferred.cancel()
+    with pytest.raises(CancelledError):
+        comparing.result()
