@@ -239,9 +239,15 @@ class Worker(ProcessProtocol):
         self._next = None
         self._run = ""
         self._since = self._reactor.seconds()
+        try:
+            self._process = self._spawned()
+        except OSError as error:
+            self._log.error("Worker {n} can't be started: {why}", n=self.number, why=error.strerror)
+            self._replace()
+
+    def _spawned(self) -> Any:
         ours, theirs = socket.socketpair()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        with ours, theirs:
+        with ours, theirs, open(os.devnull) as nothing:
             link = self._link = WorkerLink(self._reactor, self._handlers(), lambda: self._link_lost(link))
             link.heard = self._lives
             link.handlers["join"] = lambda run: self._join(link, run)
@@ -250,7 +256,7 @@ class Worker(ProcessProtocol):
             # Before anything else: the worker reads it before it has a reactor.
             link.tell("start", **asdict(self._workers.start_for(self.number)))
             descriptors = {
-                0: nothing,
+                0: nothing.fileno(),
                 1: "r",
                 2: "r",
                 LINK: theirs.fileno(),
@@ -258,15 +264,7 @@ class Worker(ProcessProtocol):
             }
             descriptors |= {FIRST_PORT + n: port.fileno() for n, port in enumerate(self._workers.ports)}
             command = [sys.executable, "-P", "-m", "ftpsvc.worker", str(self.number)]
-            try:
-                self._process = self._reactor.spawnProcess(
-                    self, sys.executable, command, env=_environment(), childFDs=descriptors
-                )
-            except OSError as error:
-                self._log.error("Worker {n} can't be started: {why}", n=self.number, why=error.strerror)
-                self._replace()
-            finally:
-                os.close(nothing)
+            return self._reactor.spawnProcess(self, sys.executable, command, env=_environment(), childFDs=descriptors)
 
     def _handlers(self) -> Handlers:
         def for_this(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
+import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import support
@@ -231,6 +234,24 @@ def test_one_that_keeps_dying_is_replaced_ever_more_slowly(place: Any, logged_er
     reactor.advance(0)
     assert len(reactor.spawned) == len(DELAYS) + 3
     logged_errors.events.clear()
+
+
+def test_one_for_which_there_are_no_descriptors_is_started_later(
+    place: Any, logged_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, reactor = place
+    with monkeypatch.context() as full:
+        full.setattr(socket, "socketpair", out_of_descriptors)
+        reactor.spawned[0][0].processExited(gone(9))
+        reactor.advance(0)
+    assert len(reactor.spawned) == 1
+    reactor.advance(DELAYS[1])
+    assert len(reactor.spawned) == 2
+    logged_errors.events.clear()
+
+
+def out_of_descriptors() -> NoReturn:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def test_behind_one_that_dies_it_is_cleared_up(place: Any, logged_errors: Any) -> None:
