@@ -87,7 +87,7 @@ class BulkTLS(BufferingTLSTransport):
             data = self._tlsConnection.bio_read(PIECE + OVERHEAD)
         except SSL.WantReadError:
             return
-        transport: Any = self.transport
+        transport = _unwrapped(self.transport)
         if are_answers and self._handshakeDone:
             self._answers = len(data) + (self._answers if holds_some(transport) else 0)
             if self._answers > MAX_ANSWERS:
@@ -122,9 +122,19 @@ def holds_some(transport: Any) -> bool:
     return _is_socket(transport) and bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
+def _unwrapped(transport: Any) -> Any:
+    """Without what passes on all that is written as it is, such as `Proxied`: it has what its transport has, and
+    doesn't know when that is gone."""
+    while isinstance(transport, ProtocolWrapper) and not isinstance(transport, BufferingTLSTransport):
+        transport = transport.transport
+    return transport
+
+
 def _is_socket(transport: Any) -> bool:
     """Whether it is a socket's own, or what `startTLS` puts in front of that."""
-    return issubclass(getattr(transport, "_base", type(transport)), FileDescriptor)
+    return not isinstance(transport, ProtocolWrapper) and issubclass(
+        getattr(transport, "_base", type(transport)), FileDescriptor
+    )
 
 
 def acknowledge_at_once(connected: socket.socket) -> None:

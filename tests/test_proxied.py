@@ -232,6 +232,16 @@ def test_a_proxy_on_real_sockets(tmp_path: Path, endpoint: str) -> None:
         server.expect("anonymous@198.51.100.9:4711: RETR")
 
 
+def test_a_session_in_tls_ends_with_its_connection_also_without_the_end_of_tls(tmp_path: Path) -> None:
+    with serving(tmp_path / "root", "--anonymous", "read", endpoint="tls:haproxy:tcp:0:interface=127.0.0.1") as server:
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as connection:
+            connection.sendall(REAL)
+            with trusting().wrap_socket(connection) as secure:
+                assert secure.recv(1000).startswith(b"220 ")
+        server.expect("198.51.100.9:4711: The connection was lost")
+        assert "Traceback" not in server.ended()
+
+
 #: A client on this machine that has come to a balancer on another (RFC 5737).
 BALANCED = b"PROXY TCP4 127.0.0.1 198.51.100.1 4711 5000\r\n"
 
