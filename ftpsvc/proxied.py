@@ -10,7 +10,13 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.haproxy._v1parser import V1Parser
 from twisted.protocols.haproxy._v2parser import V2Parser
@@ -58,7 +64,7 @@ class Lobby(Interface):
         """Whom a new connection gets to speak to, if there is no room for it."""
 
 
-@implementer(IHandshakeListener)
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
 class Proxied(HAProxyProtocolWrapper):
     """A connection from a proxy. What it carries is made and connected once the header has said from where it comes."""
 
@@ -107,6 +113,19 @@ class Proxied(HAProxyProtocolWrapper):
         """Who is within waits for it no longer than for any handshake."""
         if IHandshakeListener.providedBy(self.wrappedProtocol):
             self.wrappedProtocol.handshakeCompleted()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more. Who is within may have answers left, if it is no TLS: there an end without its own
+        is none. Twisted's TLS provides what its transport does, this one; so it is its class that is asked."""
+        within: Any = self.wrappedProtocol
+        if self._has_begun and IHalfCloseableProtocol.implementedBy(type(within)):
+            within.readConnectionLost()
+        else:
+            transport: Any = self.transport
+            transport.connectionLost(connectionDone)
+
+    def writeConnectionLost(self) -> None:
+        """We have said all; that was our own doing."""
 
     def give_way(self, why: OverLimit) -> None:
         """Its place is needed, and nobody is there yet to be told so."""

@@ -242,6 +242,22 @@ def test_a_session_in_tls_ends_with_its_connection_also_without_the_end_of_tls(t
         assert "Traceback" not in server.ended()
 
 
+@pytest.mark.parametrize(
+    ("said", "codes"), [(REAL + b"USER ftp\r\nPASS x\r\nNOOP\r\n", [b"220", b"331", b"230", b"200"]), (REAL[:20], [])]
+)
+def test_what_came_before_a_proxy_has_ended_its_side_is_answered(
+    tmp_path: Path, said: bytes, codes: list[bytes]
+) -> None:
+    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    with serving(tmp_path / "root", "--anonymous", "read", endpoint=endpoint) as server:
+        with socket.create_connection(("127.0.0.1", server.port), DEADLINE) as connection:
+            connection.sendall(said)
+            connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as lines:
+                assert [line[:3] for line in lines] == codes
+        assert "Traceback" not in server.ended()
+
+
 #: A client on this machine that has come to a balancer on another (RFC 5737).
 BALANCED = b"PROXY TCP4 127.0.0.1 198.51.100.1 4711 5000\r\n"
 
