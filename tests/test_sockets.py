@@ -25,7 +25,6 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
-from ftpsvc import pump
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.copying import copy
 from ftpsvc.factory import ServerFactory
@@ -209,19 +208,6 @@ def test_the_last_reply_arrives_though_more_was_sent_behind_it(server: Process) 
 
 
 # -- both ends on one reactor
-
-
-def test_a_call_to_sendfile_fills_segments_to_the_last_byte() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as port, socket.socket() as client:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
-        client.connect(port.getsockname())
-        size = pump.whole_segments(client)
-        segment = client.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-        assert size == 65536 // segment * segment < 65536
-    for end in (ends := socket.socketpair()):
-        assert pump.whole_segments(end) == 65536
-    for end in ends:
-        end.close()
 
 
 class OnTheReactor(TestCase):
