@@ -88,12 +88,12 @@ class BulkTLS(BufferingTLSTransport):
         except SSL.WantReadError:
             return
         transport = _unwrapped(self.transport)
+        is_socket = _is_socket(transport)
         if are_answers and self._handshakeDone:
-            self._answers = len(data) + (self._answers if holds_some(transport) else 0)
+            self._answers = len(data) + (self._answers if is_socket and _holds_some(transport) else 0)
             if self._answers > MAX_ANSWERS:
                 self.abortConnection()
                 return
-        is_socket = _is_socket(transport)
         if rest := data[sent_at_once(transport, data) if is_socket else 0 :]:
             transport.write(rest)
         elif is_socket and not self._handshakeDone:
@@ -106,8 +106,7 @@ def sent_at_once(transport: Any, data: bytes | memoryview) -> int:
     The transport is a socket's own. Whatever goes wrong here goes wrong once more when it is given the rest, and then
     it is dealt with.
     """
-    # The last of these is Twisted's own: nobody else knows what it still has to send.
-    if not transport.connected or transport.disconnecting or transport.dataBuffer or transport._tempDataBuffer:
+    if not transport.connected or transport.disconnecting or _holds_some(transport):
         return 0
     try:
         return int(transport.socket.send(data))
@@ -115,11 +114,10 @@ def sent_at_once(transport: Any, data: bytes | memoryview) -> int:
         return 0
 
 
-def holds_some(transport: Any) -> bool:
-    """Whether there is something that the system hasn't taken yet; False where that can't be known."""
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
-    return _is_socket(transport) and bool(transport.dataBuffer or transport._tempDataBuffer)
+def _holds_some(transport: Any) -> bool:
+    """Whether a socket's own transport has something that the system hasn't taken yet."""
+    # The second of these is Twisted's own: nobody else knows what it still has to send.
+    return bool(transport.dataBuffer or transport._tempDataBuffer)
 
 
 def _unwrapped(transport: Any) -> Any:

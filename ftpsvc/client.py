@@ -16,7 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from ftpsvc.exchanges import Ask, Download, Exchange, Fetch, Upload
-from ftpsvc.frames import Incoming
+from ftpsvc.frames import THEIRS, Incoming
 from ftpsvc.limits import FAREWELL_LIMIT
 from ftpsvc.linethenraw import LineThenRaw, why_no_tls
 from ftpsvc.model import ConnectionFailed, NoTLS, ProtocolViolation, TimedOut, TransferError
@@ -25,9 +25,6 @@ from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 #: How long the server may be silent, in seconds, while something is expected of it. Generous, because the answer to an
 #: upload comes after its bytes are on a disk that may be slow.
 SILENCE = 120.0
-
-#: Whose line it is that is too long: a person who hears that has sent none.
-THEIRS = "A line that the server sends"
 
 
 class Handshake(Ask):

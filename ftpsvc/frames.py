@@ -25,6 +25,10 @@ MAX_LINE = 8192
 MAX_FRAME = 16 * 1024 * 1024
 
 
+#: Whose line it is that is too long, for a person who has sent none.
+THEIRS = "A line that the server sends"
+
+
 class Incoming:
     """Bytes that arrived and were not taken yet: taken as lines, or as raw bytes.
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator
 from twisted.internet.defer import Deferred
 
 from ftpsvc import model
-from ftpsvc.client import THEIRS, ClientProtocol
+from ftpsvc.client import ClientProtocol
 from ftpsvc.exchanges import Download, Fetch, Upload
-from ftpsvc.frames import Incoming, format_time, read_facts
-from ftpsvc.listing import demand_end, harmless, parse_machine_line
+from ftpsvc.frames import format_time, read_facts
+from ftpsvc.listing import ListedLines, harmless, parse_machine_line
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, ProtocolViolation, Stored, Whole, encode_name
 from ftpsvc.storage import CHUNK, Buffer
 from ftpsvc.wire import Command, Reply
@@ -42,11 +42,9 @@ class InlineFiles:
         self._protocol.submit(download)
         try:
             await download.opened()
-            lines, count = Incoming(whose=THEIRS), 0
+            lines = ListedLines()
             while chunk := await download.read(CHUNK):
-                lines.feed(data := bytes(chunk))
-                count += data.count(b"\n")
-                demand_end(count)
+                lines.feed(bytes(chunk))
                 while (line := lines.line()) is not None:
                     entry, facts = parse_machine_line(line)
                     if facts.get("type", "").lower() not in ("cdir", "pdir"):

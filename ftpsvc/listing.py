@@ -7,7 +7,16 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from ftpsvc.frames import FIRST_SECOND, LAST_SECOND, format_milliseconds, format_time, parse_facts, parse_time
+from ftpsvc.frames import (
+    FIRST_SECOND,
+    LAST_SECOND,
+    THEIRS,
+    Incoming,
+    format_milliseconds,
+    format_time,
+    parse_facts,
+    parse_time,
+)
 from ftpsvc.model import BadArgument, Entry, Kind, Permission, ProtocolViolation, decode_name, encode_name
 
 # -- MLSD and MLST -------------------------------------------------------------------------------------------
@@ -132,12 +141,24 @@ def parse_machine_line(line: bytes) -> tuple[Entry, dict[str, str]]:
 MAX_ENTRIES = 5_000_000
 
 
-def demand_end(count: int) -> None:
-    """Raises `ProtocolViolation` if a listing has more lines than may be."""
-    if count > MAX_ENTRIES:
-        raise ProtocolViolation(
-            f"The server lists more than {MAX_ENTRIES} entries in one folder, and no more are read: it may never end."
-        )
+class ListedLines(Incoming):
+    """The lines of a server's listing."""
+
+    __slots__ = ("_count",)
+
+    def __init__(self) -> None:
+        super().__init__(whose=THEIRS)
+        self._count = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take in what has come of it. Raises `ProtocolViolation` if that is more lines than may be."""
+        super().feed(data)
+        self._count += data.count(b"\n")
+        if self._count > MAX_ENTRIES:
+            raise ProtocolViolation(
+                f"The server lists more than {MAX_ENTRIES} entries in one folder, and no more are read:"
+                " it may never end."
+            )
 
 
 def harmless(entry: Entry) -> Entry:

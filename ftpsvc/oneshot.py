@@ -152,12 +152,14 @@ class OneShot(Connections):
 # -- what each does ------------------------------------------------------------------------------------------
 
 
-async def _each(shell: OneShot, urls: Iterable[str], *words: str) -> None:
-    """The same command for each URL."""
+async def _each(
+    shell: OneShot, urls: Iterable[str], *words: str, behind: Callable[[], tuple[str, ...]] = tuple
+) -> None:
+    """The same command for each URL. `behind` tells the words behind it, once its server is there."""
     for url in urls:
         target = target_of(url)
         if await shell.at(target):
-            await shell.carry_out(*words, target.path or "/")
+            await shell.carry_out(*words, target.path or "/", *behind())
 
 
 async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -232,10 +234,7 @@ async def _mv(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
 
 
 async def _hash(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
-    for url in given.words:
-        target = target_of(url)
-        if await shell.at(target):
-            await shell.carry_out("hash", target.path or "/", *shell.algorithm(given.algorithm))
+    await _each(shell, given.words, "hash", behind=lambda: shell.algorithm(given.algorithm))
 
 
 def _plain(*words: str, option: str = "") -> Callable[..., Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ftpsvc import display
 from ftpsvc.model import decode_name, encode_name
@@ -105,3 +106,8 @@ def described(step: Step) -> str:
     size = f" ({display.size(step.entry.size)})" if step.do in (Do.COPY, Do.REPLACE, Do.EXCHANGE) and not slash else ""
     why = f": {step.why}" if step.why else ""
     return f"{step.do.value} {quote(step.path) if step.path else '.'}{slash}{size}{why}"
+
+
+def step_event(step: Step) -> dict[str, Any]:
+    """The same for a program."""
+    return {"event": "step", "do": step.do.value, "path": step.path}

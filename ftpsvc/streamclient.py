@@ -20,11 +20,11 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from ftpsvc import model
 from ftpsvc.addresses import extended_passive_port, passive_port
-from ftpsvc.client import THEIRS, ClientProtocol
+from ftpsvc.client import ClientProtocol
 from ftpsvc.clienttls import DataTLS
-from ftpsvc.frames import Incoming, format_time, parse_time
+from ftpsvc.frames import format_time, parse_time
 from ftpsvc.inlineclient import machine_entry
-from ftpsvc.listing import demand_end, harmless, parse_machine_line
+from ftpsvc.listing import ListedLines, harmless, parse_machine_line
 from ftpsvc.listparser import parse_list_line
 from ftpsvc.model import Entry, Facts, Kind, Stored, Whole, parent_and_name
 from ftpsvc.storage import CHUNK, SMALL
@@ -328,12 +328,10 @@ _QUOTED = re.compile(r'".*"')
 
 async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
     """The lines of a listing, which is closed whatever happens. Raises `Denied` if a 226 says that there was none."""
-    incoming, count = Incoming(whose=THEIRS), 0
+    incoming = ListedLines()
     try:
         while chunk := await file.read(CHUNK):
-            incoming.feed(data := bytes(chunk))
-            count += data.count(b"\n")
-            demand_end(count)
+            incoming.feed(bytes(chunk))
             while (line := incoming.line()) is not None:
                 yield line
         if len(incoming):

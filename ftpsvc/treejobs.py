@@ -15,7 +15,7 @@ from ftpsvc.journal import Unfinished
 from ftpsvc.mirroring import Mirror
 from ftpsvc.model import Entry
 from ftpsvc.places import Here, There
-from ftpsvc.plans import Plan, described
+from ftpsvc.plans import Plan, described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.reports import Report
 from ftpsvc.steps import Side
@@ -151,7 +151,7 @@ async def _told(mirror: Mirror, desk: Desk, is_forced: bool) -> Report:
         async for step in steps:
             told += 1
             if told <= MAX_STEPS_TOLD:
-                desk.say(described(step), {"event": "step", "do": step.do.value, "path": step.path})
+                desk.say(described(step), step_event(step))
     if told > MAX_STEPS_TOLD:
         desk.note(f"and {told - MAX_STEPS_TOLD} more")
     desk.note(f"{mirror.plan.text()}, {mirror.report.same} the same already. Nothing was changed.")

@@ -33,8 +33,7 @@ class Tunnel:
     def __init__(self, connection: SSL.Connection) -> None:
         """`connection` has no socket, and knows whether it accepts or connects."""
         self._connection = connection
-        self._has_spoken = False
-        self._is_answering = False
+        self._speaks_first = False  #: as the end that connects does
         self._held = b""
         self.has_begun = False  #: the other end has said something
         self.has_greeted = False  #: the handshake is done
@@ -44,8 +43,6 @@ class Tunnel:
     def received(self, data: bytes) -> bytes:
         """What is within these bytes for us; nothing, often enough. Not to be called once it is over."""
         clear: list[bytes] = []
-        if not self.has_begun and not self._has_spoken:
-            self._is_answering = True
         self.has_begun = True
         try:
             self._connection.bio_write(data)
@@ -99,7 +96,7 @@ class Tunnel:
         said = self._said()
         if said:
             said, self._held = self._held + said, b""
-            self._has_spoken = True
+            self._speaks_first = self._speaks_first or not self.has_begun
         return said
 
     def _said(self) -> bytes:
@@ -115,5 +112,5 @@ class Tunnel:
         Who only uploads reads nothing: so does Go's TLS, and with it rclone. What nobody has read turns the close of a
         socket into a reset, and what that system has not sent yet is gone with it: the upload ends in its middle.
         """
-        if self._is_answering and self._connection.get_protocol_version_name() == "TLSv1.3":
+        if not self._speaks_first and self._connection.get_protocol_version_name() == "TLSv1.3":
             self._held = self._said()

@@ -18,7 +18,7 @@ from ftpsvc.journal import Unfinished
 from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, ServiceClosing, TransferError, parent_and_name
 from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Place
-from ftpsvc.plans import described
+from ftpsvc.plans import described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.steps import Do, Step
 from ftpsvc.storage import SMALL
@@ -168,7 +168,7 @@ class Transfers(Trees):
                     await self._tree(command, replace(options, words=[path, *to]), entry)
                 elif options.dry_run:
                     step = Step(Do.COPY, name, entry)
-                    self.say(described(step), {"event": "step", "do": step.do.value, "path": name})
+                    self.say(described(step), step_event(step))
                 else:
                     await self._carry(source, [path], target, (to or ["."])[0], "newer" if options.only_newer else None)
             except (ConnectionFailed, ServiceClosing, Stopped):
