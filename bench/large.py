@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from peers import Peer, certificate, pyftpdlib, vsftpd
-from stage import GIB, compare, ftpsvc, scratch, timed, write_random
+from stage import GIB, claim_memory, compare, ftpsvc, scratch, timed, write_random
 
 RUNS = 5
 
@@ -63,6 +63,7 @@ def _measure(root: Path, here: Path, ours: Peer, other: Peer, protection: list[s
             (up, "ftpsvc", [*program, "put", "--quiet", *protection, f"{here}/sent.bin", f"{url}/up/new.bin"]),
             (up, with_curl, [*curl, "-T", f"{here}/sent.bin", other.url("up/new.bin")]),
         ):
+            claim_memory(here, GIB)
             figures.setdefault(name, []).append(timed(partial(_run, command)))
             for made in (here / "got.bin", root / "up" / "new.bin"):
                 with contextlib.suppress(FileNotFoundError):

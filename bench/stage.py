@@ -160,6 +160,19 @@ def speed(size: int, work: Callable[[], object]) -> float:
     return size / timed(work) / 1e9
 
 
+def claim_memory(folder: Path, size: int) -> None:
+    """Have so many bytes free in a folder in memory, and really here.
+
+    A virtual machine's host takes away what was free for a while. Whoever comes first then pays for having it brought
+    back, which takes longer than to store anything in it.
+    """
+    claim = folder / "claim"
+    with open(claim, "wb") as file:
+        for _ in range(0, size, 1 << 20):
+            file.write(bytes(1 << 20))
+    claim.unlink()
+
+
 def write_random(path: Path, size: int) -> None:
     with open(path, "wb") as file, open("/dev/urandom", "rb") as source:
         while size:

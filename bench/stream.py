@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bareclient import Session, retrieve_at_once
 from peers import Peer, all_over
-from stage import GIB, compare, ftpsvc, scratch, speed, write_random
+from stage import GIB, claim_memory, compare, ftpsvc, scratch, speed, write_random
 
 RUNS = 5
 
@@ -48,6 +48,7 @@ def _measure(root: Path, peers: list[Peer], unsynced: Peer, tls: bool) -> None:
             for session in sessions:
                 session.quit()
         for peer in [*peers, unsynced]:
+            claim_memory(root, GIB)
             up.setdefault(peer.name, []).append(speed(GIB, partial(_store, root, peer, tls)))
             (root / "up" / "new.bin").unlink()
     suffix = ", TLS" if tls else ""
