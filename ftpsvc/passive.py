@@ -7,14 +7,13 @@ import functools
 import os
 import random
 import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
 from zope.interface import implementer
 
 from ftpsvc.addresses import IP, host_of, socket_name, without_scope
@@ -63,7 +62,6 @@ class Passive(Way):
         super().__init__(reactor, str(peer), tls)
         self._ports = ports
         self._socket = listening
-        self._closing: IDelayedCall | None = None
         self._from = without_scope(peer)  # who accepts is told none, and listens on one interface
         self.port: int = listening.getsockname()[1]
 
@@ -81,16 +79,14 @@ class Passive(Way):
 
     def doRead(self) -> None:
         for _ in range(MAX_ACCEPTS):
-            if self._socket is None or self.connection is not None:
+            if self._socket is None:
                 return
             try:
                 accepted, name = self._socket.accept()
             except OSError:  # none is left, or one that has gone already
                 return
             if host_of(name[0]) == self._from:
-                self._ports.closed(self)
-                # In the next turn: the command is often here too, and its client waits for the file, not for this.
-                self._closing = self._reactor.callLater(0, self._give_up_socket)
+                self._give_up_socket()
                 self._adopt(accepted)
             else:
                 accepted.close()
@@ -103,8 +99,6 @@ class Passive(Way):
             except OSError:
                 break
             accepted.close()
-        if self._closing is not None and self._closing.active():
-            self._closing.cancel()
         self._ports.closed(self)
         super()._give_up_socket()
 
@@ -159,7 +153,7 @@ def _candidates(ports: range) -> Iterator[int]:
     """
     likely = ports or ports_of_the_system()
     for _ in range(GUESSES if likely else 0):
-        yield likely[_draw() * len(likely) >> 32]
+        yield likely[_random.randrange(len(likely))]
     yield from _random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
 
 
@@ -176,12 +170,3 @@ def ports_of_the_system() -> range:
 
 
 _random = random.SystemRandom()
-
-_drawn: list[int] = []
-
-
-def _draw() -> int:
-    """A random number below 2**32. From stock: each trip to the system for some costs as much as to listen."""
-    if not _drawn:
-        _drawn.extend(struct.unpack("64I", os.urandom(256)))
-    return _drawn.pop()

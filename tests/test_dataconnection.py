@@ -38,7 +38,6 @@ def ends() -> tuple[DataConnection, socket.socket]:
     way.start()
     client = socket.create_connection((str(HERE), way.port))
     way.look()
-    reactor.advance(0)
     assert way.connection is not None
     return way.connection, client
 
