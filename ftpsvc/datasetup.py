@@ -52,7 +52,8 @@ class DataSetup:
         except NotOurs:
             told = self._past_the_balancer(tells_address)
             listening = listen(ANYWHERE, self._options.ports)
-        passive = Passive(self._reactor, listening, self._peer, self._ports, self.tls)
+        is_scarce = bool(self._options.ports)
+        passive = Passive(self._reactor, listening, self._peer, self._ports, self.tls, is_scarce)
         passive.start()
         self._way = passive
         return Address(told, passive.port)

@@ -7,13 +7,14 @@ import functools
 import os
 import random
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from zope.interface import implementer
 
 from ftpsvc.addresses import IP, host_of, socket_name, without_scope
@@ -58,10 +59,21 @@ class Passive(Way):
 
     mode = "passive"
 
-    def __init__(self, reactor: Any, listening: socket.socket, peer: IP, ports: PassivePorts, tls: Expected) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        listening: socket.socket,
+        peer: IP,
+        ports: PassivePorts,
+        tls: Expected,
+        is_scarce: bool = False,
+    ) -> None:
+        """`is_scarce`: somebody else may wait for the port to be free again."""
         super().__init__(reactor, str(peer), tls)
         self._ports = ports
+        self._is_scarce = is_scarce
         self._socket = listening
+        self._closing: IDelayedCall | None = None
         self._from = without_scope(peer)  # who accepts is told none, and listens on one interface
         self.port: int = listening.getsockname()[1]
 
@@ -79,17 +91,25 @@ class Passive(Way):
 
     def doRead(self) -> None:
         for _ in range(MAX_ACCEPTS):
-            if self._socket is None:
+            if self._socket is None or self.connection is not None:
                 return
             try:
                 accepted, name = self._socket.accept()
             except OSError:  # none is left, or one that has gone already
                 return
             if host_of(name[0]) == self._from:
-                self._give_up_socket()
+                self._give_up_socket_soon()
                 self._adopt(accepted)
             else:
                 accepted.close()
+
+    def _give_up_socket_soon(self) -> None:
+        if self._is_scarce:
+            self._give_up_socket()
+        else:
+            # In the next turn: the command is often here too, and its client waits for the file, not for this.
+            self._ports.closed(self)
+            self._closing = self._reactor.callLater(0, self._give_up_socket)
 
     def _give_up_socket(self) -> None:
         """Whoever has connected and was not let in yet is sent off in order: to close the port alone is a reset."""
@@ -99,6 +119,10 @@ class Passive(Way):
             except OSError:
                 break
             accepted.close()
+        if self._closing is not None:
+            if self._closing.active():
+                self._closing.cancel()
+            self._closing = None  # which would lead back here, and keep the session for Python's collector
         self._ports.closed(self)
         super()._give_up_socket()
 
@@ -153,7 +177,7 @@ def _candidates(ports: range) -> Iterator[int]:
     """
     likely = ports or ports_of_the_system()
     for _ in range(GUESSES if likely else 0):
-        yield likely[_random.randrange(len(likely))]
+        yield likely[_draw() * len(likely) >> 32]
     yield from _random.sample(ports, min(len(ports), MAX_TRIES)) if ports else [0]
 
 
@@ -170,3 +194,12 @@ def ports_of_the_system() -> range:
 
 
 _random = random.SystemRandom()
+
+_drawn: list[int] = []
+
+
+def _draw() -> int:
+    """A random number below 2**32. From stock: each trip to the system for some costs as much as to listen."""
+    if not _drawn:
+        _drawn.extend(struct.unpack("64I", os.urandom(256)))
+    return _drawn.pop()

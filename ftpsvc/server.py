@@ -334,8 +334,8 @@ class ServerProtocol(LineThenRaw):
 
     def reply(self, reply: Reply) -> None:
         self._outbox.post(reply)
-        if reply.code == 150 and self.stream is not None:
-            self.flush()  # who reads the last reply together with this one may wait for it, as aria2 does for a minute
+        if self.stream is not None:
+            self.flush()  # each by itself: aria2 waits a minute for a last reply that came together with the 150
 
     def _answer(self, outcome: Outcome) -> None:
         """Send a reply, or keep a place for it until it is known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator
 from copy import copy
 from typing import Any
@@ -66,24 +65,25 @@ class Stream:
             self._reason = why
             self._way.close(why)
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[DataConnection]:
-        """The connection, for one transfer; reset if that goes wrong."""
-        try:
-            if self._reason is not None:
-                raise copy(self._reason)
-            connection = await self._way.connected(self._limit)
-            await self._way.secured(connection)
-            yield connection
-        except BaseException:
-            self._way.close(self._reason or Aborted("The transfer was broken off."))
-            raise
+    async def connected(self) -> DataConnection:
+        """The connection, once there is one."""
+        if self._reason is not None:
+            raise copy(self._reason)
+        self._way.look()
+        connection = self._way.connection or await self._way.connected(self._limit)
+        connection.moved()  # that it came long before the command is no stall
+        await self._way.secured(connection)
+        return connection
+
+    def close(self) -> None:
+        """The transfer has gone wrong: reset the connection."""
+        self._way.close(self._reason or Aborted("The transfer was broken off."))
 
     # -- sending
 
     async def send_file(self, file: ReadFile, offset: int) -> Sent:
         left = file.entry.size - offset
-        async with self._connection() as connection:
+        async with _Connection(self) as connection:
             by_kernel = is_plain(connection.transport) and not connection.is_secure
             descriptor = file.fileno() if by_kernel else None
             if descriptor is not None and left >= pump.SENDFILE_FROM and not self._ascii:
@@ -135,14 +135,14 @@ class Stream:
             connection.moved()  # the client was not idle
 
     async def send_whole(self, whole: Whole) -> Sent:
-        async with self._connection() as connection:
+        async with _Connection(self) as connection:
             if whole.data:
                 await self._send(connection, ToWire().convert(whole.data) if self._ascii else whole.data)
             await connection.finish()
         return Sent(self.moved, "")
 
     async def send_lines(self, blocks: AsyncIterator[bytes]) -> None:
-        async with self._connection() as connection:
+        async with _Connection(self) as connection:
             async for block in blocks:
                 await self._send(connection, block)
             await connection.finish()
@@ -151,7 +151,7 @@ class Stream:
 
     async def receive_file(self, file: WriteFile) -> Received:
         lines = FromWire()
-        async with self._connection() as connection:
+        async with _Connection(self) as connection:
             while chunk := await connection.read():
                 for piece in self._paces.up.cut(chunk):
                     await self._turn(connection, self._paces.up, piece)
@@ -177,3 +177,26 @@ class Stream:
         finally:
             if call.active():
                 call.cancel()
+
+
+class _Connection:
+    """The connection, for one transfer; reset if that goes wrong.
+
+    What contextlib makes of a generator costs a small file as much as to read it.
+    """
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def __aenter__(self) -> DataConnection:
+        try:
+            return await self._stream.connected()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            self._stream.close()

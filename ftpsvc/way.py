@@ -45,13 +45,8 @@ class Way:
         """Do what has to be done before the connection can be had. Called when somebody waits for it."""
 
     def connected(self, limit: float) -> Deferred[DataConnection]:
-        """The connection, within so many seconds. Raises `NoDataConnection`."""
+        """The connection, which isn't here yet, within so many seconds. Raises `NoDataConnection`."""
         waiter: Deferred[DataConnection] = Deferred(lambda _: setattr(self, "_waiter", None))
-        self.look()
-        if self.connection is not None:
-            self.connection.moved()  # that it came long before the command is no stall
-            waiter.callback(self.connection)
-            return waiter
         if self._failed is not None:
             waiter.errback(self._failed)
             return waiter
@@ -110,7 +105,6 @@ class Way:
             self.connection.expect(tls())
         if self._waiter is not None:
             waiter, self._waiter = self._waiter, None
-            self.connection.moved()
             waiter.callback(self.connection)
 
     # -- for the reactor

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import weakref
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,29 @@ HERE = ipaddress.ip_address("127.0.0.1")
 def ends() -> tuple[DataConnection, socket.socket]:
     """The server's end of a data connection, and the client's."""
     reactor = MemoryReactorClock()
-    way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor), lambda: None)
+    way, client = met(reactor)
+    reactor.advance(0)
+    assert way.connection is not None
+    return way.connection, client
+
+
+def met(reactor: MemoryReactorClock, is_scarce: bool = False) -> tuple[Passive, socket.socket]:
+    """A passive port whose client has just come, and that client's end."""
+    ports = PassivePorts(0, reactor)
+    way = Passive(reactor, listen(HERE, range(0)), HERE, ports, lambda: None, is_scarce)
     way.start()
     client = socket.create_connection((str(HERE), way.port))
     way.look()
     assert way.connection is not None
-    return way.connection, client
+    return way, client
+
+
+def part(way: Passive, client: socket.socket) -> None:
+    """Both ends of its connection go."""
+    assert way.connection is not None
+    client.close()
+    way.close()
+    way.connection.transport.connectionLost(Failure(ConnectionDone()))
 
 
 def say_that_nothing_more_will_come(connection: DataConnection) -> None:
@@ -194,6 +212,33 @@ def test_answers_of_tls_are_not_heaped_up_for_who_does_not_read_them(
         reading.result()
     client.close()
     say_that_nothing_more_will_come(connection)
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_a_port_whose_client_has_come_leaves_nothing_behind() -> None:
+    reactor = MemoryReactorClock()
+    way, client = met(reactor)
+    reactor.advance(0)
+    left = weakref.ref(way)
+    part(way, client)
+    del way
+    assert left() is None
+
+
+def test_a_port_that_others_may_wait_for_is_free_as_soon_as_its_client_has_come() -> None:
+    way, client = met(MemoryReactorClock(), is_scarce=True)
+    listen(HERE, range(way.port, way.port + 1)).close()
+    part(way, client)
+
+
+def test_any_other_is_free_in_the_next_turn() -> None:
+    reactor = MemoryReactorClock()
+    way, client = met(reactor)
+    with pytest.raises(NoDataConnection, match="All ports"):
+        listen(HERE, range(way.port, way.port + 1))
+    reactor.advance(0)
+    listen(HERE, range(way.port, way.port + 1)).close()
+    part(way, client)
 
 
 def test_the_one_port_that_is_free_is_found() -> None:
