@@ -46,5 +46,8 @@ class Channel(Protocol):
     async def receive_file(self, file: WriteFile) -> Received:
         """Receive a file up to its positive end. It is not committed here."""
 
+    def give_up(self) -> None:
+        """Let go of what was prepared, for a transfer that has not begun and won't."""
+
     def fail(self, why: TransferError) -> None:
         """Break the transfer off, as soon as both ends stay in step with each other. It raises this."""

@@ -54,6 +54,9 @@ class Inline:
         self._moved = 0
         self._sender: pump.RangePump | None = None
 
+    def give_up(self) -> None:
+        """There is nothing to let go of."""
+
     def fail(self, why: TransferError) -> None:
         self._reason = why
         self._protocol.bytes_arrived()  # none; but whoever waits for some looks again

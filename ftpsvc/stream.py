@@ -59,6 +59,9 @@ class Stream:
             connection.moved()
         return connection.moved_at
 
+    def give_up(self) -> None:
+        self._way.close()
+
     def fail(self, why: TransferError) -> None:
         """Break the transfer off, at once."""
         if self._reason is None:

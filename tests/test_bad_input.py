@@ -284,6 +284,35 @@ def test_a_folder_that_can_not_be_read_at_all_is_refused_with_the_code_that_says
     assert talk.codes(command + b"\r\nNOOP\r\n") == [425, 200]
 
 
+class Prepared:
+    """A data connection that has come, or is waited for."""
+
+    is_closed = False
+
+    def close(self, why: model.TransferError | None = None) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("command", [b"LIST", b"NLST", b"MLSD"])
+def test_the_data_connection_of_a_folder_that_can_not_be_read_is_given_back(tmp_path: Path, command: bytes) -> None:
+    talk = faulty(tmp_path, model.Denied("/: permission denied."), "list at once")
+    talk.send(b"MODE S\r\n")
+    talk.take()
+    talk.server.data._way = prepared = Prepared()
+    assert talk.codes(command + b"\r\n") == [550]
+    assert prepared.is_closed
+
+
+def test_the_data_connection_of_who_leaves_before_a_folder_is_read_is_given_back(tmp_path: Path) -> None:
+    run = support.by_hand()
+    talk = Conversation(support.local_disk(tmp_path, run), run).log_in(inline=False)
+    talk.server.data._way = prepared = Prepared()
+    talk.send(b"LIST\r\n")
+    talk.link.lose()
+    run.fire()
+    assert prepared.is_closed
+
+
 @pytest.mark.parametrize("at", ["write", "commit", "stat"])
 def test_an_internal_error_is_logged_and_answered_in_general_words(
     tmp_path: Path, logged_errors: LoggedErrors, at: str

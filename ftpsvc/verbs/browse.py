@@ -179,8 +179,12 @@ async def _send(session: Session, shown: _Shown, line: Line) -> Reply:
     async with aclosing(shown.entries(session)) as entries, aclosing(_blocks(entries, line)) as blocks:
         # A folder that can't be read is refused before the 150: behind that, 451 would be all that tells why.
         first = b""
-        async for first in blocks:  # noqa: B007  # awaiting anext() with a default loses what it waits for (CPython 3.11)
-            break
+        try:
+            async for first in blocks:  # noqa: B007  # awaiting anext() with a default loses what it waits for (3.11)
+                break
+        except BaseException:
+            channel.give_up()  # nobody else knows of the data connection any more
+            raise
         session.control.reply(Reply(150, f"Listing {shown.path}"))
         await channel.send_lines(_begun(first, blocks))
     return Reply(226, "Listing complete.")
