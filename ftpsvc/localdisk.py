@@ -79,9 +79,14 @@ class LocalDisk:
         return self._stat(_relative(path), path.rpartition("/")[2])
 
     def _stat(self, path: bytes, name: str) -> Entry:
-        descriptor = self._jail.open(path, LOOK)
+        if not stat.S_ISLNK((status := self._status(path, LOOK | os.O_NOFOLLOW)).st_mode):
+            return entry_of(name, status)
+        return entry_of(name, self._status(path, LOOK))._replace(is_link=True)  # what it leads to, and that it is one
+
+    def _status(self, path: bytes, flags: int) -> os.stat_result:
+        descriptor = self._jail.open(path, flags)
         try:
-            return entry_of(name, os.fstat(descriptor))
+            return os.fstat(descriptor)
         finally:
             os.close(descriptor)
 

@@ -163,3 +163,13 @@ def test_a_name_with_a_line_end_forges_nothing(talk: Conversation, tmp_path: Pat
     answers = talk.ask(command + b"\r\n")
     assert "forged" not in str(answers)
     assert len(answers) == (1 if command.startswith(b"STAT") else 3)
+
+
+def test_a_link_is_told_by_mlst_as_by_mlsd(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / "to folder").symlink_to("d")
+    (tmp_path / "to file").symlink_to("a.txt")
+    listed = {line.partition(b"; ")[2]: line.partition(b"; ")[0] for line in lines(talk, b"MLSD")}
+    for name in (b"to folder", b"to file", b"d", b"a.txt"):
+        (answer,) = talk.ask(b"MLST " + name + b"\r\n")
+        assert f"\n {listed[name].decode()}; /{name.decode()}\n" in str(answer)
+        assert ("X.link=1" in str(answer)) == name.startswith(b"to ")

@@ -84,6 +84,15 @@ def test_a_folder_is_removed_with_all_that_is_in_it_only_when_that_was_said(desk
     assert desk.type("rm -r /") == "rm: the top folder is not removed.\n"
 
 
+def test_a_link_is_removed_as_a_file_is_wherever_it_leads(desk: Desk) -> None:
+    (desk.there / "elsewhere").mkdir()
+    (desk.there / "elsewhere" / "precious").touch()
+    (desk.there / "link").symlink_to("elsewhere")
+    assert desk.type("rm link") == "removed 1 file\n"
+    assert (desk.there / "elsewhere" / "precious").exists()
+    assert not (desk.there / "link").is_symlink()
+
+
 def test_names_are_changed(desk: Desk) -> None:
     pub = tree(desk)
     assert desk.type("mv pub/a.jpg pub/z.jpg") == "/pub/a.jpg is /pub/z.jpg now\n"
