@@ -22,6 +22,7 @@ class Quota(Around):
         self.usage = usage
         self._most = account.quota_bytes
         self._most_files = account.quota_files
+        self._name = account.name
         usage.look_again()
 
     async def claim(self, path: str, size: int, files: int = 0) -> None:
@@ -41,24 +42,43 @@ class Quota(Around):
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
         await self.usage.counted()
         file = await self._storage.open_write(path, offset, replace)
-        self.usage.use_kept(path)
-        return await self._claiming(ClaimingFile(self, path, file, offset))
+        return await self._claiming(path, file, offset)
 
     async def open_append(self, path: str) -> WriteFile:
         await self.usage.counted()
         before = await self.found(path)
         file = await self._storage.open_append(path)
         if before is None:
-            return await self._claiming(ClaimingFile(self, path, file, 0))
+            return await self._claiming(path, file, 0)
         return GrowingFile(self, path, file, before)
 
-    async def _claiming(self, file: ClaimingFile) -> WriteFile:
+    async def _claiming(self, path: str, inner: WriteFile, offset: int) -> WriteFile:
+        kept = self.usage.take_kept(self._name, path)
+        seen = await self._part(path) if kept is None else None
+        file = ClaimingFile(self, path, inner, offset, kept or 0, seen)
         try:
             await file.claim_more(0)
         except BaseException:
             await file.abort(keep=True)
             raise
         return file
+
+    async def count_kept(self, path: str, seen: Entry | None) -> None:
+        """Have what is left of an upload count, or of one before it, of which this one may not have touched a byte.
+
+        `seen`: what the last count has seen, and counts already.
+        """
+        part = await self._part(path)
+        self.usage.keep(self._name, path, 0 if part is None or part == seen else part.size)
+
+    async def _part(self, path: str) -> Entry | None:
+        """What an upload has left that nobody holds; whoever has one counts it."""
+        try:
+            part = await self.open_part(path)
+            await part.close()
+        except model.TransferError:
+            return None
+        return part.entry
 
     async def put(self, path: str, whole: Whole) -> Stored:
         file = await self.open_write(path)
@@ -117,13 +137,17 @@ class Quota(Around):
 class ClaimingFile:
     """A `WriteFile` that claims from a quota what the home grows by, before it is written."""
 
-    def __init__(self, quota: Quota, path: str, file: WriteFile, size: int) -> None:
-        """`size`: how many bytes the file begins with."""
+    def __init__(self, quota: Quota, path: str, file: WriteFile, size: int, kept: int, seen: Entry | None) -> None:
+        """`size`: how many bytes the file begins with. `kept`: how many of an earlier attempt are counted as such. They
+        lie there until they are written over, if ever, and so count to the end. `seen`: as in `count_kept`."""
         self._quota = quota
         self._path = path
         self._file = file
         self._size = size
-        self._claimed = Used()
+        self._kept = kept
+        self._seen = seen
+        self._claimed = Used(kept)
+        self._growth = 0
         self._is_over = False
         quota.usage.begin()
 
@@ -138,10 +162,12 @@ class ClaimingFile:
         """
         entry = await self._quota.found(self._path)
         growth = self._size + size - (entry.size if entry is not None and entry.is_file else 0)
-        needed = Used(growth if at_the_end else max(growth, 0), int(entry is None))
+        least = growth if at_the_end and not self._kept else self._kept
+        needed = Used(max(growth, least), int(entry is None))
         more = Used(needed.size - self._claimed.size, needed.files - self._claimed.files)
         await self._quota.claim(self._path, *more)
         self._claimed = needed
+        self._growth = growth
         self._size += size
 
     async def write(self, chunk: Buffer) -> None:
@@ -161,21 +187,26 @@ class ClaimingFile:
             except BaseException:
                 await self.abort()
                 raise
-        self._end()  # what was claimed is what the home has grown by
+            self._is_over = True
+            await self._end(Used(self._growth, self._claimed.files))
         return stored
 
     async def abort(self, keep: bool = False) -> None:
         if self._is_over:
             return
-        self._end()
-        self._quota.usage.add(-self._claimed.size, -self._claimed.files)
-        if keep:
-            self._quota.usage.keep(self._path, self._size)
-        await self._file.abort(keep)
-
-    def _end(self) -> None:
         self._is_over = True
-        self._quota.usage.end()
+        try:
+            await self._file.abort(keep)
+        finally:
+            await self._end(Used())
+
+    async def _end(self, grown: Used) -> None:
+        """`grown`: what has become of all that was claimed, beside what is kept for another attempt."""
+        try:
+            await self._quota.count_kept(self._path, self._seen)
+        finally:
+            self._quota.usage.add(grown.size - self._claimed.size, grown.files - self._claimed.files)
+            self._quota.usage.end()
 
 
 class GrowingFile:

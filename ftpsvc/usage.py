@@ -174,27 +174,26 @@ class Usage:
         note = self._common.growing.get(file.unique)
         return int(note[0]) if note else file.size
 
-    def keep(self, path: str, size: int) -> None:
-        """A part stays on the disk, and goes on counting."""
+    def keep(self, owner: str, path: str, size: int) -> None:
+        """So much of a broken upload lies there by now, and goes on counting; 0: nothing."""
         counted = known.counted if (known := self._known) else LONG_AGO
+        before = self.take_kept(owner, path) or 0
+        self._common.kept.change(self._kept(owner, path), lambda _: (size, counted) if size else None)
+        if size != before:
+            self.add(size - before)
 
-        def kept(note: Note | None) -> Note:
-            before = note[0] if note and note[1] == counted else 0
-            return before + size, counted
+    def take_kept(self, owner: str, path: str) -> int | None:
+        """How much of what is counted was kept there, for the one who goes on from it, or writes over it.
 
-        self._common.kept.change(self._kept(path), kept)
-        self.add(size)
-
-    def use_kept(self, path: str) -> None:
-        """Somebody goes on from what was kept there, or writes over it."""
+        None where that isn't known, or not any more: what lies there then the last count has seen, like anything else.
+        """
         found: list[Note] = []
-        self._common.kept.change(self._kept(path), lambda note: found.append(note) if note else None)
-        # A count since then has seen it as it was, like anything else.
-        if found and (known := self._known) and found[0][1] == known.counted:
-            self.add(-int(found[0][0]))
+        self._common.kept.change(self._kept(owner, path), lambda note: found.append(note) if note else None)
+        return int(found[0][0]) if found and (known := self._known) and found[0][1] == known.counted else None
 
-    def _kept(self, path: str) -> str:
-        return f"{self._home}\0{path}"
+    def _kept(self, owner: str, path: str) -> str:
+        # Each account has a part of its own.
+        return f"{self._home}\0{owner}\0{path}"
 
     @asynccontextmanager
     async def alone(self, path: str) -> AsyncGenerator[None, None]:

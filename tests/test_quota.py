@@ -295,3 +295,70 @@ def test_what_is_counted_is_what_is_there(tmp_path_factory: pytest.TempPathFacto
     assert quota.usage.size <= MOST and quota.usage.files <= 3
     disk.close()
     support.LEFT_OPEN.remove(disk)
+
+
+def begun_and_lost(talk: Conversation, line: bytes, *more: bytes) -> None:
+    talk.send(line + b"\r\n", *more)
+    talk.link.lose()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [b"STOR a\r\n"],  # and is lost before the first byte
+        [b"REST 1\r\n", b"STOR a\r\n"],
+        [b"STOR a\r\n", frames(b"x" * 10)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 10)],  # a small file becomes one without touching the part
+        [b"STOR a\r\n", b"FAIL\r\n"],
+        [b"REST 1\r\n", b"STOR a\r\n", b"FAIL\r\n"],
+        [b"REST 10\r\n", b"STOR a\r\n", frames(b"x" * 100_000)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 250_000)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 250_000)],
+        [b"APPE a\r\n", frames(b"x" * 10)],
+        [b"APPE a\r\n", frames(b"x" * 100_000)],
+    ],
+)
+def test_a_part_counts_as_long_as_it_is_there_whatever_is_begun_behind_it(tmp_path: Path, then: list[bytes]) -> None:
+    homes = homes_for()
+    most = 1_000_000
+    begun_and_lost(talking(tmp_path, homes, size=most), b"STOR a", frames(b"x" * 200_000)[:-40])
+    begun_and_lost(talking(tmp_path, homes, size=most), then[0].rstrip(), *then[1:])
+    assert talking(tmp_path, homes, size=most).ask(b"AVBL\r\n") == [f"213 {most - used(tmp_path)[0]}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+@pytest.mark.parametrize("then", [[frames(b"x" * 10)], [], [b"FAIL\r\n"]])
+def test_a_part_that_was_there_at_the_count_counts_once_while_nobody_writes_to_it(
+    tmp_path: Path, then: list[bytes]
+) -> None:
+    begun_and_lost(talking(tmp_path, size=1_000_000), b"STOR a", frames(b"x" * 200_000)[:-40])
+    homes = homes_for()  # after a restart
+    for _ in range(2):
+        begun_and_lost(talking(tmp_path, homes, size=1_000_000), b"STOR a", *then)
+    assert talking(tmp_path, homes, size=1_000_000).ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
+    homes = homes_for()
+    for name in ("ann", "bob", "bob", "ann"):
+        quota = homes.storage(str(tmp_path), Account(name, quota_bytes=1_000_000), name)
+        file = result_of(quota.open_write("/a"))
+        result_of(file.write(b"x" * (100_000 if name == "ann" else 200_000)))
+        result_of(file.abort(keep=True))
+    assert result_of(quota.space("/")) == 1_000_000 - used(tmp_path)[0] == 700_000
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+def test_who_begins_where_a_part_is_kept_has_no_room_beside_it(tmp_path: Path) -> None:
+    homes = homes_for()
+    begun_and_lost(talking(tmp_path, homes, size=400_000), b"STOR a", frames(b"x" * 300_000)[:-40])
+    waiting = talking(tmp_path, homes, size=400_000)
+    waiting.send(b"STOR a\r\n")
+    assert talking(tmp_path, homes, size=400_000).codes(b"STOR b\r\n", frames(b"y" * 200_000)) == [150, 552]
+    waiting.send(frames(b"z" * 400_000))
+    assert waiting.codes() == [150, 226]
+    assert used(tmp_path) == (400_000, 1)
