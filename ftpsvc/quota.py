@@ -101,7 +101,10 @@ class Quota(Around):
     async def remove(self, path: str) -> None:
         entry = await self.found(path)
         await self._storage.remove(path)
-        self._give_back(entry)
+        if entry is None:
+            self.usage.add(0, -1)  # it was a link that leads nowhere
+        else:
+            self._give_back(entry)
 
     async def remove_dir(self, path: str) -> None:
         await self._storage.remove_dir(path)
@@ -114,8 +117,9 @@ class Quota(Around):
 
     def _give_back(self, entry: Entry | None) -> None:
         if entry is not None:
-            # Bytes that have another name stay where they are.
-            self.usage.add(-entry.size if entry.is_file and entry.links == 1 else 0, -1)
+            # Bytes that have another name stay where they are, and so do those that only a link has led to.
+            is_gone = entry.is_file and entry.links == 1 and not entry.is_link
+            self.usage.add(-entry.size if is_gone else 0, -1)
 
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it."""

@@ -225,6 +225,28 @@ def test_all_kinds_of_files_are_counted_and_links_lead_nowhere(tmp_path: Path) -
     assert (quota.usage.size, quota.usage.files) == (10, 5)
 
 
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [
+        (b"DELE link\r\n", "large"),
+        (b"DELE link\r\n", "folder"),
+        (b"DELE link\r\n", "nowhere"),
+        (b"RNFR small\r\nRNTO link\r\n", "large"),
+        (b"RNFR small\r\nRNTO link\r\n", "folder"),
+    ],
+)
+def test_a_link_that_goes_gives_back_no_more_than_its_name(tmp_path: Path, command: bytes, target: str) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 800)
+    (tmp_path / "small").write_bytes(b"y")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(target)
+    quota = limited(tmp_path, files=10)
+    talk = Conversation(quota).log_in()
+    talk.send(command)
+    assert not (tmp_path / "link").is_symlink()
+    assert (quota.usage.size, quota.usage.files) == used(tmp_path)
+
+
 @pytest.mark.parametrize("meanwhile", [b"DELE a\r\n", b"RNFR a\r\nRNTO b\r\n", b"STOR a\r\n" + frames(b"x" * 100)])
 @pytest.mark.parametrize("end", [True, False])
 def test_whatever_happens_to_a_file_that_is_added_to_never_too_little_is_counted(
