@@ -176,20 +176,44 @@ def _step(walk: Iterator[Used]) -> Used | None:
 def _walk(home: str) -> Iterator[Used]:
     """Everything below a folder. A file with many names counts once; what can't be looked at doesn't count."""
     seen: set[tuple[int, int]] = set()
-    folders = [home]
+    folders = [b"."]
     while folders:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+        folder = folders.pop()
+        with contextlib.suppress(OSError), _opened(home, folder) as descriptor, os.scandir(descriptor) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(status.st_mode):
-                        folders.append(entry.path)
+                        folders.append(folder + b"/" + os.fsencode(entry.name))
                     if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
                         if (status.st_dev, status.st_ino) in seen:
                             yield Used(0, 1)
                             continue
                         seen.add((status.st_dev, status.st_ino))
                     yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, 1)
+
+
+#: The longest path in bytes that Linux takes at once.
+_LONGEST_PATH = 4095
+
+
+@contextlib.contextmanager
+def _opened(home: str, folder: bytes) -> Iterator[int]:
+    """A folder in a home, by a path of any length: clients have paths that begin at the home, and carry folders into
+    one another. What lies deeper than the system takes in one path would not be counted."""
+    descriptor = os.open(home, _FOLDER)
+    try:
+        while folder:
+            cut = len(folder) if len(folder) <= _LONGEST_PATH else folder.rindex(b"/", 0, _LONGEST_PATH)
+            above, descriptor = descriptor, os.open(folder[:cut], _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
+            os.close(above)
+            folder = folder[cut + 1 :]
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def since_the_start() -> float:

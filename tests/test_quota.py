@@ -225,6 +225,17 @@ def test_all_kinds_of_files_are_counted_and_links_lead_nowhere(tmp_path: Path) -
     assert (quota.usage.size, quota.usage.files) == (10, 5)
 
 
+def test_what_lies_deeper_than_one_path_leads_is_counted_too(tmp_path: Path) -> None:
+    talk = talking(tmp_path, size=100_000)
+    deep = b"/".join([b"n" * 250] * 16)
+    for top in (b"a", b"b"):
+        paths = [top, *(top + b"/" + deep[: n * 251 - 1] for n in range(1, 17))]
+        assert {code for path in paths for code in talk.codes(b"MKD " + path + b"\r\n")} == {257}
+        assert talk.codes(b"STOR " + paths[-1] + b"/f\r\n", frames(b"x" * 40_000)) == [150, 226]
+    assert talk.codes(b"RNFR b\r\nRNTO a/" + deep + b"/b\r\n") == [350, 250]
+    assert talking(tmp_path, size=100_000).ask(b"AVBL\r\n") == ["213 20000"]  # by whom it is counted anew
+
+
 @pytest.mark.parametrize(
     ("command", "target"),
     [
