@@ -7,11 +7,11 @@ import pytest
 import support
 from buckets import Counting, Incomplete, MemoryEngine, engine, storage
 from obstore.store import MemoryStore
-from support import ByHand, by_hand, collected, result_of, start
+from support import ByHand, Started, by_hand, collected, result_of, start
 
 from ftpsvc import model
 from ftpsvc.model import Facts, Whole
-from ftpsvc.objects import obstored
+from ftpsvc.objects import listed, obstored
 from ftpsvc.objects.calls import Calls
 from ftpsvc.objects.engine import Engine, Listed, Page
 from ftpsvc.objects.listed import LOOKS_AT_ONCE
@@ -82,6 +82,41 @@ def test_exact_times_are_asked_for_once_and_few_at_a_time(engine: Counting) -> N
         run.fire()
     assert engine.took().count("look") == 1, "only what has changed"
     assert {entry.modified for entry in again.result() if entry.name == "f000"} == {7_000_000_000}
+
+
+def names(listing: Started, run: ByHand) -> list[str]:
+    """What a listing shows, gone on with to its end."""
+    while not listing.is_over:
+        run.fire()
+    return [entry.name for entry in listing.result()]
+
+
+def test_what_has_to_make_room_while_a_page_is_asked_for_is_listed_too(
+    engine: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listed, "MOST_REMEMBERED", 2)
+    run = by_hand()
+    storage = ObjectStorage(buckets.bucket(engine, run))
+    for name in ("b", "c"):
+        engine.put(name, b"", {}, True)
+    assert names(start(collected(storage.list("/"))), run) == ["b", "c"]
+    engine.put("a", b"", {}, True)
+    assert names(start(collected(storage.list("/"))), run) == ["a", "b", "c"]
+
+
+def test_what_is_replaced_while_a_page_is_asked_for_is_listed_too(engine: Counting) -> None:
+    run = by_hand()
+    storage = ObjectStorage(buckets.bucket(engine, run))
+    engine.put("b", b"old", {}, True)
+    assert names(start(collected(storage.list("/"))), run) == ["b"]
+    engine.put("a", b"", {}, True)
+    first = start(collected(storage.list("/")))
+    run.fire()  # the page; now a is asked for, and b is remembered
+    (asking,), run.jobs = run.jobs, []
+    engine.put("b", b"new", {}, True)
+    assert names(start(collected(storage.list("/"))), run) == ["a", "b"]
+    run.jobs.append(asking)
+    assert names(first, run) == ["a", "b"]
 
 
 def in_parts(engine: Engine, run: ByHand) -> ObjectWriteFile:
@@ -240,8 +275,8 @@ def test_many_at_once_look_for_their_folder_together(engine: Counting) -> None:
 
 def test_keys_that_can_be_no_names_do_not_show(storage: ObjectStorage) -> None:
     def pages(prefix: str, after: str = "") -> Page:
-        listed = [Listed(key, 1, TIME, "") for key in ("", "ok", ".ftpsvc-folder", ".", "..", "a\0b")]
-        return Page(listed, ["", "..", "sub"], "")
+        objects = [Listed(key, 1, TIME, "") for key in ("", "ok", ".ftpsvc-folder", ".", "..", "a\0b")]
+        return Page(objects, ["", "..", "sub"], "")
 
     storage._engine.page = pages  # type: ignore[method-assign]
     storage._bucket.exact = None

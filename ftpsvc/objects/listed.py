@@ -46,9 +46,11 @@ class Exact:
 
     async def facts(self, path: str, objects: list[Listed]) -> list[Facts | None]:
         """Of each of these what its metadata says; None for those that have vanished."""
-        jobs = {listed.key: self._begin(path, listed) for listed in objects if self._remembered(listed) is None}
+        # All at the beginning: while the others are asked for, what is remembered may have to make room for them.
+        known = {listed.key: self._remembered(listed) for listed in objects}
+        jobs = {listed.key: self._begin(path, listed) for listed in objects if known[listed.key] is None}
         try:
-            return [await jobs[listed.key] if listed.key in jobs else self._remembered(listed) for listed in objects]
+            return [await jobs[listed.key] if listed.key in jobs else known[listed.key] for listed in objects]
         finally:
             for job in jobs.values():
                 job.addErrback(lambda _: None)  # one that failed was enough
