@@ -273,6 +273,14 @@ def test_many_at_once_look_for_their_folder_together(engine: Counting) -> None:
     assert sorted(engine.took()) == ["page", *["put"] * 20]
 
 
+def test_the_root_is_no_file_though_something_beside_the_home_has_its_name(engine: Counting) -> None:
+    engine.put("home", b"not for you", {}, True)
+    engine.put("home/a", b"", {}, True)
+    storage = ObjectStorage(buckets.bucket(engine), "home/")
+    with pytest.raises(model.NotAFile):
+        result_of(storage.fetch("/"))
+
+
 def test_keys_that_can_be_no_names_do_not_show(storage: ObjectStorage) -> None:
     def pages(prefix: str, after: str = "") -> Page:
         objects = [Listed(key, 1, TIME, "") for key in ("", "ok", ".ftpsvc-folder", ".", "..", "a\0b")]

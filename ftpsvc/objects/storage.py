@@ -134,6 +134,9 @@ class ObjectStorage:
         return self._fetch(path)
 
     async def _fetch(self, path: str) -> Whole:
+        if path == "/":
+            # The home's prefix is no key: without its slash, as obstore takes it, it is an object outside of the home.
+            raise model.NotAFile(f"{path} is not a plain file.")
         try:
             found, data = await self._calls(path, self._engine.whole, self._key(path), SMALL)
         except (model.NotFound, model.InvalidName):
