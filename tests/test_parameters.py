@@ -113,7 +113,9 @@ def test_a_host_goes_before_the_login(stranger: Conversation, name: bytes) -> No
     assert stranger.codes(b"HOST " + name + b"\r\nUSER ftp\r\nPASS x\r\nHOST " + name + b"\r\n") == [220, 331, 230, 503]
 
 
-@pytest.mark.parametrize("name", [b"a:21", b"::1", b"[::1]:21", b"[x]", b"a b", b"-a", b"a..b", b".", b"x" * 300, b""])
+@pytest.mark.parametrize(
+    "name", [b"a:21", b"::1", b"[::1]:21", b"[::1", b"[::1]]", b"[x]", b"a b", b"-a", b"a..b", b".", b"x" * 300, b""]
+)
 def test_what_is_no_host_is_501(stranger: Conversation, name: bytes) -> None:
     assert stranger.codes(b"HOST " + name + b"\r\n") == [501]
 

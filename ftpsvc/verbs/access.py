@@ -77,7 +77,9 @@ async def host(session: Session, name: str) -> Reply:
 
 def _check_literal(name: str) -> None:
     try:
-        ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]"))
+        if not name.endswith("]"):
+            raise ValueError(name)
+        ipaddress.IPv6Address(name[1:-1])
     except ValueError:
         raise model.BadArgument("That is no IPv6 address in brackets.") from None
 
