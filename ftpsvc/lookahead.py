@@ -7,9 +7,14 @@ anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ftpsvc.channel import Channel
 from ftpsvc.frames import Data, Incoming, parse_frame
-from ftpsvc.model import BadCommand, ProtocolViolation
-from ftpsvc.wire import parse_command
+from ftpsvc.model import Aborted, BadCommand, ProtocolViolation
+from ftpsvc.wire import Reply, parse_command
+
+ABORTED = "The client has aborted the transfer."
 
 
 class LookAhead:
@@ -27,6 +32,17 @@ class LookAhead:
         self._only_status = True
         self._status_ends: set[int] = set()
         self._unanswered = 0
+
+    def heed(self, transfer: Channel, reply: Callable[[Reply], None]) -> None:
+        """Let those that wait take effect on a transfer that has a connection of its own: this one is free for replies.
+
+        Once the transfer has begun, too. They may have come while its file was opened, or with the command itself.
+        """
+        for _ in range(self.finds_status()):
+            # 213 and a number are what clients take for progress.
+            reply(Reply(213, f"Status: {transfer.moved} bytes transferred"))
+        if self.finds_abort(False):
+            transfer.fail(Aborted(ABORTED))
 
     def finds_status(self) -> int:
         """How many STATs about the transfer have come since the last time, with no other command before them.

@@ -54,7 +54,6 @@ _CALL = 64 * 1024
 #: not counted; for the rest a MiB lasts the reactor's longest turns.
 _UNSENT = 1024 * 1024
 
-ABORTED = "The client has aborted the transfer."
 SHRANK = "The file became shorter while it was read."
 
 

@@ -26,10 +26,9 @@ from ftpsvc.frames import is_frame
 from ftpsvc.inline import Inline
 from ftpsvc.linethenraw import BUFFER, STRANGERS_BUFFER, LineThenRaw, beneath
 from ftpsvc.logins import Examine, Logins
-from ftpsvc.lookahead import LookAhead
+from ftpsvc.lookahead import ABORTED, LookAhead
 from ftpsvc.model import Account, BadCommand, ConnectionFailed, OverLimit, ProtocolViolation, Stopping, TransferError
 from ftpsvc.outbox import COMMIT, MAX_COMMITS, Outbox
-from ftpsvc.pump import ABORTED
 from ftpsvc.recording import Visit
 from ftpsvc.records import Happening
 from ftpsvc.session import Outcome, Session, admit
@@ -106,18 +105,12 @@ class ServerProtocol(LineThenRaw):
 
     def bytes_arrived(self) -> None:
         super().bytes_arrived()
-        if not isinstance(self._channel, Stream):
-            return
-        # What takes effect while a transfer runs on a connection of its own, and this one is free for replies.
-        for _ in range(self._look_ahead.finds_status()):
-            # 213 and a number are what clients take for progress.
-            self.reply(Reply(213, f"Status: {self._channel.moved} bytes transferred"))
-        if self._look_ahead.finds_abort(False):
-            self._channel.fail(model.Aborted(ABORTED))
-        elif len(self.incoming) >= self._server.limits.waiting:
-            # Nothing more is read, so not even an ABOR would be heard.
-            why = f"{len(self.incoming)} bytes of commands wait for a transfer's end."
-            self._channel.fail(OverLimit(why, "max-waiting"))
+        if (stream := self.stream) is not None:
+            self._look_ahead.heed(stream, self.reply)
+            if len(self.incoming) >= self._server.limits.waiting:
+                # Nothing more is read, so not even an ABOR would be heard.
+                why = f"{len(self.incoming)} bytes of commands wait for a transfer's end."
+                stream.fail(OverLimit(why, "max-waiting"))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
@@ -334,8 +327,10 @@ class ServerProtocol(LineThenRaw):
 
     def reply(self, reply: Reply) -> None:
         self._outbox.post(reply)
-        if self.stream is not None:
+        if (stream := self.stream) is not None:
             self.flush()  # each by itself: aria2 waits a minute for a last reply that came together with the 150
+            if reply.code == 150:
+                self._look_ahead.heed(stream, self.reply)  # what came before there was a transfer to be stopped
 
     def _answer(self, outcome: Outcome) -> None:
         """Send a reply, or keep a place for it until it is known."""

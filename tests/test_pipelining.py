@@ -6,11 +6,15 @@ import gc
 import os
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 from support import Conversation, Sequence, frames
+from twisted.internet.defer import Deferred, succeed
 
+from ftpsvc import model
+from ftpsvc.around import Around
 from ftpsvc.frames import digest_of
 
 
@@ -176,6 +180,55 @@ def test_commands_behind_a_transfer_wait_with_the_client(tmp_path: Path) -> None
     assert len(talk.link.client_end.outgoing) > 900_000
     talk.link.lose()
     run.close()
+
+
+class Ended:
+    """A data connection that has come and has ended, in order, before it was asked for."""
+
+    mode = "passive"
+    connection = None
+
+    def connected(self, limit: float) -> Deferred[Ended]:
+        return succeed(self)
+
+    async def secured(self, connection: Ended) -> None:
+        """It is in clear."""
+
+    async def read(self) -> bytes:
+        return b""
+
+    def close(self, why: model.TransferError | None = None) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("behind", [b"", b"STAT\r\n"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_came_while_a_file_was_opened_takes_effect_on_its_transfer(
+    tmp_path: Path, behind: bytes, at_once: bool
+) -> None:
+    run = support.by_hand()
+    (tmp_path / "a").write_bytes(b"old and whole")
+    talk = Conversation(Slow(support.local_disk(tmp_path), run)).log_in(inline=False)
+    assert talk.codes(b"TYPE I\r\n") == [200]
+    talk.server.data._way = Ended()
+    for lines in [b"STOR a\r\n" + behind + b"ABOR\r\n"] if at_once else [b"STOR a\r\n", behind, b"ABOR\r\n"]:
+        talk.send(lines)
+    run.fire()
+    talk.link.pump()  # and nothing more comes that would have it looked for
+    assert talk.codes(b"NOOP\r\n") == [150, *([213] if behind else []), 426, 226, 200]
+    assert (tmp_path / "a").read_bytes() == b"old and whole"
+
+
+class Slow(Around):
+    """A storage in which it takes a while to open a file, as an object storage, or a home that has to be counted."""
+
+    def __init__(self, storage: Any, run: support.ByHand) -> None:
+        super().__init__(storage)
+        self._run = run
+
+    async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> Any:
+        await self._run(lambda: None)
+        return await self._storage.open_write(path, offset, replace)
 
 
 def test_a_client_that_never_takes_the_last_reply_is_dropped(tmp_path: Path) -> None:
