@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 from support import Conversation, Sequence, as_ann, frames
 
 from ftpsvc.jail import Jail
-from ftpsvc.model import EVERYTHING
+from ftpsvc.model import EVERYTHING, Account, TransferError
+from ftpsvc.session import Visitor
 
 #: Every command that takes a path, with what stands before it.
 COMMANDS = [
@@ -151,6 +153,31 @@ def test_before_the_login_nothing_of_this_is_told_apart(tmp_path: Path) -> None:
     for command in COMMANDS:
         answers = talk.codes(command + b"x\r\n")
         assert set(answers) == {530}, (command, answers)
+
+
+class Recognised(support.OneAccount):
+    """Whoever comes has the account's certificate."""
+
+    async def recognise(self, user: str, visitor: Visitor) -> Any:
+        return self.account, self.storage
+
+
+class Prepared:
+    """A data connection that has come, or is waited for."""
+
+    is_closed = False
+
+    def close(self, why: TransferError | None = None) -> None:
+        self.is_closed = True
+
+
+def test_a_login_by_certificate_takes_no_data_connection_from_the_one_before(tmp_path: Path) -> None:
+    disk = support.local_disk(tmp_path)
+    talk = Conversation(disk, accounts=Recognised(Account("ann"), disk))
+    assert talk.codes(b"USER ann\r\n") == [220, 232]
+    talk.server.data._way = prepared = Prepared()
+    assert talk.codes(b"USER ann\r\nLIST\r\n") == [232, 425]
+    assert prepared.is_closed
 
 
 def test_two_logins_in_one_session_do_not_mix(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ async def user(session: Session, name: str) -> Reply:
     session.state = Authenticating(name)
     recognised = await session.accounts.recognise(name, session.visitor)
     if recognised is not None:
+        session.control.data.forget()  # what was prepared belongs to the login before
         await session.control.enter(recognised[0])
         session.state = Ready(*recognised)
         return Reply(232, f"Logged in as {name}, by certificate.")
