@@ -87,6 +87,15 @@ def test_facts_that_are_told_early_spare_a_copy(talk: Conversation, engine: Coun
     assert "modify=20201122055900;" in text(talk.ask(b"MLST large\r\n")[-1])
 
 
+def test_facts_that_are_told_early_and_not_said_at_the_end_are_not_set(talk: Conversation, engine: Counting) -> None:
+    assert talk.codes(b"SITE FACTS modify=19990101000000; large\r\nSTOR large\r\n", frames(b"small")) == [200, 150, 226]
+    assert talk.codes(b"STOR large\r\n", frames(LARGE)) == [150, 226]
+    assert "modify=1999" not in text(talk.ask(b"MLST large\r\n")[-1])
+    assert talk.codes(b"SITE FACTS modify=19990101000000; large\r\nSTOR large\r\n", frames(LARGE)) == [200, 150, 226]
+    assert "modify=1999" not in text(talk.ask(b"MLST large\r\n")[-1])
+    assert engine.whole("large", len(LARGE))[1] == LARGE
+
+
 def test_facts_of_another_name_are_not_taken(talk: Conversation) -> None:
     assert talk.codes(b"SITE FACTS modify=19990101000000; other\r\n") == [200]
     assert talk.codes(b"STOR large\r\n", frames(LARGE)) == [150, 226]

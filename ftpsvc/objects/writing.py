@@ -96,7 +96,7 @@ class ObjectWriteFile:
             await self.abort()
             raise
         self._is_over = True
-        is_late = self._upload is not None and facts not in (NO_FACTS, self._expected)
+        is_late = self._upload is not None and facts != self._expected
         if is_late and self._engine.rewrites and self._size <= MOST_COPIED:
             await self._say_late(metadata.from_facts(facts, found))
         return Stored(self._size, found)
