@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import support
@@ -16,7 +17,7 @@ from support import Conversation, frames, result_of
 from tree_contract import TreeContract
 from twisted.internet.defer import Deferred, fail, succeed
 
-from ftpsvc import model
+from ftpsvc import diskfiles, model
 from ftpsvc.homes import Homes
 from ftpsvc.model import Account, Facts, OverQuota, Whole
 from ftpsvc.quota import Quota
@@ -281,7 +282,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("store"), NAMES, st.integers(0, 600)),
     st.tuples(st.just("append"), NAMES, st.integers(0, 300)),
     st.tuples(st.just("begin"), NAMES, st.integers(0, 600)),
-    st.tuples(st.just("end"), st.booleans(), st.just(0)),
+    st.tuples(st.just("resume"), NAMES, st.integers(1, 300)),
+    st.tuples(st.just("end"), st.sampled_from(["commit", "abort", "break off"]), st.integers(0, 3)),
     st.tuples(st.just("remove"), NAMES, st.just(0)),
     st.tuples(st.just("rename"), NAMES, NAMES),
     st.tuples(st.just("make"), st.just("/d"), st.just(0)),
@@ -289,6 +291,7 @@ ACTIONS = st.one_of(
 )
 
 
+@mock.patch.object(diskfiles, "HELD", 50)  # bytes, above which an upload has a part
 @given(st.lists(ACTIONS, max_size=20))
 def test_what_is_counted_is_what_is_there(tmp_path_factory: pytest.TempPathFactory, actions: list[Any]) -> None:
     folder = tmp_path_factory.mktemp("home")
@@ -306,26 +309,32 @@ def test_what_is_counted_is_what_is_there(tmp_path_factory: pytest.TempPathFacto
                     result_of(file.commit())
                 finally:
                     result_of(file.abort())
-            elif what == "begin":
-                begun.append(result_of(quota.open_write(path)))
-                result_of(begun[-1].write(b"x" * more))
+            elif what in ("begin", "resume"):
+                file = result_of(quota.open_write(path, more if what == "resume" else 0))
+                try:
+                    result_of(file.write(b"x" * more))
+                    begun.append(file)
+                except model.TransferError:
+                    result_of(file.abort())
             elif what == "end" and begun:
-                file = begun.pop(0)
-                result_of(file.commit() if path else file.abort())
+                file = begun.pop(more % len(begun))
+                result_of(file.commit() if path == "commit" else file.abort(keep=path == "break off"))
             elif what == "remove":
                 result_of(quota.remove(path))
             elif what == "rename":
                 result_of(quota.rename(path, more))
             elif what == "make":
                 result_of(quota.make_dir(path))
-            elif what == "unmake":
+            elif what == "unmake" and not support.parts_in(folder / "d"):  # those would count on
                 result_of(quota.remove_dir(path))
         except model.TransferError:
             pass
     for file in begun:
         result_of(file.abort())
-    assert (quota.usage.size, quota.usage.files) == used(folder)
-    assert quota.usage.size <= MOST and quota.usage.files <= 3
+    size, files = used(folder)
+    parts = support.parts_in(folder)
+    assert (quota.usage.size, quota.usage.files) == (size, files - len(parts))
+    assert size - sum(part.stat().st_size for part in parts) <= MOST and quota.usage.files <= 3
     disk.close()
     support.LEFT_OPEN.remove(disk)
 
