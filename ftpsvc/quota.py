@@ -122,9 +122,14 @@ class Quota(Around):
             self.usage.add(-entry.size if is_gone else 0, -1)
 
     async def space(self, path: str) -> int:
-        """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it."""
+        """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it, and
+        with what is kept of it, whether there is a file yet or not."""
+        kept = self.usage.kept(self._name, path)
+        there = path
+        if kept and await self.found(path) is None:
+            there = model.parent_and_name(path)[0]
         try:
-            space = await self._storage.space(path)
+            space = await self._storage.space(there)
         except model.NotImplementedHere:
             if self._most is None:
                 raise
@@ -133,8 +138,8 @@ class Quota(Around):
             return space
         await self.usage.counted()
         await self.usage.look()
-        entry = await self._storage.stat(path)
-        left = self._most - self.usage.size + (entry.size if entry.is_file else 0)
+        entry = await self._storage.stat(there)
+        left = self._most - self.usage.size + kept + (entry.size if entry.is_file else 0)
         return min(space, max(left, 0))
 
 

@@ -189,7 +189,15 @@ class Usage:
         """
         found: list[Note] = []
         self._common.kept.change(self._kept(owner, path), lambda note: found.append(note) if note else None)
-        return int(found[0][0]) if found and (known := self._known) and found[0][1] == known.counted else None
+        return self._counted_of(found[0]) if found else None
+
+    def kept(self, owner: str, path: str) -> int:
+        """The same for who only wants to know; 0 where it isn't known."""
+        note = self._common.kept.get(self._kept(owner, path))
+        return (self._counted_of(note) if note else None) or 0
+
+    def _counted_of(self, note: Note) -> int | None:
+        return int(note[0]) if (known := self._known) and note[1] == known.counted else None
 
     def _kept(self, owner: str, path: str) -> str:
         # Each account has a part of its own.

@@ -164,6 +164,26 @@ def test_a_part_that_is_kept_counts_until_it_is_gone_on_from(tmp_path: Path) -> 
     assert talk.ask(b"AVBL\r\n") == ["213 0"]
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("old", [b"", b"old"])
+def test_what_is_kept_of_a_file_is_room_for_it_when_its_size_is_announced(
+    tmp_path: Path, goes_on: bool, old: bytes
+) -> None:
+    if old:
+        (tmp_path / "a").write_bytes(old)
+    homes = homes_for()
+    begun_and_lost(talking(tmp_path, homes), b"STOR a", frames(b"x" * 800)[:-40])
+    came = support.parts_in(tmp_path)[0].stat().st_size
+    talk = talking(tmp_path, homes)
+    assert talk.codes(b"ALLO 1000\r\nSTOR b\r\n", frames(b"z" * 1000)) == [200, 552]
+    rest = came if goes_on else 0
+    lines = b"ALLO 1000\r\nREST %d\r\nSTOR a\r\n" % rest
+    assert talk.codes(lines, frames(b"y" * (1000 - rest))) == [200, 350, 150, 226]
+    assert (tmp_path / "a").stat().st_size == 1000
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
 def test_an_upload_that_fails_gives_everything_back(tmp_path: Path) -> None:
     talk = talking(tmp_path)
     assert talk.codes(b"STOR a\r\n", frames(b"x" * 900, digest="0" * 32)) == [150, 451]
