@@ -158,6 +158,36 @@ def test_a_question_is_asked_before_a_job_goes_to_the_background(paced: Desk) ->
     assert len(paced.asked) == 1
 
 
+def test_a_job_of_several_folders_stays_with_its_server(paced: Desk) -> None:
+    for name in ("a", "b"):
+        (paced.here / name).mkdir()
+        (paced.here / name / "x").write_bytes(DATA[:30_000])
+    assert paced.type("put -r * &") == "[1] put -r *\n"
+    let_pass(paced, 0.5)
+    other = paced.there.parent / "other"
+    other.mkdir()
+    paced._disk = support.local_disk(other)
+    paced.type("close")
+    paced.type("connect other")
+    assert paced.type("ls") == "The folder is empty.\n"
+    let_pass(paced, 5)
+    assert paced.said().endswith("[1] done: put -r *\n")
+    assert (paced.there / "b" / "x").read_bytes() == DATA[:30_000]
+    assert os.listdir(other) == []
+
+
+def test_a_job_in_the_background_replaces_nothing_that_nobody_was_asked_about(paced: Desk) -> None:
+    (paced.there / "a").mkdir()
+    (paced.there / "a" / "x").write_bytes(DATA[:30_000])
+    (paced.here / "big").write_bytes(b"old")
+    paced.is_attended()
+    assert paced.type("get -r * &") == "[1] get -r *\n"
+    let_pass(paced, 5)
+    assert "skipped big: kept the one that is there\n" in paced.said()
+    assert (paced.here / "big").read_bytes() == b"old"
+    assert (paced.here / "a" / "x").exists()
+
+
 def test_commands_that_carry_nothing_go_to_the_background_too(desk: Desk) -> None:
     desk.link.server_end.is_reading = False
     assert desk.type("du &") == "[1] du\n"

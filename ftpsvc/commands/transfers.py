@@ -17,7 +17,7 @@ from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
 from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, ServiceClosing, TransferError, parent_and_name
 from ftpsvc.parallel import each, for_each
-from ftpsvc.places import Place
+from ftpsvc.places import Place, There
 from ftpsvc.plans import described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.steps import Do, Step
@@ -53,10 +53,10 @@ class Transfers(Trees):
         Example: retrieve "my notes.txt" papers/
         """
         if "-r" in (file, *more):
-            await self._carry_all("retrieve", self._server, self._here, parse((file, *more)))
+            await self._carry_all(self._job, "retrieve", self._server, self._here, parse((file, *more)))
         else:
             self._check_count("retrieve", file, *more)
-            await self._carry(self._server, [file], self._here, *more)
+            await self._carry(self._job, self._server, [file], self._here, *more)
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
         return self._tree_options(text) or await self._file_offers(text, position, self._server, self._here)
@@ -74,10 +74,10 @@ class Transfers(Trees):
         Example: store report.pdf pub/
         """
         if "-r" in (file, *more):
-            await self._carry_all("store", self._here, self._server, parse((file, *more)))
+            await self._carry_all(self._job, "store", self._here, self._server, parse((file, *more)))
         else:
             self._check_count("store", file, *more)
-            await self._carry(self._here, [file], self._server, *more)
+            await self._carry(self._job, self._here, [file], self._server, *more)
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
         return self._tree_options(text) or await self._file_offers(text, position, self._here, self._server)
@@ -91,7 +91,7 @@ class Transfers(Trees):
 
         Example: mget *.jpg notes.txt
         """
-        await self._carry(self._server, [file, *more], self._here, ".")
+        await self._carry(self._job, self._server, [file, *more], self._here, ".")
 
     async def complete_mget(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -105,7 +105,7 @@ class Transfers(Trees):
 
         Example: mput *.jpg notes.txt
         """
-        await self._carry(self._here, [file, *more], self._server, ".")
+        await self._carry(self._job, self._here, [file, *more], self._server, ".")
 
     async def complete_mput(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._here, text)
@@ -120,7 +120,7 @@ class Transfers(Trees):
 
         Example: reget disc.iso
         """
-        await self._carry(self._server, [file], self._here, local, policy="resume")
+        await self._carry(self._job, self._server, [file], self._here, local, policy="resume")
 
     async def complete_reget(self, text: str, position: int) -> list[Offer]:
         return await self._file_offers(text, position, self._server, self._here)
@@ -134,7 +134,7 @@ class Transfers(Trees):
 
         Example: reput disc.iso
         """
-        await self._carry(self._here, [file], self._server, remote, policy="resume")
+        await self._carry(self._job, self._here, [file], self._server, remote, policy="resume")
 
     async def complete_reput(self, text: str, position: int) -> list[Offer]:
         return await self._file_offers(text, position, self._here, self._server)
@@ -145,15 +145,17 @@ class Transfers(Trees):
         if len(words) > 2:
             raise BadArgument(self._misused(command, words))
 
-    async def _carry_all(self, command: str, source: Place, target: Place, options: TreeOptions) -> None:
+    async def _carry_all(self, job: Job, command: str, source: Place, target: Place, options: TreeOptions) -> None:
         """What -r means: folders with all that is in them, and files as without it."""
+        there = source if isinstance(source, There) else target
+        assert isinstance(there, There)
         if options.delete:
             raise BadArgument("only mirror removes anything. Use: mirror --delete")
         typed, *to = options.words or [""]
         found = await source.matching(typed) if typed and len(to) < 2 else []
         if len(found) < 2 and all(entry.is_directory for _, entry in found):
             path, top = found[0] if found else ("", None)
-            await self._tree(command, replace(options, words=[path, *to]) if found else options, top)
+            await self._tree(job, there, command, replace(options, words=[path, *to]) if found else options, top)
             return
         if len(found) > 1:
             to = [f"{target.path(to[0] if to else '.').rstrip('/')}/"]  # each would take the name of the one before it
@@ -165,16 +167,17 @@ class Transfers(Trees):
                 continue
             try:
                 if entry.is_directory:
-                    await self._tree(command, replace(options, words=[path, *to]), entry)
+                    await self._tree(job, there, command, replace(options, words=[path, *to]), entry)
                 elif options.dry_run:
                     step = Step(Do.COPY, name, entry)
                     self.say(described(step), step_event(step))
                 else:
-                    await self._carry(source, [path], target, (to or ["."])[0], "newer" if options.only_newer else None)
+                    policy = "newer" if options.only_newer else None
+                    await self._carry(job, source, [path], target, (to or ["."])[0], policy)
             except (ConnectionFailed, ServiceClosing, Stopped):
                 raise
             except TransferError as error:
-                if len(found) == 1 or self._job.is_interrupted:
+                if len(found) == 1 or job.is_interrupted:
                     raise
                 failed += 1
                 self.complain(f"{quote(name)}: {error}", error)
@@ -182,12 +185,14 @@ class Transfers(Trees):
             raise Aborted(f"{failed} of {len(found)} failed; what was wrong with each stands above.")
 
     async def _carry(
-        self, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None
+        self, job: Job, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None
     ) -> None:
-        job = self._job
         job.has_questions = True
         plans = await preflight.planned(source, files, target, to, self.names_given)
-        plans = await clashes.settled(plans, policy or self.settings.overwrite, self._around.ask, self.note)
+        policy = policy or self.settings.overwrite
+        if policy == "ask" and self._around.ask is not None and not job.has_floor:
+            policy = "skip"  # somebody is typing something else
+        plans = await clashes.settled(plans, policy, self._around.ask, self.note)
         if not plans:
             return
         await preflight.check(plans)

@@ -57,7 +57,7 @@ class Trees(Commands):
 
         Example: mirror --delete pub/photos photos
         """
-        await self._tree("mirror", parse(words))
+        await self._tree(self._job, self._server, "mirror", parse(words))
 
     async def complete_mirror(self, text: str, position: int) -> list[Offer]:
         return self._tree_options(text) or await self._offers(self._server, text, only_folders=True)
@@ -68,12 +68,11 @@ class Trees(Commands):
             return []
         return [Offer(option) for option in sorted(OPTIONS) if option.startswith(text)]
 
-    async def _tree(self, command: str, options: TreeOptions, top: Entry | None = None) -> None:
+    async def _tree(self, job: Job, there: There, command: str, options: TreeOptions, top: Entry | None = None) -> None:
         """Carry a tree, in the way of one of the commands. Raises what ended it.
 
         `top` is the source's folder, if it was looked at just now.
         """
-        job, there = self._job, self._server
         job.has_questions = True
         if command == "store":
             options.up = True
