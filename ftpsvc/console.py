@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from ftpsvc import display
 from ftpsvc.jobs import MAX_JOBS, Job, Jobs
 from ftpsvc.model import BadArgument, BadCommand, Busy, LocalFault, NoSpace, TransferError
-from ftpsvc.words import escape, last_word, quote, split
+from ftpsvc.words import escape, last_word, quote, split, without_ampersand
 
 #: What happened, for a program: see docs/scripts.md.
 Event = Mapping[str, Any]
@@ -131,9 +131,9 @@ class Console(cmd.Cmd):
         """
         if self._is_stopped:
             return succeed(True)
-        job = Job(line.strip())
-        if job.line.endswith(" &") and not job.line.startswith("!"):
-            job = Job(job.line[:-2].rstrip(), wants_background=True)
+        # All that stands behind ! is for the system's shell, which has a & of its own.
+        text, is_behind = (line.strip(), False) if line.lstrip().startswith("!") else without_ampersand(line)
+        job = Job(text, wants_background=is_behind)
         self._front = job
         job.work = Deferred.fromCoroutine(self._carried_out(job))
         job.work.addErrback(self._unheard)

@@ -45,6 +45,16 @@ def split(line: str) -> list[str]:
     return [word.text for word in words]
 
 
+def without_ampersand(line: str) -> tuple[str, bool]:
+    """A line without the spaces around it and the `&` at its end, and whether there was one.
+
+    Behind a backslash both are letters of a name. Without it the line would mean the file of another name.
+    """
+    words = list(_words(line))
+    is_behind = len(words) > 1 and line[words[-1].start : words[-1].end] == "&"
+    return line[words[0].start : words[-1 - is_behind].end] if words else "", is_behind
+
+
 def last_word(line: str) -> tuple[list[str], Word]:
     """The words before the one that a line ends with, and that one: empty after a space. For completion."""
     words = list(_words(line))

@@ -202,6 +202,15 @@ def test_a_name_that_is_an_ampersand(desk: Desk) -> None:
     assert desk.type("jobs").startswith("Nothing")
 
 
+@pytest.mark.parametrize("name", ["a &", "a "])
+def test_a_name_that_ends_with_what_a_line_may_end_with(desk: Desk, name: str) -> None:
+    (desk.there / "a").touch()
+    (desk.there / name).touch()
+    (line,) = [line for line in desk.completed("rm a") if line.rstrip() != "rm a"]
+    assert desk.type(line) == "removed 1 file\n"
+    assert os.listdir(desk.there) == ["a"]
+
+
 def test_the_toolbar_shows_as_many_as_there_is_room_for(paced: Desk) -> None:
     for number in range(3):
         paced.type(f"get big big{number} &")
