@@ -72,7 +72,8 @@ class Console(cmd.Cmd):
     #: Other names for commands.
     aliases: ClassVar[dict[str, str]] = {}
 
-    #: Commands that look at everything, and ask, before they begin: with `&` they move to the background only then.
+    #: Commands of a group that may ask, or take the terminal: with `&` they move to the background only once they have
+    #: begun, and those of which `has_begun` is never said stay where they are.
     planning: ClassVar[frozenset[str]] = frozenset()
 
     log = Logger()
@@ -143,8 +144,12 @@ class Console(cmd.Cmd):
         return job.floor
 
     def _plans(self, line: str) -> bool:
-        name = line.partition(" ")[0]
-        return self.aliases.get(name, name) in self.planning
+        try:
+            words = self._meaning(self.words_of(line))
+        except BadArgument:
+            return False  # which is said when it is carried out
+        name = self.aliases.get(words[0], words[0]) if words else ""
+        return any(name in getattr(kind, "planning", ()) for kind in type(self).__mro__)
 
     def _unheard(self, failure: Failure) -> bool:
         """A failure that could not be said either, because nobody takes what is written. It ends all the same."""
@@ -179,6 +184,12 @@ class Console(cmd.Cmd):
         job.view.close()
         self.say(f"[{job.number}] {escape(job.line)}")
         job.floor.callback(False)
+
+    def has_begun(self, job: Job) -> None:
+        """A command has asked what it had to ask: if it is to be in the background, it moves there now."""
+        job.has_questions = False
+        if job.wants_background and not job.number:
+            self.to_background()
 
     def interrupt(self) -> None:
         """Stop the command that is in the foreground, if there is one."""

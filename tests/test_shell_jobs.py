@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,6 +187,37 @@ def test_a_job_in_the_background_replaces_nothing_that_nobody_was_asked_about(pa
     assert "skipped big: kept the one that is there\n" in paced.said()
     assert (paced.here / "big").read_bytes() == b"old"
     assert (paced.here / "a" / "x").exists()
+
+
+@pytest.mark.parametrize("line", ["rm -r a", "mv big b", "g big"])
+def test_whatever_may_ask_does_so_before_it_goes_to_the_background(paced: Desk, line: str) -> None:
+    (paced.there / "a").mkdir()
+    (paced.there / "b").touch()
+    (paced.here / "big").write_bytes(b"old")
+    paced.type("alias g get")
+    floors: list[bool] = []
+
+    async def ask(question: str, answers: Any) -> str:
+        floors.append(bool(paced.shell._front and paced.shell._front.has_floor))
+        return str(answers[0])
+
+    paced.shell._around = replace(paced.shell._around, ask=ask)
+    said = paced.type(f"{line} &")
+    assert said.startswith(f"[1] {line}\n") and floors == [True]
+    let_pass(paced, 12)
+    assert (said + paced.said()).endswith(f"[1] done: {line}\n")
+
+
+@pytest.mark.parametrize("line", ["edit big", "more big", "local true", "connect h", "user mia"])
+def test_what_needs_the_terminal_stays_in_the_foreground(paced: Desk, line: str) -> None:
+    paced.is_attended()
+    if line == "connect h":
+        paced.type("close")
+    started = paced.start(f"{line} &")
+    paced.shell.to_background()
+    let_pass(paced, 12)
+    assert started.result() is False
+    assert "[1]" not in paced.said()
 
 
 def test_commands_that_carry_nothing_go_to_the_background_too(desk: Desk) -> None:

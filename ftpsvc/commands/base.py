@@ -162,9 +162,7 @@ class _Underway(AbstractContextManager[None]):
         job.progress, job.label = progress, label
 
     def __enter__(self) -> None:
-        self._job.has_questions = False
-        if self._job.wants_background and not self._job.number:
-            self._shell.to_background()
+        self._shell.has_begun(self._job)
         if self._job.has_floor:
             self._shell.show_again(self._job)
 

@@ -55,6 +55,7 @@ class Connections(Commands):
     """The commands about connections."""
 
     heading = "Connections"
+    planning: ClassVar[frozenset[str]] = frozenset(["connect", "user"])
     everyday: ClassVar[tuple[str, ...]] = ()
     _was_warned = False
     _again: Deferred[None] | None = None  #: a connection in the place of one that is lent
@@ -154,6 +155,7 @@ class Connections(Commands):
         """
         if self._there is not None:
             raise BadSequence(f"connected to {self._there.host} already. Use close first, then connect; or quit.")
+        self._job.has_questions = True
         marks = self._around.addresses.bookmarks
         target = connecting.target_of([marks.get(word, word) for word in words])
         there = await self._connect(target)
@@ -193,6 +195,7 @@ class Connections(Commands):
 
         Example: user maria
         """
+        self._job.has_questions = True
         target, folder = self._server.target, self._server.folder
         new = replace(target, user=name)
         remote = await self._dialled(new)

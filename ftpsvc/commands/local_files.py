@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ftpsvc import display
 from ftpsvc.commands.base import Commands
 from ftpsvc.console import Offer
@@ -13,6 +15,7 @@ class LocalFiles(Commands):
     """The commands about this machine."""
 
     heading = "This machine"
+    planning: ClassVar[frozenset[str]] = frozenset(["local"])
 
     def words_of(self, line: str) -> list[str]:
         # All that stands behind ! is for the system's shell, as it is.

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
@@ -37,6 +38,7 @@ class Reading(Commands):
     """The commands that read files where they are."""
 
     heading = "The server's files"
+    planning: ClassVar[frozenset[str]] = frozenset(["more", "edit"])
 
     async def do_cat(self, file: str, *more: str) -> None:
         """cat <file>...
@@ -72,9 +74,9 @@ class Reading(Commands):
         if self._around.ask is None:
             await self.do_cat(file)
             return
+        job.has_terminal = True  # as good as: behind a prompt nobody could use it
         with tempfile.TemporaryDirectory(prefix="ftpsvc-") as folder:
             copied = await self._copied(server, server.path(file), folder)
-            job.has_terminal = True
             await self._around.spawn(f"${{PAGER:-less}} {_shell_quoted(copied)}")
 
     async def complete_more(self, text: str, position: int) -> list[Offer]:
@@ -134,11 +136,11 @@ class Reading(Commands):
         server, job = self._server, self._job
         if self._around.ask is None:
             raise BadArgument("an editor needs a terminal.")
+        job.has_terminal = True
         path = server.path(file)
         with tempfile.TemporaryDirectory(prefix="ftpsvc-") as folder:
             copied = await self._copied(server, path, folder)
             before, entry = copied.read_bytes(), await server.entry(path)
-            job.has_terminal = True
             status = await self._around.spawn(f"${{VISUAL:-${{EDITOR:-vi}}}} {_shell_quoted(copied)}")
             after = copied.read_bytes()
             if status:

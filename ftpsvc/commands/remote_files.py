@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from ftpsvc import display, model
 from ftpsvc.commands.base import Commands
@@ -25,6 +25,7 @@ class RemoteFiles(Commands):
     """The commands that look at the server's folders and change them."""
 
     heading = "The server's folders"
+    planning: ClassVar[frozenset[str]] = frozenset(["rm", "mv"])
 
     async def do_list(self, *words: str) -> None:
         """list [-tsr] [path]
@@ -125,7 +126,8 @@ class RemoteFiles(Commands):
 
         Example: rm *.tmp
         """
-        server = self._server
+        server, job = self._server, self._job
+        job.has_questions = True
         letters, typed = self._options(words, "r", "rm")
         self._needed(typed, 1, "rm")
         found = [item for each in typed for item in await server.matching(each)]
@@ -133,6 +135,7 @@ class RemoteFiles(Commands):
         if folders and "r" not in letters:
             raise model.NotAFile(f"{quote(folders[0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
         trees = [(top, await self._to_be_removed(server, top)) for top in folders]
+        self.has_begun(job)
         files = [path for path, entry in found if not _is_folder(entry)]
         await together(files, server.storage.remove)
         report = Report(removed=len(files))
@@ -176,7 +179,8 @@ class RemoteFiles(Commands):
 
         Example: mv draft.txt final.txt
         """
-        server = self._server
+        server, job = self._server, self._job
+        job.has_questions = True
         old, new = server.path(source), server.path(target)
         there = await _found(server, new)
         if there is not None and there.is_directory:
@@ -184,6 +188,7 @@ class RemoteFiles(Commands):
             there = await _found(server, new)
         if there is not None and not await self._sure(f"{quote(new)} is there already. Replace it?"):
             raise model.Aborted("nothing was renamed.")
+        self.has_begun(job)
         await server.doing(old, server.storage.rename(old, new))
         self.note(f"{quote(old)} is {quote(new)} now", {"event": "done", "from": old, "to": new})
 

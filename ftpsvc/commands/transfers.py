@@ -36,7 +36,7 @@ class Transfers(Trees):
     """The commands that carry files."""
 
     heading = "Files between here and there"
-    planning: ClassVar[frozenset[str]] = Trees.planning | frozenset("retrieve store mget mput reget reput".split())
+    planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput reget reput".split())
     names_given: Names | None = None  #: by all lines so far, where these are one command together
 
     async def do_retrieve(self, file: str, *more: str) -> None:

@@ -22,7 +22,7 @@ class UnfinishedWork(Transfers):
     """The command for what is in the journal."""
 
     heading = "What is unfinished"
-    planning: ClassVar[frozenset[str]] = Transfers.planning | {"resume"}
+    planning: ClassVar[frozenset[str]] = frozenset(["resume"])
 
     async def do_resume(self, which: str = "") -> None:
         """resume [number | all | forget]
