@@ -120,6 +120,12 @@ class Place:
             self._ahead = (path, now, entries)
         return entries
 
+    async def lacks(self, path: str) -> bool:
+        """Whether the folder's listing shows that nothing has this name."""
+        folder, name = parent_and_name(path)
+        names = await self._names(folder)
+        return names is not None and name not in names
+
     def forget(self) -> None:
         """Something may have changed: what was listed ahead is not believed any more."""
         self._ahead = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from desk import Desk
 
 from ftpsvc import model
 from ftpsvc.commands.reading import FOLLOW_EVERY
+from ftpsvc.model import Entry
 
 
 def tree(desk: Desk) -> Path:
@@ -114,6 +116,25 @@ def test_modes_and_times(desk: Desk) -> None:
     assert (pub / "a.jpg").stat().st_mtime > 1 and (pub / "new").read_bytes() == b""
     said = desk.type("stat pub/b.jpg")
     assert "size     2.0 kB (2000 bytes)" in said and "mode     600" in said
+
+
+def test_touch_takes_nothing_from_a_file_that_can_not_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.there / "a").write_bytes(b"hello\n")
+    os.utime(desk.there / "a", (0, 0))
+
+    async def stat(path: str) -> Entry:
+        raise model.Unavailable("550 This account may not list there.")
+
+    async def listed(path: str) -> AsyncGenerator[Entry, None]:
+        raise model.Unavailable("550 This account may not list there.")
+        yield
+
+    monkeypatch.setattr(desk.remote, "stat", stat)
+    monkeypatch.setattr(desk.remote, "list", listed)
+    assert desk.type("touch a new") == ""
+    assert (desk.there / "a").read_bytes() == b"hello\n"
+    assert (desk.there / "a").stat().st_mtime > 0
+    assert (desk.there / "new").read_bytes() == b""
 
 
 def test_what_is_in_trees(desk: Desk) -> None:

@@ -224,10 +224,13 @@ class RemoteFiles(Commands):
         server = self._server
         for path in map(server.path, (file, *more)):
             now = Facts(modified=time.time_ns())
-            if await _found(server, path) is None:
+            if await _found(server, path) is not None:
+                await server.doing(path, server.storage.set_facts(path, now))
+            elif await server.lacks(path):
                 await server.storage.put(path, Whole(b"", now))
             else:
-                await server.doing(path, server.storage.set_facts(path, now))
+                # It may be there, where one may neither look nor list: nothing to be added takes nothing from it.
+                await (await server.storage.open_append(path)).commit(now)
 
     async def complete_touch(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
