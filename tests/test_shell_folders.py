@@ -7,6 +7,7 @@ import stat
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from desk import Desk
@@ -116,6 +117,32 @@ def test_modes_and_times(desk: Desk) -> None:
     assert (pub / "a.jpg").stat().st_mtime > 1 and (pub / "new").read_bytes() == b""
     said = desk.type("stat pub/b.jpg")
     assert "size     2.0 kB (2000 bytes)" in said and "mode     600" in said
+
+
+@pytest.mark.parametrize("line", ["rm *.jpg", "chmod 600 *.jpg", "hash *.jpg"])
+def test_one_that_fails_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    names = [f"{number:03}.jpg" for number in range(100)]
+    for name in names:
+        (desk.there / name).touch()
+
+    def but_the_first(work: Any) -> Any:
+        async def wrapped(path: str, *more: Any) -> Any:
+            if path == "/000.jpg":
+                raise model.Denied("550 No.")
+            return await work(path, *more)
+
+        return wrapped
+
+    for work in ("remove", "set_facts", "hash"):
+        monkeypatch.setattr(desk.remote, work, but_the_first(getattr(desk.remote, work)))
+    said = desk.type(line)
+    assert f"{line.split()[0]}: /000.jpg: 550 No.\n" in said and desk.shell.failures == 1
+    if "rm" in line:
+        assert os.listdir(desk.there) == ["000.jpg"] and "removed 99 files\n" in said
+    elif "chmod" in line:
+        assert all((desk.there / name).stat().st_mode & 0o777 == 0o600 for name in names[1:])
+    else:
+        assert said.count("e3b0c44298fc1c14") == 99
 
 
 def test_touch_takes_nothing_from_a_file_that_can_not_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

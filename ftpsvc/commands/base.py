@@ -16,12 +16,21 @@ from ftpsvc.crew import Healing, lasting
 from ftpsvc.healing import Redial
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Journal
-from ftpsvc.model import BadArgument, Entry
+from ftpsvc.model import (
+    BadArgument,
+    ConnectionFailed,
+    Entry,
+    ProtocolViolation,
+    ServiceClosing,
+    TransferError,
+)
 from ftpsvc.pacing import Pace, Paced
+from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.settings import Settings
 from ftpsvc.storage import Storage
+from ftpsvc.words import quote
 
 #: Shows the progress of what has this name while it is entered.
 Show = Callable[[Progress, str], AbstractContextManager[None]]
@@ -111,6 +120,31 @@ class Commands(Console):
         tell = (progress or Progress(0, self._reactor.seconds)).telling(self.warn)
         async with lasting(there, self._redialling(there), self._reactor, tell) as line:
             yield line
+
+    async def _every(
+        self, job: Job, command: str, paths: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = 1
+    ) -> int:
+        """Do the same with each of these, and say where it failed: that keeps none of the others. How many went well.
+
+        Raises what failed with the only one, and what ends all: a lost connection.
+        """
+        done = 0
+
+        async def one(path: str) -> None:
+            nonlocal done
+            try:
+                await work(path)
+            except (ConnectionFailed, ServiceClosing, ProtocolViolation):
+                raise
+            except TransferError as error:
+                if len(paths) == 1 or job.is_interrupted:
+                    raise
+                self.complain(f"{command}: {quote(path)}: {error}", error)
+            else:
+                done += 1
+
+        await for_each(each(paths), one, at_once)
+        return done
 
     # -- words
 

@@ -97,7 +97,7 @@ class Looking(Commands):
 
         Example: hash disc.iso SHA-1
         """
-        server = self._server
+        server, job = self._server, self._job
         algorithms = server.remote.hashes
         algorithm = "SHA-256" if "SHA-256" in algorithms else next(iter(algorithms), "")
         if len(words) > 1 and words[-1].upper() in algorithms:
@@ -105,11 +105,13 @@ class Looking(Commands):
         self._needed(words, 1, "hash")
         if not algorithm:
             raise model.NotImplementedHere("this server computes no digests (HASH is not in FEAT).")
-        for typed in words:
-            for path, _ in await server.matching(typed):
-                digest = await server.doing(path, server.remote.hash(path, algorithm))
-                event = {"event": "digest", "path": path, "algorithm": algorithm, "digest": digest}
-                self.say(f"{digest}  {quote(path)}", event)
+
+        async def tell(path: str) -> None:
+            digest = await server.doing(path, server.remote.hash(path, algorithm))
+            event = {"event": "digest", "path": path, "algorithm": algorithm, "digest": digest}
+            self.say(f"{digest}  {quote(path)}", event)
+
+        await self._every(job, "hash", [path for typed in words for path, _ in await server.matching(typed)], tell)
 
     async def complete_hash(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)

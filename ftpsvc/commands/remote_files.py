@@ -17,7 +17,7 @@ from ftpsvc.plans import Removals
 from ftpsvc.removing import remove
 from ftpsvc.reports import Report
 from ftpsvc.steps import Side
-from ftpsvc.walking import together, walk
+from ftpsvc.walking import AT_ONCE, walk
 from ftpsvc.words import escape, quote
 
 
@@ -137,8 +137,7 @@ class RemoteFiles(Commands):
         trees = [(top, await self._to_be_removed(server, top)) for top in folders]
         self.has_begun(job)
         files = [path for path, entry in found if not _is_folder(entry)]
-        await together(files, server.storage.remove)
-        report = Report(removed=len(files))
+        report = Report(removed=await self._every(job, "rm", files, server.storage.remove, AT_ONCE))
         for top, removals in trees:
             await remove(removals, Side(server.storage, parent_and_name(top)[0]), Unbreakable(), report)
         for text, error in zip(report.failed.told("failed"), report.failed.causes, strict=False):
@@ -204,12 +203,12 @@ class RemoteFiles(Commands):
 
         Example: chmod 644 report.pdf
         """
-        server = self._server
+        server, job = self._server, self._job
         if not re.fullmatch("0?[0-7]{3}", mode):
             raise BadArgument(f'"{mode}" is no mode. Those have three octal digits: 644, 600, 755')
-        for typed in (file, *more):
-            for path, _ in await server.matching(typed):
-                await server.doing(path, server.storage.set_facts(path, Facts(mode=int(mode, 8))))
+        facts = Facts(mode=int(mode, 8))
+        paths = [path for typed in (file, *more) for path, _ in await server.matching(typed)]
+        await self._every(job, "chmod", paths, lambda path: server.doing(path, server.storage.set_facts(path, facts)))
 
     async def complete_chmod(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text) if position > 1 else []
