@@ -13,7 +13,7 @@ import pytest
 from desk import Desk
 
 from ftpsvc import model
-from ftpsvc.commands.reading import FOLLOW_EVERY
+from ftpsvc.commands.reading import FOLLOW_EVERY, Reading
 from ftpsvc.model import Entry
 
 
@@ -280,6 +280,40 @@ def test_an_edit_that_can_not_be_stored_is_kept(desk: Desk, is_stopped: bool) ->
     assert started.is_over
     assert ("edit: stopped. Yours is" if is_stopped else "530 not any more. Yours is") in desk.said()
     assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
+
+
+def test_what_is_kept_of_an_edit_takes_the_place_of_nothing(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    (desk.here / "a.edited").write_bytes(b"an earlier one")
+    edited(desk, meanwhile=b"something else")
+    said = desk.type("edit a")
+    assert (desk.here / "a.edited").read_bytes() == b"an earlier one"
+    assert Path(said.split("Yours is ")[1].strip(".\n")).read_bytes() == b"one\nTWO\n"
+
+
+def test_an_edit_is_kept_at_home_where_nothing_can_be_written_here(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    edited(desk, meanwhile=b"something else")
+    desk.type("lcd /proc")
+    assert f"Yours is {desk.here.parent}/a.edited" in desk.type("edit a")
+    assert (desk.here.parent / "a.edited").read_bytes() == b"one\nTWO\n"
+
+
+def test_who_changes_a_file_while_it_is_copied_to_be_edited_has_changed_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.there / "a").write_bytes(b"one\ntwo\n")
+    edited(desk)
+
+    async def changed(self: Any, *words: Any) -> Path:
+        copied = await copied_before(self, *words)
+        (desk.there / "a").write_bytes(b"something else")
+        return copied
+
+    copied_before = Reading._copied
+    monkeypatch.setattr(Reading, "_copied", changed)
+    assert "somebody else has changed /a meanwhile" in desk.type("edit a")
+    assert (desk.there / "a").read_bytes() == b"something else"
 
 
 def test_this_machine(desk: Desk) -> None:

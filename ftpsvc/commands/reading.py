@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import ClassVar
 
 from twisted.internet.defer import CancelledError
@@ -139,8 +140,10 @@ class Reading(Commands):
         job.has_terminal = True
         path = server.path(file)
         with tempfile.TemporaryDirectory(prefix="ftpsvc-") as folder:
+            # As it was before it was copied: who changes it meanwhile has changed it too.
+            entry = await server.entry(path)
             copied = await self._copied(server, path, folder)
-            before, entry = copied.read_bytes(), await server.entry(path)
+            before = copied.read_bytes()
             status = await self._around.spawn(f"${{VISUAL:-${{EDITOR:-vi}}}} {_shell_quoted(copied)}")
             after = copied.read_bytes()
             if status:
@@ -153,11 +156,10 @@ class Reading(Commands):
                     await line.through(lambda: _put_back(line, path, entry, after))
             except (TransferError, CancelledError) as error:
                 # A person's work is not lost because a line is: it may well have broken while they were typing.
-                kept = Path(self._here.folder) / f"{copied.name}.edited"
-                kept.write_bytes(after)
+                kept = _kept(after, copied.name, self._here.folder, self._here.home, tempfile.gettempdir())
                 if isinstance(error, CancelledError):
-                    raise Stopped(f"stopped. Yours is {quote(str(kept))}.") from error
-                raise model.Aborted(f"{error} Yours is {quote(str(kept))}.") from error
+                    raise Stopped(f"stopped. Yours is {quote(kept)}.") from error
+                raise model.Aborted(f"{error} Yours is {quote(kept)}.") from error
         self.note(f"stored {quote(path)}")
 
     async def complete_edit(self, text: str, position: int) -> list[Offer]:
@@ -215,6 +217,22 @@ async def _put_back(server: Storage, path: str, before: Entry, data: bytes) -> N
         await writing.commit()
     finally:
         await writing.abort()
+
+
+def _kept(data: bytes, name: str, *folders: str) -> str:
+    """The file that has these bytes now, in the first of the folders that takes it. It is a new one.
+
+    Raises `LocalFault` if there is none.
+    """
+    for folder in folders:
+        for kept in (f"{folder}/{name}.edited", f"{folder}/edited-{token_hex(4)}"):
+            try:
+                with open(kept, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+                    file.write(data)
+            except OSError:
+                continue
+            return kept
+    raise model.LocalFault("what was edited could not be stored, and can't be kept here either.")
 
 
 async def _content(storage: Storage, path: str, offset: int = 0) -> bytes:
