@@ -8,6 +8,7 @@ from dataclasses import replace
 from ftpsvc import display, model
 from ftpsvc.model import Entry, Unavailable, parent_and_name
 from ftpsvc.places import Here, Place
+from ftpsvc.resuming import CANNOT, kept_of
 from ftpsvc.targets import Names, Target
 from ftpsvc.transfers import Plan
 from ftpsvc.words import quote
@@ -80,19 +81,31 @@ async def _found(place: Place, path: str) -> Entry | None:
 async def check(plans: Sequence[Plan]) -> None:
     """Look at the target's folders: whether they may be written to, and have room. Raises what stands in the way."""
     target = plans[0].target
-    needed: dict[str, int] = {}
+    folders: dict[str, list[Plan]] = {}
     for plan in plans:
-        folder = parent_and_name(plan.name)[0]
-        needed[folder] = needed.get(folder, 0) + plan.size
-    for folder, size in needed.items():
-        await _check_space(target, folder, size)
+        folders.setdefault(parent_and_name(plan.name)[0], []).append(plan)
+    for folder, its_plans in folders.items():
+        await _check_space(target, folder, its_plans)
         if all(plan.old is None for plan in plans) and not await target.takes_files(folder):
             where = "on this machine" if isinstance(target, Here) else "there"
             raise model.Denied(f"you may not make files in {quote(folder)} {where}. Nothing transferred.")
 
 
-async def _check_space(target: Place, folder: str, needed: int) -> None:
+async def _check_space(target: Place, folder: str, plans: Sequence[Plan]) -> None:
     free = await target.space(folder)
+    needed = sum(plan.size for plan in plans)
+    if free is not None and free < needed:
+        needed -= sum([await _not_needed(plan, free) for plan in plans])
     if free is not None and free < needed:
         where = "the disk" if isinstance(target, Here) else "the server"
         raise model.NoSpace(f"need {display.size(needed)}, {where} has {display.size(free)} free. Nothing transferred.")
+
+
+async def _not_needed(plan: Plan, free: int) -> int:
+    """How much of a file's size is there already, or is given back for the one that it replaces, as a quota does."""
+    with_old = await plan.target.space(plan.name) if plan.replaces else None
+    try:
+        kept = await kept_of(plan.target.storage, plan.name)
+    except (Unavailable, model.InvalidName, *CANNOT):
+        kept = 0
+    return max(0, kept) + max(0, (with_old or 0) - free)

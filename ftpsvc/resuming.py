@@ -39,7 +39,7 @@ NOTHING = -1
 Advance = Callable[[int, bool], None]
 
 #: What a server without any of that answers, in its many ways.
-_CANNOT = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter, model.BadSequence)
+CANNOT = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter, model.BadSequence)
 
 
 class Known(NamedTuple):
@@ -112,7 +112,7 @@ async def bring(
         if begin.offset:
             try:
                 return await _carry(via or source, path, entry, target, name, begin, course)
-            except (BadOffset, *_CANNOT) as error:  # or there is no REST
+            except (BadOffset, *CANNOT) as error:  # or there is no REST
                 begin = _Start(0, f"started over: {str(error).rstrip('.')}", begin.foreign)
         return await _carry(via or source, path, entry, target, name, begin, course)
 
@@ -197,7 +197,7 @@ async def _as_it_is(source: Storage, path: str, entry: Entry) -> Entry:
         return entry
     try:
         now = await source.stat(path)
-    except (model.Unavailable, *_CANNOT):
+    except (model.Unavailable, *CANNOT):
         return entry  # whatever else this means is said when the file is opened
     return entry._replace(size=now.size, modified=now.modified)
 
@@ -213,7 +213,7 @@ async def _done_before(
         return None
     try:
         there = await target.stat(name)
-    except (model.Unavailable, *_CANNOT):
+    except (model.Unavailable, *CANNOT):
         return None
     is_like_it = there.size == entry.size and there.modified // SECOND == entry.modified // SECOND
     if not is_like_it:
@@ -229,8 +229,8 @@ async def _start(source: Storage, path: str, entry: Entry, target: Storage, name
     """From which byte to go on, and what there is to say about that."""
     is_here = isinstance(target, KeepsParts)
     try:
-        kept = await _kept(target, name)
-    except _CANNOT:
+        kept = await kept_of(target, name)
+    except CANNOT:
         return await _start_under_name(source, path, entry, target, name, known)
     except (model.Unavailable, model.InvalidName):
         # Nothing is kept; whatever else this means is said when the file is opened.
@@ -312,8 +312,8 @@ async def _size_of(storage: Storage, path: str) -> int | None:
         return None  # a place where one may put files, and not look at them
 
 
-async def _kept(storage: Storage, path: str) -> int:
-    """How many bytes of a broken attempt are there. Raises `NotFound`, or one of `_CANNOT`."""
+async def kept_of(storage: Storage, path: str) -> int:
+    """How many bytes of a broken attempt are there. Raises `NotFound`, or one of `CANNOT`."""
     if isinstance(storage, TellsDigests):
         return await storage.kept(path)
     if not isinstance(storage, KeepsParts):
@@ -334,7 +334,7 @@ async def _agreeing(source: Storage, path: str, target: Storage, name: str, kept
             mine = await digest(source, path, algorithm, first, end)
             if mine != await digest(target, name, algorithm, first, end, of_part=is_part):
                 return first
-        except _CANNOT:
+        except CANNOT:
             return None
         except (BadOffset, model.Unavailable):
             return first

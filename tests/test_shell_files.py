@@ -11,7 +11,7 @@ import pytest
 import support
 from desk import Desk
 
-from ftpsvc import model
+from ftpsvc import display, model
 from ftpsvc.remote import Remote
 
 # -- files ---------------------------------------------------------------------------------------------------
@@ -213,6 +213,27 @@ def test_an_interrupted_retrieve_leaves_the_old_file(slow: Desk) -> None:
     assert f"The old {slow.here}/big is as it was." in slow.said()
     assert (slow.here / "big").read_bytes() == b"old"
     assert support.take_part(slow.here)
+
+
+def test_what_came_of_a_file_earlier_needs_no_room_again(slow: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    half_retrieved(slow)
+    slow.shell.interrupt()
+    jobs_of(slow).fire()
+    slow.link.pump()
+    assert KEPT in slow.said()
+    (part,) = support.parts_in(slow.here)
+    room = 6_000_000 - part.stat().st_size
+
+    async def space(path: str) -> int:
+        return room
+
+    monkeypatch.setattr(slow.shell._here.storage, "space", space)
+    pass_time(slow, slow.start("get big"), 5)
+    assert "retrieved big: 6.0 MB" in slow.said()
+    assert (slow.here / "big").read_bytes() == (slow.there / "big").read_bytes()
+    (slow.there / "big").write_bytes(os.urandom(6_000_001))
+    slow.type("set overwrite replace")
+    assert f"need 6.0 MB, the disk has {display.size(room)} free." in slow.type("get big")
 
 
 def pass_time(desk: Desk, started: support.Started, seconds: int) -> None:
