@@ -320,6 +320,8 @@ def test_this_machine(desk: Desk) -> None:
     (desk.here / "my file").write_bytes(b"x")
     assert desk.type("lls").endswith("  my file\n1 file, 1 B\n")
     assert desk.type("lls my*").endswith("  my file\n1 file, 1 B\n")
+    (desk.here / "papers").mkdir()
+    assert desk.type("lls pap*") == "The folder is empty.\n"
     desk.type("!ls -l | head")
     assert desk.ran == [f"cd '{desk.here}' && ls -l | head"]
     assert "local: a word is missing. Use: local <command>" in desk.type("!")

@@ -31,11 +31,9 @@ class LocalFiles(Commands):
 
         Example: lls ~/Downloads
         """
-        found = await self._here.matching(path) if path else []
-        one = found[0] if len(found) == 1 else None
-        entries = [entry for _, entry in found]
-        if (one is None and not found) or (one is not None and one[1].is_directory):
-            entries = await self._here.entries(path)
+        found = await self._here.matching(path)
+        is_folder = len(found) == 1 and found[0][1].is_directory
+        entries = await self._here.entries(found[0][0]) if is_folder else [entry for _, entry in found]
         self.say("\n".join(display.listing(entries, self._colour)))
 
     async def complete_lls(self, text: str, position: int) -> list[Offer]:
