@@ -88,6 +88,7 @@ class Console(cmd.Cmd):
         self._stderr = stderr
         self._colour = colour
         self._job = Job("")
+        self._typed_before: tuple[str, ...] = ()  #: a command's words before the one that is to be completed
         self._front: Job | None = None
         self._is_stopped = False
 
@@ -361,7 +362,7 @@ class Console(cmd.Cmd):
         job = Job("")
         try:
             await self.prepare(job, command)
-            self._job = job
+            self._job, self._typed_before = job, earlier
             offers: list[Offer] = await complete(text, len(earlier) + 1)
         except TransferError:
             return []  # whoever completes is still typing; what is wrong is said when the line is done

@@ -22,6 +22,9 @@ def test_settings_are_shown_and_changed(desk: Desk) -> None:
     assert desk.type("set limit-rate 500k").startswith("limit-rate    500.0 kB/s")
     assert desk.type("set overwrite maybe") == 'set: "maybe" is none of ask, replace, skip, resume, newer.\n'
     assert 'there is no setting "colour"' in desk.type("set colour on")
+    assert desk.completed("set ov") == ["set overwrite "]
+    assert desk.completed("set overwrite re") == ["set overwrite replace", "set overwrite resume"]
+    assert desk.completed("set colour o") == desk.completed("set overwrite ask x") == []
 
 
 def test_aliases(desk: Desk) -> None:

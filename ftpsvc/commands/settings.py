@@ -38,6 +38,8 @@ class SettingCommands(Commands):
 
     async def complete_set(self, text: str, position: int) -> list[Offer]:
         offers = [Offer(name, setting.meaning) for name, setting in SETTINGS.items()] if position == 1 else []
+        if position == 2:
+            offers = [Offer(value) for value in settings.known(self._typed_before[0]).values]
         return [offer for offer in offers if offer.text.startswith(text)]
 
     async def do_alias(self, name: str = "", *words: str) -> None:

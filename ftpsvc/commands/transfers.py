@@ -59,7 +59,7 @@ class Transfers(Trees):
             await self._carry(self._job, self._server, [file], self._here, *more)
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
-        return self._tree_options(text) or await self._file_offers(text, position, self._server, self._here)
+        return await self._carried_offers(text, self._server, self._here)
 
     async def do_store(self, file: str, *more: str) -> None:
         """store [-r] <file> [remote]
@@ -80,7 +80,7 @@ class Transfers(Trees):
             await self._carry(self._job, self._here, [file], self._server, *more)
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
-        return self._tree_options(text) or await self._file_offers(text, position, self._here, self._server)
+        return await self._carried_offers(text, self._here, self._server)
 
     async def do_mget(self, file: str, *more: str) -> None:
         """mget <file>...
@@ -138,6 +138,11 @@ class Transfers(Trees):
 
     async def complete_reput(self, text: str, position: int) -> list[Offer]:
         return await self._file_offers(text, position, self._here, self._server)
+
+    async def _carried_offers(self, text: str, source: Place, target: Place) -> list[Offer]:
+        before = self._typed_before
+        words = parse(before).words if "-r" in before else before
+        return self._tree_options(text) or await self._tree_offers(text, words, source, target)
 
     # -- one or many
 

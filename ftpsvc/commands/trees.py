@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from ftpsvc import journal
@@ -60,13 +60,22 @@ class Trees(Commands):
         await self._tree(self._job, self._server, "mirror", parse(words))
 
     async def complete_mirror(self, text: str, position: int) -> list[Offer]:
-        return self._tree_options(text) or await self._offers(self._server, text, only_folders=True)
+        options = parse(self._typed_before)
+        source, target = (self._here, self._server) if options.up else (self._server, self._here)
+        return self._tree_options(text) or await self._tree_offers(text, options.words, source, target, True)
 
     @staticmethod
     def _tree_options(text: str) -> list[Offer]:
         if not text.startswith("-"):
             return []
         return [Offer(option) for option in sorted(OPTIONS) if option.startswith(text)]
+
+    async def _tree_offers(
+        self, text: str, before: Sequence[str], source: Place, target: Place, only_folders: bool = False
+    ) -> list[Offer]:
+        """What may stand behind these words that are no options: what is carried, then where it goes to."""
+        ends = (source, target)
+        return await self._offers(ends[len(before)], text, only_folders) if len(before) < len(ends) else []
 
     async def _tree(self, job: Job, there: There, command: str, options: TreeOptions, top: Entry | None = None) -> None:
         """Carry a tree, in the way of one of the commands. Raises what ended it.
