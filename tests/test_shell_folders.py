@@ -15,6 +15,7 @@ from desk import Desk
 from ftpsvc import model
 from ftpsvc.commands.reading import FOLLOW_EVERY, Reading
 from ftpsvc.model import Entry
+from ftpsvc.storage import CHUNK
 
 
 def tree(desk: Desk) -> Path:
@@ -280,6 +281,22 @@ def test_an_edit_that_can_not_be_stored_is_kept(desk: Desk, is_stopped: bool) ->
     assert started.is_over
     assert ("edit: stopped. Yours is" if is_stopped else "530 not any more. Yours is") in desk.said()
     assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
+
+
+def test_a_letter_that_comes_in_two_halves_is_shown(desk: Desk) -> None:
+    desk.shell._around = replace(desk.shell._around, columns=lambda: 80)
+    for size in (CHUNK - 1, CHUNK):
+        (desk.there / "a").write_bytes(b"x" * size + "äö\n".encode() + b"\xe4")
+        assert desk.type("cat a").endswith("xäö\n\\xe4")
+    (desk.there / "log").write_bytes(b"gr\xc3")
+    desk.start("tail -f log")
+    with open(desk.there / "log", "ab") as log:
+        log.write(b"\xbcn\n")
+    desk.clock.advance(FOLLOW_EVERY)
+    desk.pump()
+    assert desk.said() == "grün\n"
+    desk.shell.interrupt()
+    desk.pump()
 
 
 def test_what_is_kept_of_an_edit_takes_the_place_of_nothing(desk: Desk) -> None:

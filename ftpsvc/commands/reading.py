@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import tempfile
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from secrets import token_hex
@@ -18,7 +19,7 @@ from ftpsvc import model
 from ftpsvc.commands.base import Commands
 from ftpsvc.console import Offer, Stopped, writing_out
 from ftpsvc.copying import copy
-from ftpsvc.model import BadArgument, Entry, TransferError, decode_name
+from ftpsvc.model import NAME_ERRORS, BadArgument, Entry, TransferError
 from ftpsvc.places import There
 from ftpsvc.pouring import pour
 from ftpsvc.progress import Progress
@@ -55,9 +56,11 @@ class Reading(Commands):
             for path, entry in await server.matching(typed):
                 if entry.is_directory:
                     raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
+                letters = _letters()
                 async with self._lasting(server) as line:
                     with self.streaming(path, "-", entry.size) as progress:
-                        await pour(line, path, entry, line, self._counted(progress), self._slowed(line))
+                        await pour(line, path, entry, line, self._counted(progress, letters), self._slowed(line))
+                        self._put(b"", letters, is_last=True)
 
     async def complete_cat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -103,11 +106,12 @@ class Reading(Commands):
             raise model.NotAFile(f"{quote(path)} is a folder.")
         start = max(0, entry.size - END)
         end = await _content(server.storage, path, start) if entry.size else b""
-        self._put(b"".join(end.splitlines(keepends=True)[-TAIL:]))
-        if "f" in letters:
-            await self._follow(server, path, start + len(end))
+        text, is_followed = _letters(), "f" in letters
+        self._put(b"".join(end.splitlines(keepends=True)[-TAIL:]), text, not is_followed)
+        if is_followed:
+            await self._follow(server, path, start + len(end), text)
 
-    async def _follow(self, server: There, path: str, size: int) -> None:
+    async def _follow(self, server: There, path: str, size: int, text: IncrementalDecoder) -> None:
         """Show what is added to a file behind so many bytes, for ever."""
         async with self._lasting(server) as line:
             while True:
@@ -118,7 +122,7 @@ class Reading(Commands):
                     size = 0
                 if now > size:
                     added = await line.through(functools.partial(_content, line, path, size))
-                    self._put(added)
+                    self._put(added, text)
                     size += len(added)
 
     async def complete_tail(self, text: str, position: int) -> list[Offer]:
@@ -172,9 +176,9 @@ class Reading(Commands):
         """While the bytes of a file are shown."""
         yield Progress(size, self._reactor.seconds)
 
-    def _counted(self, progress: Progress) -> Callable[[Buffer], None]:
+    def _counted(self, progress: Progress, letters: IncrementalDecoder) -> Callable[[Buffer], None]:
         def put(data: Buffer) -> None:
-            self._put(data)
+            self._put(data, letters)
             progress.advance(len(data))
 
         return put
@@ -188,7 +192,7 @@ class Reading(Commands):
             await line.through(lambda: copy(line, path, self._here.storage, str(copied)))
         return copied
 
-    def _put(self, data: Buffer) -> None:
+    def _put(self, data: Buffer, letters: IncrementalDecoder, is_last: bool = False) -> None:
         """A file's bytes, as they are or, on a terminal, as they can be shown."""
         raw = getattr(self.stdout, "buffer", None)
         if self._around.columns is None and raw is not None:
@@ -198,10 +202,15 @@ class Reading(Commands):
                     rest = rest[raw.write(rest) :]  # with PYTHONUNBUFFERED it may take a part of it
                 raw.flush()
             return
-        text = decode_name(bytes(data))
+        text = letters.decode(bytes(data), is_last)
         with writing_out():
             self.stdout.write("".join(letter if letter in "\n\t" else escape(letter) for letter in text))
             self.stdout.flush()
+
+
+def _letters() -> IncrementalDecoder:
+    """Makes letters of a file's bytes, also of those that come one half now and the other later."""
+    return getincrementaldecoder("utf-8")(NAME_ERRORS)
 
 
 async def _put_back(server: Storage, path: str, before: Entry, data: bytes) -> None:
