@@ -21,37 +21,49 @@ class AddressBook:
         """Without a path, what would be in it is forgotten at the end."""
         self._bookmarks_path = bookmarks
         self._recent_path = recent
-        rows = (line.split(" ", 1) for line in _read(bookmarks))
-        self.bookmarks: dict[str, str] = {row[0]: row[1] for row in rows if len(row) == 2}
-        self.recent: list[str] = _read(recent)
+        self._bookmarks: dict[str, str] = {}
+        self._recent: list[str] = []
+
+    # Both are read each time, because another shell may have written to them meanwhile.
+
+    @property
+    def bookmarks(self) -> dict[str, str]:
+        """Names, and the URLs that they stand for."""
+        if self._bookmarks_path is None:
+            return dict(self._bookmarks)
+        rows = (line.split(" ", 1) for line in _read(self._bookmarks_path))
+        return {row[0]: row[1] for row in rows if len(row) == 2}
+
+    @property
+    def recent(self) -> list[str]:
+        """URLs, the newest last."""
+        return list(self._recent) if self._recent_path is None else _read(self._recent_path)
 
     def add(self, name: str, url: str) -> None:
         """Remember a bookmark. Raises `OSError` if it can't be kept."""
-        self.bookmarks[name] = url
-        self._keep_bookmarks()
+        self._keep_bookmarks({**self.bookmarks, name: url})
 
     def remove(self, name: str) -> None:
         """Forget a bookmark. Raises `OSError` if that can't be kept."""
-        del self.bookmarks[name]
-        self._keep_bookmarks()
+        self._keep_bookmarks({other: url for other, url in self.bookmarks.items() if other != name})
 
-    def _keep_bookmarks(self) -> None:
-        _write(self._bookmarks_path, [f"{name} {url}" for name, url in sorted(self.bookmarks.items())])
+    def _keep_bookmarks(self, bookmarks: dict[str, str]) -> None:
+        self._bookmarks = bookmarks
+        _write(self._bookmarks_path, [f"{name} {url}" for name, url in sorted(bookmarks.items())])
 
     def met(self, url: str) -> None:
         """Remember a server."""
-        if self.recent[-1:] == [url]:
+        before = self.recent
+        if before[-1:] == [url]:
             return
-        self.recent = [*(other for other in self.recent if other != url), url][-MAX_RECENT:]
+        self._recent = [*(other for other in before if other != url), url][-MAX_RECENT:]
         try:
-            _write(self._recent_path, self.recent)
+            _write(self._recent_path, self._recent)
         except OSError:
             pass
 
 
-def _read(path: Path | None) -> list[str]:
-    if path is None:
-        return []
+def _read(path: Path) -> list[str]:
     try:
         return [decode_name(line) for line in path.read_bytes().splitlines() if line]
     except OSError:

@@ -130,6 +130,14 @@ def test_the_address_book_is_found_again_and_nobody_elses_business(tmp_path: Pat
     assert again.bookmarks == {"photos": "ftp://h:5000/a%20b"}
     assert len(again.recent) == MAX_RECENT and again.recent[-1] == "ftp://h50:5000"
     assert stat.S_IMODE(os.stat(tmp_path / "c" / "bookmarks").st_mode) == 0o600
+    book.add("music", "ftp://h:5000/music")  # by a shell that was there all the time
+    again.add("films", "ftp://h:5000/films")
+    again.met("ftp://other:5000")
+    assert sorted(book.bookmarks) == sorted(again.bookmarks) == ["films", "music", "photos"]
+    book.remove("music")
+    book.met("ftp://h60:5000")
+    assert sorted(again.bookmarks) == ["films", "photos"]
+    assert again.recent[-3:] == ["ftp://h50:5000", "ftp://other:5000", "ftp://h60:5000"]
     (tmp_path / "file").touch()
     AddressBook(None, tmp_path / "file" / "servers").met("ftp://h:5000")
 
