@@ -175,9 +175,9 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         target = target_of(url)
         if await shell.at(target):
             if local == STANDARD:
-                await shell.carry_out("cat", target.path)
+                await shell.carry_out("cat", target.path or "/")
             else:
-                await shell.carry_out("get", *tree_words(given), target.path, local)
+                await shell.carry_out("get", *tree_words(given), target.path or "/", local)
 
 
 async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -228,9 +228,9 @@ async def _mv(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         other = target_of(last)
         if (other.host, other.port) != (source.host, source.port):
             raise BadArgument("a file can be renamed on its own server only. Use get and put.")
-        last = other.path
+        last = other.path or "/"
     if await shell.at(source):
-        await shell.carry_out("mv", source.path, last)
+        await shell.carry_out("mv", source.path or "/", last)
 
 
 async def _hash(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -293,6 +293,8 @@ def main(words: list[str]) -> int:
     try:
         shell = _shell(kind_for(name), reactor, given)
         shell.pours = pours
+        if "" in given.words:  # it would be the current folder, or the top one
+            raise BadArgument("an empty word is no name. Is that a variable that has no value?")
         if name not in ("get", "put", "mv", "mirror", "resume"):
             check_urls(given.words)
         work = COMMANDS[name][0](shell, given, pool_of(reactor))

@@ -47,7 +47,12 @@ class Place:
         self._changes = 0  #: how often something may have changed
 
     def path(self, typed: str) -> str:
-        """What a typed path means. Raises `InvalidName`."""
+        """What a typed path means. Raises `InvalidName`, and `BadArgument` for none.
+
+        That would be the current folder, with all that is in it, where most often something else was meant.
+        """
+        if not typed:
+            raise model.BadArgument("an empty word is no name.")
         return resolve(self.folder, typed)
 
     # -- looking
@@ -100,7 +105,7 @@ class Place:
         folder, slash, beginning = typed.rpartition("/")
         found = [
             (folder + slash + entry.name + "/" * entry.is_directory, entry)
-            for entry in await self._known(self.path(folder + slash), now)
+            for entry in await self._known(self.path(folder + slash or "."), now)
             if entry.name.startswith(beginning) and (beginning or not entry.name.startswith("."))
         ]
         return sorted(found)[:MAX_OFFERED]

@@ -161,6 +161,10 @@ def test_changing_and_looking(served: tuple[Path, str], run: Run) -> None:
         (["put", "-r", "-", "{url}/a"], 2),
         (["get", "{url}/a/x", "{url}/b/x", "."], 2),
         (["put", "a/x", "x", "{url}/"], 2),
+        (["mirror", "--delete", "", "{url}/"], 2),
+        (["get", "{url}/a", "{url}/b", ""], 2),
+        (["mv", "{url}/d/x", ""], 2),
+        (["get", "{url}"], 8),
     ],
 )
 def test_exit_codes(served: tuple[Path, str], run: Run, words: list[str], code: int) -> None:

@@ -283,6 +283,16 @@ def test_an_edit_that_can_not_be_stored_is_kept(desk: Desk, is_stopped: bool) ->
     assert (desk.here / "a.edited").read_bytes() == b"one\nTWO\n"
 
 
+@pytest.mark.parametrize(
+    "line", ["rm -r ''", "mv a.jpg ''", "put -r ''", "mirror -R --delete '' .", "get a.jpg ''", "touch ''", "lcd ''"]
+)
+def test_an_empty_word_does_not_stand_for_the_current_folder(desk: Desk, line: str) -> None:
+    pub = tree(desk)
+    desk.type("cd pub")
+    assert f"{line.split()[0]}: an empty word is no name.\n" in desk.type(line)
+    assert len(os.listdir(pub)) == 4 and os.listdir(desk.here) == []
+
+
 def test_a_letter_that_comes_in_two_halves_is_shown(desk: Desk) -> None:
     desk.shell._around = replace(desk.shell._around, columns=lambda: 80)
     for size in (CHUNK - 1, CHUNK):

@@ -24,7 +24,7 @@ class LocalFiles(Commands):
         command = line[1:].strip()
         return ["local", command] if command else ["local"]
 
-    async def do_lls(self, path: str = "") -> None:
+    async def do_lls(self, path: str = ".") -> None:
         """lls [path]
 
         List a folder of this machine.

@@ -16,7 +16,7 @@ class Looking(Commands):
 
     heading = "Looking around on the server"
 
-    async def do_du(self, folder: str = "") -> None:
+    async def do_du(self, folder: str = ".") -> None:
         """du [folder]
 
         Show how much is in a folder of the server and in each folder in it.
@@ -55,7 +55,7 @@ class Looking(Commands):
         if len(words) > 2:
             raise model.BadArgument(self._misused("find", ("", *words)))
         pattern = Pattern(words[-1])
-        top = server.path(words[0] if len(words) == 2 else "")
+        top = server.path(words[0] if len(words) == 2 else ".")
         await server.entry(top)
         count = 0
         async for folder, entries in walk(server.storage, top):
@@ -70,7 +70,7 @@ class Looking(Commands):
     async def complete_find(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text, only_folders=True) if position == 1 else []
 
-    async def do_df(self, folder: str = "") -> None:
+    async def do_df(self, folder: str = ".") -> None:
         """df [folder]
 
         Show how much can still be stored, on the server and on this machine.

@@ -42,7 +42,7 @@ class RemoteFiles(Commands):
         letters, paths = self._options(words, "tsr", "list")
         if len(paths) > 1:
             raise BadArgument(self._misused("list", ("", *paths)))
-        path = paths[0] if paths else ""
+        path = paths[0] if paths else "."
         if is_pattern(parent_and_name(path)[1]):
             found = await server.matching(path)
             is_folder = len(found) == 1 and found[0][1].is_directory
