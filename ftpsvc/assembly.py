@@ -50,6 +50,14 @@ def give_up_output() -> None:
     os.close(nowhere)
 
 
+def finish_output() -> None:
+    """Write what is still to be written; else the interpreter would, and end with 120 of its own if it can't."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        give_up_output()
+
+
 #: What ends a program before its time.
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 

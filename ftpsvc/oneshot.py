@@ -303,10 +303,7 @@ def main(words: list[str]) -> int:
     ended_by, misuse = _run(cast(Any, reactor), shell, work)
     if misuse is not None:
         return _misused(misuse, given, pours)
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    if isinstance(shell.first_failure, BrokenPipeError):
-        assembly.give_up_output()  # else the interpreter would complain of it at its end
+    assembly.finish_output()
     if ended_by:
         return 128 + ended_by
     if shell.first_failure is not None:

@@ -89,6 +89,7 @@ def main() -> int:
     where = [quote(word) for word in connecting.words_of(arguments)]
     first = [*_startup(), *([" ".join(["connect", *where])] if where else [])]
     ended_by = _run(reactor, loop, shell, _talk(shell, first, lines), programs if has_terminal else None)
+    assembly.finish_output()
     if ended_by:
         return 128 + ended_by
     return 1 if shell.failures and not has_terminal else 0
@@ -102,7 +103,13 @@ def _startup() -> list[str]:
 
 
 async def _talk(shell: Shell, first: list[str], lines: AsyncGenerator[str, None]) -> None:
-    shell.welcome()
+    try:
+        shell.welcome()
+    except BrokenPipeError:
+        shell.failures += 1  # nobody reads what there is to say, and no command would be carried out
+        return
+    except TransferError as error:
+        shell.complain(str(error))
     for line in first:
         await shell.onecmd(line)
     async with contextlib.aclosing(lines):

@@ -40,10 +40,12 @@ def test_an_output_without_room_is_a_failure(served: tuple[Path, str]) -> None:
     folder, url = served
     (folder / "room").write_bytes(b"x" * 5000)
     with serverprocess.python_path() as path, open("/dev/full", "wb") as full:
-        command = (sys.executable, "-c", RUN, "get", f"{url}/room", "-")
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=path, timeout=DEADLINE)
-    said = b"cat: what is to be said can't be written: No space left on device.\n"
-    assert (ended.returncode, ended.stderr) == (9, said)
+        for unbuffered in ("", "1"):
+            command = (sys.executable, "-c", RUN, "get", f"{url}/room", "-")
+            variables = {**path, "PYTHONUNBUFFERED": unbuffered}
+            ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=variables, timeout=DEADLINE)
+            said = b"cat: what is to be said can't be written: No space left on device.\n"
+            assert (ended.returncode, ended.stderr) == (9, said)
 
 
 def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served: tuple[Path, str], run: Run) -> None:

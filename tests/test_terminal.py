@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import stat
@@ -159,6 +160,28 @@ def test_a_stream_that_is_closed_from_the_beginning(environment: dict[str, str],
     command = ("/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, IN_PIPE)
     ended = subprocess.run(command, input=b"help pwd\n", capture_output=True, env=environment, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_an_output_that_takes_not_even_the_welcome(environment: dict[str, str], tmp_path: Path, is_full: bool) -> None:
+    full, (reading, writing) = os.open("/dev/full", os.O_WRONLY), os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            (sys.executable, "-c", IN_PIPE),
+            input=b"!touch carried-out\n",
+            stdout=full if is_full else writing,
+            stderr=subprocess.PIPE,
+            env={**environment, "PYTHONUNBUFFERED": ""},
+            cwd=tmp_path,
+            timeout=DEADLINE,
+        )
+    finally:
+        os.close(full)
+        os.close(writing)
+    said = b"what is to be said can't be written: No space left on device.\n"
+    assert (ended.returncode, ended.stderr) == (1, said * is_full)
+    assert (tmp_path / "carried-out").exists() == is_full
 
 
 def test_a_folder_that_is_gone(environment: dict[str, str], tmp_path: Path, server: Server) -> None:
