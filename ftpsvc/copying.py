@@ -16,9 +16,12 @@ Progress = Callable[[int], None]
 
 
 async def copy(
-    source: Storage, path: str, target: Storage, name: str, progress: Progress = lambda count: None
+    source: Storage, path: str, target: Storage, name: str, progress: Progress = lambda count: None, modified: int = 0
 ) -> Stored:
-    """Copy the file `path` of one storage to `name` in another, with its modify time and mode."""
+    """Copy the file `path` of one storage to `name` in another, with its modify time and mode.
+
+    `modified` is the time that a listing tells, for a source that doesn't tell it with the file.
+    """
     reading = await source.open_read(path)
     try:
         announce(target, name, reading.facts)
@@ -30,16 +33,19 @@ async def copy(
         except BaseException as error:
             await writing.abort(keep=isinstance(error, ConnectionFailed | ServiceClosing))
             raise
-        return await writing.commit(reading.facts)
+        return await writing.commit(reading.facts.timed(modified))
     finally:
         await reading.close()
 
 
-async def copy_known(source: Storage, path: str, size: int, target: Storage, name: str) -> Stored:
-    """Copy a file whose size is known from a listing: a small one in one piece."""
+async def copy_known(source: Storage, path: str, size: int, target: Storage, name: str, modified: int = 0) -> Stored:
+    """Copy a file whose size is known from a listing, as its time may be: a small one in one piece."""
     if size <= SMALL:
         try:
-            return await target.put(name, await source.fetch(path))
+            whole = await source.fetch(path)
+            if modified and whole.facts.modified is None:
+                whole = whole._replace(facts=whole.facts.timed(modified))
+            return await target.put(name, whole)
         except TooLarge:
             pass  # it has grown since
-    return await copy(source, path, target, name)
+    return await copy(source, path, target, name, modified=modified)

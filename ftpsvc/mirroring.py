@@ -224,8 +224,10 @@ class Mirror:
             self.report.replaced += 1
 
     def _copy_small(self, step: Step) -> Awaitable[Stored]:
-        source, target = self._source, self._target
-        return copy_known(source.read, source.at(step.path), step.entry.size, target.storage, target.at(step.path))
+        source, target, entry = self._source, self._target, step.entry
+        return copy_known(
+            source.read, source.at(step.path), entry.size, target.storage, target.at(step.path), entry.modified
+        )
 
     async def _copy_large(self, step: Step) -> Stored:
         source, target, entry, memory = self._source, self._target, step.entry, self._memory

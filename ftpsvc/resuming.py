@@ -182,7 +182,7 @@ async def _carry(
         except BaseException as error:
             await writing.abort(keep=isinstance(error, FAULTS) and entry.size > SMALL)
             raise
-        return Brought(await writing.commit(facts), begin.offset, begin.note)
+        return Brought(await writing.commit(facts.timed(entry.modified)), begin.offset, begin.note)
     finally:
         await reading.close()
 

@@ -13,7 +13,7 @@ from twotrees import BIG, Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
-from ftpsvc.model import Entry, Kind
+from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, Whole
 from ftpsvc.steps import Rules, Side
 from ftpsvc.trees import Comparison
 
@@ -38,6 +38,36 @@ def test_a_tree_is_copied_with_times_and_modes_and_a_second_time_nothing_is_done
     again = two.run()
     assert (again.copied, again.replaced, again.made, again.same) == (0, 0, 0, 2)
     assert two.plan == "plan: nothing to do"
+
+
+class Timeless:
+    """A storage that tells times in its listings only, as a server without MDTM does."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    @property
+    def facts(self) -> Facts:
+        return NO_FACTS
+
+    async def fetch(self, path: str) -> Whole:
+        return Whole((await self._inner.fetch(path)).data)
+
+    async def open_read(self, path: str, offset: int = 0) -> Any:
+        return Timeless(await self._inner.open_read(path, offset))
+
+
+def test_the_times_of_a_listing_are_kept_where_nothing_else_tells_them(disks: Two) -> None:
+    write(disks.source / "small", b"1", 1_234_567_890)
+    write(disks.source / "large", BIG * 10, 1_234_567_890)
+    disks.source_storage = Timeless(disks.source_storage)
+    assert disks.run().copied == 2
+    assert {path.stat().st_mtime for path in disks.target.iterdir()} == {1_234_567_890}
+    again = disks.run()
+    assert (again.copied, again.replaced) == (0, 0)
 
 
 def test_what_differs_in_size_or_time_is_replaced(two: Two) -> None:
