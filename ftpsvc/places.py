@@ -67,7 +67,8 @@ class Place:
     async def enter(self, typed: str) -> None:
         """Make a folder the current one. Raises `Unavailable`."""
         path = self.path(typed)
-        if not (await self.entry(path)).is_directory:
+        if not await self.has_folder(path):
+            await self.entry(path)  # raises, with the names that are close
             raise model.NotADirectory(f"{quote(path)} is a file, not a folder.")
         self.folder = path
 
@@ -172,7 +173,7 @@ class Place:
         """
         folder, name = parent_and_name(path)
         names = await self._names(folder)
-        if names is None and folder != path and await self._is_missing(folder):
+        if names is None and folder != path and not await self.has_folder(folder):
             return model.NotFound(f"there is no folder {quote(folder)}{self._code(error)}.")
         if is_new or names is None or name in names:
             return type(error)(self.reason(path, error))
@@ -181,12 +182,12 @@ class Place:
         hint = f" Close: {', '.join(map(quote, close))}." if close else ""
         return model.NotFound(f'no "{name}" in {quote(folder)}{self._code(error)}.{hint}')
 
-    async def _is_missing(self, path: str) -> bool:
+    async def has_folder(self, path: str) -> bool:
+        """Whether a path is a folder, perhaps one that can't be looked at."""
         try:
-            await self.storage.stat(path)
+            return (await self.storage.stat(path)).is_directory
         except Unavailable:
-            return True
-        return False
+            return False
 
     def _code(self, error: TransferError) -> str:
         return ""
@@ -259,6 +260,15 @@ class There(Place):
             return await self.storage.space(path)
         except (Unavailable, NotImplementedHere):
             return None
+
+    async def has_folder(self, path: str) -> bool:
+        if await super().has_folder(path):
+            return True
+        try:
+            await self.remote.change_directory(path)  # a drop box shows nothing, and can be gone to
+        except TransferError:
+            return False
+        return True
 
     async def takes_files(self, folder: str) -> bool:
         # RFC 3659, section 7.5.5: c is to create files. A server that tells no permissions is asked by trying.

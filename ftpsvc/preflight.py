@@ -61,7 +61,7 @@ async def _planned(source: Place, path: str, entry: Entry, target: Place, to: st
         raise model.NotAFile(f"{quote(path)} is a folder. Use -r to carry it with all that is in it.")
     name = target.path(to)
     there = await _found(target, name)
-    if there is not None and there.is_directory:
+    if there.is_directory if there is not None else await target.has_folder(name):
         name = f"{name.rstrip('/')}/{parent_and_name(path)[1]}"
         there = await _found(target, name)
     elif to.endswith("/") or is_many:

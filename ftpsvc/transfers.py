@@ -126,18 +126,10 @@ async def carry(
         raise kind(_lost(plan, progress, error)) from error
     except TransferError as error:
         folder = parent_and_name(plan.name)[0]
-        if isinstance(error, Unavailable) and await _is_missing(plan.target, folder):
+        if isinstance(error, Unavailable) and not await plan.target.has_folder(folder):
             raise model.NotFound(f"there is no folder {quote(folder)}. {plan.leaves}") from error
         kept = _kept(plan, progress) if isinstance(error, Aborted) else ""
         raise type(error)(_failed(plan, error) + kept) from error
-
-
-async def _is_missing(place: Place, folder: str) -> bool:
-    try:
-        await place.storage.stat(folder)
-    except Unavailable:
-        return True
-    return False
 
 
 def _stopped(plan: Plan, progress: Progress) -> str:

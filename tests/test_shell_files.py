@@ -12,7 +12,10 @@ import support
 from desk import Desk
 
 from ftpsvc import display, model
+from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.model import Permission
 from ftpsvc.remote import Remote
+from ftpsvc.targets import Target
 
 # -- files ---------------------------------------------------------------------------------------------------
 
@@ -150,6 +153,29 @@ def test_a_folder_that_is_missing_is_named(desk: Desk) -> None:
     assert desk.type("retrieve a no/b") == (
         f"retrieve: there is no folder {desk.here}/no. Nothing was written locally.\n"
     )
+
+
+def test_a_drop_box_takes_files_and_says_what_it_does_not_do(desk: Desk) -> None:
+    async def dial(target: Target) -> Remote:
+        accounts = AnonymousOnly(desk._disk, Permission.WRITE)
+        remote, link = support.connected_remote(desk._disk, accounts=accounts, clock=desk.clock)
+        desk.links.append(link)
+        return remote
+
+    desk.shell._dial = dial
+    desk.type("close")
+    desk.type("connect h")
+    (desk.there / "in").mkdir()
+    for name in ("a", "b"):
+        (desk.here / name).write_bytes(b"x")
+    assert "stored a: 1 B" in desk.type("put a")
+    assert "stored 2 of 2 files" in desk.type("cd in") + desk.type("mput *")
+    desk.type("cd /")
+    (desk.there / "in" / "a").unlink()
+    assert "stored a as /in/a: 1 B" in desk.type("put a in/")
+    assert "550 /a: this account may not replace files there." in desk.type("put a")
+    assert desk.type("get a") == "get: 550 This account may not list folders or retrieve files.\n"
+    assert desk.type("put a nosuch/") == "put: there is no folder /nosuch.\n"
 
 
 def test_words_from_a_server_do_not_command_the_terminal(desk: Desk) -> None:

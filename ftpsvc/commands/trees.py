@@ -173,9 +173,8 @@ async def _target(command: str, path: str, target: Place, words: list[str]) -> s
     to = target.path(words[0])
     if command == "mirror" or not name:
         return to
-    try:
-        return f"{to.rstrip('/')}/{name}" if (await target.storage.stat(to)).is_directory else to
-    except Unavailable:
-        if words[0].endswith("/"):
-            raise NotFound(f"there is no folder {quote(to)}.") from None
-        return to
+    if await target.has_folder(to):
+        return f"{to.rstrip('/')}/{name}"
+    if words[0].endswith("/"):
+        raise NotFound(f"there is no folder {quote(to)}.")
+    return to
