@@ -11,6 +11,7 @@ from ftpsvc.places import Here, Place
 from ftpsvc.resuming import CANNOT, kept_of
 from ftpsvc.targets import Names, Target
 from ftpsvc.transfers import Plan
+from ftpsvc.walking import together
 from ftpsvc.words import quote
 
 
@@ -21,10 +22,14 @@ async def planned(
 
     `given` are the names that the same command has given to others before; those of the plans are added to it.
     """
-    found = [item for file in files for item in await source.matching(file)]
-    is_many = len(found) > 1 or len(files) > 1
-    meant = [(path, entry) for path, entry in found if not _is_left_out(entry, is_many)]
-    plans = [await _planned(source, path, entry, target, to, is_many) for path, entry in meant]
+    found = [(path, entry, path == source.path(file)) for file in files for path, entry in await source.matching(file)]
+    # A pattern means the files, if there are any; a folder that was named is a mistake that is said.
+    has_files = any(entry.is_file for _, entry, _ in found)
+    meant = [(path, entry) for path, entry, is_named in found if is_named or not (has_files and entry.is_directory)]
+    for path, entry in meant:
+        if entry.is_directory:
+            raise model.NotAFile(f"{quote(path)} is a folder. Use -r to carry it with all that is in it.")
+    plans = await _planned(source, meant, target, to, len(found) > 1 or len(files) > 1)
     names: Names = dict(given or {})
     for plan in plans:
         origin = (plan.server.target, plan.path)
@@ -51,24 +56,28 @@ async def again(source: Place, path: str, target: Place, name: str) -> Plan:
     return Plan(source, path, target, name, entry, there)
 
 
-def _is_left_out(entry: Entry, is_many: bool) -> bool:
-    # A pattern means the files; a folder that was named alone is a mistake that is said.
-    return entry.is_directory and is_many
+async def _planned(
+    source: Place, meant: Sequence[tuple[str, Entry]], target: Place, to: str, is_many: bool
+) -> list[Plan]:
+    goal = target.path(to)
+    there = await _found(target, goal)
+    if not (there.is_directory if there is not None else await target.has_folder(goal)):
+        if to.endswith("/") or is_many:
+            raise model.NotFound(f"there is no folder {quote(goal)}.")
+        return [Plan(source, path, target, goal, entry, there) for path, entry in meant]
+    names = [f"{goal.rstrip('/')}/{parent_and_name(path)[1]}" for path, _ in meant]
+    old: dict[str, Entry | None] = {}
 
+    async def look(name: str) -> None:
+        old[name] = await _found(target, name)
 
-async def _planned(source: Place, path: str, entry: Entry, target: Place, to: str, is_many: bool) -> Plan:
-    if entry.is_directory:
-        raise model.NotAFile(f"{quote(path)} is a folder. Use -r to carry it with all that is in it.")
-    name = target.path(to)
-    there = await _found(target, name)
-    if there.is_directory if there is not None else await target.has_folder(name):
-        name = f"{name.rstrip('/')}/{parent_and_name(path)[1]}"
-        there = await _found(target, name)
-    elif to.endswith("/") or is_many:
-        raise model.NotFound(f"there is no folder {quote(name)}.")
-    if there is not None and there.is_directory:
-        raise model.NotAFile(f"{quote(name)} is a folder, and a folder is not replaced by a file.")
-    return Plan(source, path, target, name, entry, there)
+    await together(names, look)
+    for name in names:
+        if (its := old[name]) is not None and its.is_directory:
+            raise model.NotAFile(f"{quote(name)} is a folder, and a folder is not replaced by a file.")
+    return [
+        Plan(source, path, target, name, entry, old[name]) for (path, entry), name in zip(meant, names, strict=True)
+    ]
 
 
 async def _found(place: Place, path: str) -> Entry | None:

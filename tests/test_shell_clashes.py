@@ -88,6 +88,27 @@ def test_patterns_mean_the_files_of_a_folder(desk: Desk) -> None:
     assert sorted(os.listdir(desk.there / "up")) == ["a.jpg", "b.jpg"]
 
 
+def test_a_folder_that_is_not_carried_is_said(desk: Desk) -> None:
+    (desk.there / "folder").mkdir()
+    (desk.there / "a").write_bytes(b"x")
+    said = "/folder is a folder. Use -r to carry it with all that is in it.\n"
+    assert desk.type("mget a folder") == f"mget: {said}"
+    assert desk.type("get f*") == f"get: {said}"
+    assert desk.type("mget f* a").startswith("retrieved a: ")
+
+
+def test_many_names_are_looked_up_at_once(desk: Desk) -> None:
+    for number in range(40):
+        (desk.here / str(number)).write_bytes(b"x")
+    started = support.start(desk.shell.onecmd("mput *"))
+    turns = 0
+    while not started.is_over:
+        desk.step()
+        turns += 1
+    assert "stored 40 of 40 files" in desk.said()
+    assert turns < 40
+
+
 def test_a_name_that_looks_like_a_pattern_is_a_name(desk: Desk) -> None:
     for name in ("a[1]", "a1"):
         (desk.there / name).write_bytes(b"x")
