@@ -61,6 +61,7 @@ def test_folders_are_retrieved_and_stored_into_those_that_are_there(desk: Desk) 
         ("retrieve -r", "it takes one folder"),
         ("retrieve -r a b c", "it takes one folder"),
         ("retrieve -r --delete a", "only mirror removes anything"),
+        ("retrieve -r -R pub", "-R turns mirror round."),
         ("retrieve -r nothing.*", "matches"),
         ("resume 7", "0 jobs unfinished."),
         ("retrieve a b c", "too many words"),

@@ -156,6 +156,8 @@ class Transfers(Trees):
         assert isinstance(there, There)
         if options.delete:
             raise BadArgument("only mirror removes anything. Use: mirror --delete")
+        if options.up:
+            raise BadArgument("-R turns mirror round. Use: store -r, or retrieve -r")
         typed, *to = options.words or [""]
         found = await source.matching(typed) if typed and len(to) < 2 else []
         if len(found) < 2 and all(entry.is_directory for _, entry in found):
