@@ -200,7 +200,7 @@ class Place:
                     names.append(entry.name)
                     if len(names) >= MAX_LOOKED_THROUGH:
                         return None
-        except Unavailable:
+        except (Unavailable, model.BadArgument):  # it may be a file: see entries
             return None
         return names
 

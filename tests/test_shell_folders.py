@@ -42,6 +42,11 @@ def test_folders_are_made_and_removed(desk: Desk) -> None:
     assert desk.type("mkdir a") == "made /a\n"
     assert desk.type("mkdir a/b/c") == "mkdir: there is no folder /a/b (550).\n"
     assert desk.type("mkdir a") == "mkdir: 550 /a: it is there already.\n"
+    (desk.there / "file").touch()
+    assert desk.type("mkdir -p file") == "mkdir: /file is there already, and is a file.\n"
+    assert desk.type("mkdir -p file/b") == "mkdir: /file is there already, and is a file.\n"
+    assert desk.type("stat file/b") == "stat: there is no folder /file (550).\n"
+    (desk.there / "file").unlink()
     desk.type("mkdir -p a/b/c 'x y'")
     assert (desk.there / "a/b/c").is_dir() and (desk.there / "x y").is_dir()
     assert desk.type("mkdir -p a/b/c") == "made /a/b/c\n"

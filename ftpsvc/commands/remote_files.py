@@ -280,9 +280,11 @@ async def _found(server: There, path: str) -> Entry | None:
 
 async def _make_all(server: There, path: str) -> None:
     missing = []
-    while path != "/" and await _found(server, path) is None:
+    while path != "/" and (there := await _found(server, path)) is None:
         missing.append(path)
         path = parent_and_name(path)[0]
+    if path != "/" and not (there and there.is_directory):
+        raise model.NotADirectory(f"{quote(path)} is there already, and is a file.")
     for folder in reversed(missing):
         await server.storage.make_dir(folder)
 
