@@ -287,7 +287,8 @@ class Console(cmd.Cmd):
         return f"too many words; a name with spaces needs quotes. Use: {usage}. Example: {example}"
 
     def _meant(self, name: str) -> str:
-        close = difflib.get_close_matches(name, [*self.commands(), *self.aliases, *self.meanings])
+        others = [other for other in (*self.commands(), *self.aliases, *self.meanings) if other != name]
+        close = difflib.get_close_matches(name, others)
         return f"Did you mean {' or '.join(close)}?" if close else "Use: help"
 
     # -- help
@@ -327,6 +328,9 @@ class Console(cmd.Cmd):
         """
         if not command:
             self.say(self.fitted(self.overview()))
+            return
+        if command in self.meanings:
+            self.say(f"{escape(command)} stands for: {escape(self.meanings[command])}")
             return
         name = self.aliases.get(command, command)
         if name not in self.commands():

@@ -31,6 +31,10 @@ def test_aliases(desk: Desk) -> None:
     (desk.there / "my pub").mkdir()
     desk.type('alias pub list "my pub"')
     assert desk.type("pub") == "The folder is empty.\n"
+    assert desk.type("help pub") == "pub stands for: list my\\ pub\n"
+    desk.type("alias frob frob x")
+    assert desk.type("frob") == "frob: there is no such command. Use: help\n"
+    desk.type("alias frob -")
     assert desk.type("alias") == "pub  list my\\ pub\n"
     assert desk.completed("pu") == ["pub", "put"]
     assert desk.type("alias list x") == "alias: list is a command already. Choose another name.\n"
