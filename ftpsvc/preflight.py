@@ -32,13 +32,17 @@ async def planned(
     plans = await _planned(source, meant, target, to, len(found) > 1 or len(files) > 1)
     names: Names = dict(given or {})
     for plan in plans:
-        origin = (plan.server.target, plan.path)
-        if (other := names.setdefault(plan.name, origin)) != origin:
-            first, second = _told_apart(other, origin)
-            raise model.BadArgument(f"{first} and {second} would both become {quote(plan.name)}.")
+        claim(names, plan.name, (plan.server.target, plan.path))
     if given is not None:
         given.update(names)
     return plans
+
+
+def claim(names: Names, name: str, origin: tuple[Target, str]) -> None:
+    """Give a name to what is brought from there. Raises `BadArgument` if another one has it."""
+    if (other := names.setdefault(name, origin)) != origin:
+        first, second = _told_apart(other, origin)
+        raise model.BadArgument(f"{first} and {second} would both become {quote(name)}.")
 
 
 def _told_apart(*origins: tuple[Target, str]) -> list[str]:

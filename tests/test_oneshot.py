@@ -114,6 +114,12 @@ def test_what_two_patterns_match_never_takes_each_others_place(
     ended = run("get", f"{url}/one/1.jpg", f"{other}/one/?.jpg", ".")
     assert ended.returncode == 2 and f"{other}/one/1.jpg".encode() in ended.stderr
     assert run("get", f"{url}/one/*.jpg", f"{url}/one/1*", ".").returncode == 0
+    ended = run("get", "-r", f"{url}/one", f"{url[:-6]}/sh*", ".")
+    assert ended.returncode == 0
+    twotrees.write(folder / "more" / "one" / "1.jpg", b"another")
+    ended = run("get", "-r", f"{url}/one", f"{url[:-6]}/more/o*", ".")
+    assert ended.returncode == 2 and b"/shots/one and /more/one would both become " in ended.stderr
+    assert (here / "one" / "1.jpg").read_text() == "one/1.jpg"
     (here / "sub").mkdir()
     (here / "sub" / "1.jpg").touch()
     assert run("put", "*.jpg", "sub/1*", f"{url}/").returncode == 2

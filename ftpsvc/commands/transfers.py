@@ -22,7 +22,6 @@ from ftpsvc.plans import described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.steps import Do, Step
 from ftpsvc.storage import SMALL
-from ftpsvc.targets import Names
 from ftpsvc.transfers import Plan, Way
 from ftpsvc.treeoptions import TreeOptions, parse
 from ftpsvc.words import quote
@@ -37,7 +36,6 @@ class Transfers(Trees):
 
     heading = "Files between here and there"
     planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput reget reput".split())
-    names_given: Names | None = None  #: by all lines so far, where these are one command together
 
     async def do_retrieve(self, file: str, *more: str) -> None:
         """retrieve [-r] <file> [local]

@@ -25,7 +25,9 @@ from ftpsvc.model import (
     parent_and_name,
 )
 from ftpsvc.places import Place, There
+from ftpsvc.preflight import claim
 from ftpsvc.reports import Report
+from ftpsvc.targets import Names
 from ftpsvc.treejobs import Desk, TreeJob, carry
 from ftpsvc.treeoptions import OPTIONS, TreeOptions, parse
 from ftpsvc.words import quote
@@ -36,6 +38,7 @@ class Trees(Commands):
 
     heading = "Folders, with all that is in them"
     planning: ClassVar[frozenset[str]] = frozenset(["mirror"])
+    names_given: Names | None = None  #: by all lines so far, where these are one command together
 
     async def do_mirror(self, *words: str) -> None:
         """mirror [-R] [options] <folder> [to]
@@ -91,6 +94,8 @@ class Trees(Commands):
         path = source.path(options.words[0])
         top = top or await source.entry(path)  # raises, with the names that are close
         to = await _target(command, path, target, options.words[1:])
+        if self.names_given is not None:
+            claim(self.names_given, to, (there.target, path))
         local, remote = (path, to) if options.up else (to, path)
         work = journal.Job.of(there.target, True, options.up, local, remote, tuple(options.given), time.time())
         if options.dry_run:
