@@ -68,15 +68,13 @@ def target_of(word: str, port: str = "") -> Target:
     scheme = _SCHEME.match(word)
     protection = _protection(scheme[1].lower()) if scheme else Protection.OFFERED
     rest = word[scheme.end() :] if scheme else word
-    before, _, behind = rest.rpartition("@")
-    if ":" in before and "/" not in before:
+    where, slash, path = rest.partition("/") if scheme else (rest, "", "")  # there may be an @ in the path, too
+    before, _, where = where.rpartition("@")
+    if ":" in before:
         raise BadArgument(
             "a password has no place in a line: lines are kept. It is asked for, or comes from ~/.netrc, "
             "FTPSVC_PASSWORD or FTPSVC_PASSWORD_COMMAND."
         )
-    if "/" in before:  # the @ is in the path
-        before, behind = "", rest
-    where, slash, path = behind.partition("/") if scheme else (behind, "", "")
     host, its_port = _host_and_port(where)
     if port and its_port and its_port != port:
         raise BadArgument(f"two ports, {its_port} and {port}. Use: connect {quote(host)} {port}")

@@ -155,6 +155,8 @@ def test_the_address_book_is_found_again_and_nobody_elses_business(tmp_path: Pat
         ("[::1]:21", Target("::1", 21)),
         ("ftp://h", Target("h")),
         ("FTP://h:21/a%20b", Target("h", 21, path="/a b")),
+        ("ftp://mia@h:21/logo@2x.png", Target("h", 21, user="mia", path="/logo@2x.png")),
+        ("ftp://h/a:b@c", Target("h", path="/a:b@c")),
         ("ftpes://m%40x@h/", Target("h", user="m@x", path="/", protection=Protection.REQUIRED)),
         ("ftps://h:990", Target("h", 990, protection=Protection.IMPLICIT)),
         ("maria@h", Target("h", user="maria")),
