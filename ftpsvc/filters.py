@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftpsvc.patterns import members_of
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -47,7 +49,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(middle if is_rooted else f"(?:.*/)?{middle}", re.DOTALL)
 
 
-_TOKEN = re.compile(r"\*+|\?|\[(!?)(\]?[^\]]*)\]|.", re.DOTALL)
+_TOKEN = re.compile(r"\*+|\?|\[([!^]?)(\]?[^\]]*)\]|.", re.DOTALL)
 
 
 def _part(part: str, is_last: bool) -> str:
@@ -62,6 +64,6 @@ def _token(token: re.Match[str]) -> str:
     if token[0] == "?":
         return "[^/]"
     if token[2]:
-        members = re.sub(r"([\\\[\]^&~|])", r"\\\1", token[2])
-        return f"[{'^' * bool(token[1])}{members}]"
+        members = re.escape(members_of(token[2]))
+        return f"[^/{members}]" if token[1] else f"[{members}]"
     return re.escape(token[0])

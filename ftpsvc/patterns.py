@@ -37,7 +37,7 @@ class Pattern:
             elif token[0] == "?":
                 self._places.append(None)
             elif token[2]:
-                self._places.append((_members(token[2]), bool(token[1])))
+                self._places.append((members_of(token[2]), bool(token[1])))
             else:
                 self._places.extend((character, False) for character in token[0])
         self._end = 1 << len(self._places)
@@ -70,8 +70,8 @@ def _takes(place: tuple[str, bool] | None, character: str) -> bool:
 _MAX_RANGE = 256
 
 
-def _members(text: str) -> str:
-    """The characters between the brackets, ranges written out."""
+def members_of(text: str) -> str:
+    """The characters between the brackets, ranges written out. What is no range, such as `4-0`, is its letters."""
     members = ""
     while text:
         first, last = ord(text[0]), ord(text[2]) if text[1:2] == "-" and len(text) > 2 else -1
