@@ -71,7 +71,7 @@ class KnownServers:
         try:
             with open(self.path, "rb") as file:
                 data = file.read(MAX_SIZE + 1)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # system accounts have /dev/null for their home
             return []
         except OSError as error:
             raise self._fault("read", error) from error

@@ -69,6 +69,13 @@ def test_what_can_not_be_read_or_written_is_said(known: KnownServers) -> None:
         blocked.remember("a", 21, ONE)
 
 
+def test_without_a_home_nothing_was_met_and_nothing_can_be_kept() -> None:
+    known = KnownServers(Path("/dev/null/.local/state/ftpsvc/known_servers"))
+    assert known.find("h", 21) is None
+    with pytest.raises(LocalFault, match="can't be written"):
+        known.remember("h", 21, VALID)
+
+
 def test_a_file_that_is_far_too_long_is_not_read(known: KnownServers) -> None:
     known.path.parent.mkdir(parents=True)
     with open(known.path, "wb") as file:
