@@ -187,8 +187,10 @@ class RangePump:
     # -- the reactor's side
 
     def _keep_digesting(self) -> None:
+        # While the thread reads, how far it is is the thread's own to say: both together would say more than there is.
         while (
             self._known is not None
+            and self._job is None
             and self._digested < min(self._end, self._at + AHEAD)
             and self._is_at_hand(self._digested)
         ):

@@ -1,10 +1,18 @@
-"""How much a call to sendfile is given."""
+"""How much a call to sendfile is given, and how far the thread is that reads ahead."""
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import support
 
 from ftpsvc import pump
+from ftpsvc.rates import Pace
 
 
 def test_a_call_to_sendfile_fills_segments_to_the_last_byte() -> None:
@@ -16,5 +24,42 @@ def test_a_call_to_sendfile_fills_segments_to_the_last_byte() -> None:
         assert size == 65536 // segment * segment < 65536
     for end in (ends := socket.socketpair()):
         assert pump.whole_segments(end) == 65536
+    for end in ends:
+        end.close()
+
+
+class Reactor:
+    """As much of one as a pump needs that has nothing to send yet."""
+
+    def removeWriter(self, writer: Any) -> None: ...
+
+    def addWriter(self, writer: Any) -> None: ...
+
+
+def test_the_thread_alone_says_how_far_it_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 2 * pump.STEP + 1000
+    (tmp_path / "file").write_bytes(bytes(size))
+    ends = socket.socketpair()
+    transport: Any = SimpleNamespace(getHandle=lambda: ends[0], reactor=Reactor())
+    run, pace = support.by_hand(), Pace(support.make_clock())
+    with open(tmp_path / "file", "rb") as file:
+        pumping = pump.RangePump(transport, run, file.fileno(), 0, size, lambda: None, pace, known="a digest")
+        is_at_hand = False
+        monkeypatch.setattr(pumping, "_is_at_hand", lambda offset: is_at_hand)
+        pumping._keep_digesting()
+        preadv = os.preadv
+
+        def read(*words: Any) -> int:
+            """Meanwhile the reactor finds the rest in memory."""
+            nonlocal is_at_hand
+            is_at_hand = True
+            pumping._keep_digesting()
+            return preadv(*words)
+
+        monkeypatch.setattr(os, "preadv", read)
+        run.fire()
+        monkeypatch.undo()
+        assert pumping._digested == size
+        pumping._direct.close()
     for end in ends:
         end.close()
