@@ -77,7 +77,7 @@ The map, in reading order:
 `commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them
 `shell`       the interactive client; `oneshot`, the same commands for scripts, with `oneshotoptions`, their words, and
             `outcomes`, their exit codes
-`assembly`    what both are put together from
+`assembly`    what both are put together from; `xdg`, where the user's own files are
 `terminal`    a person at the shell; `piped`, lines from a pipe; `otherprograms`, what gets the terminal in between
 `underasyncio` the reactor on somebody else's asyncio loop
 `doctor`      an examination in steps; `checks`, `ftpsvc doctor`'s, with `patient`, `reachchecks`, `servicechecks` and

@@ -7,17 +7,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from ftpsvc import connecting
+from ftpsvc import connecting, xdg
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.credentials import Person
 from ftpsvc.journal import Journal
-from ftpsvc.knownservers import KnownServers, state_folder
+from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import NotLoggedIn
 from ftpsvc.places import Here
@@ -96,12 +95,11 @@ def run(
 
 def here_of(reactor: Any, may_be_home: bool = True) -> Here:
     """This machine, in the current folder; at home, if that was removed and `may_be_home`."""
-    home = os.path.expanduser("~")
     try:
         folder = os.getcwd()
     except OSError:
-        folder = home if may_be_home else _removed()
-    return Here(LocalDisk("/", pool_of(reactor), steady=True), folder, home)
+        folder = xdg.home() if may_be_home else _removed()
+    return Here(LocalDisk("/", pool_of(reactor), steady=True), folder, xdg.home())
 
 
 def _removed() -> str:
@@ -118,19 +116,13 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def settings_folder() -> Path:
-    """What the user decides (XDG Base Directory Specification: config)."""
-    named = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(named) if os.path.isabs(named) else Path.home() / ".config") / "ftpsvc"
-
-
 def journal() -> Journal:
     """What is unfinished."""
-    return Journal(state_folder() / "unfinished")
+    return Journal(xdg.state_folder() / "unfinished")
 
 
 def address_book() -> AddressBook:
-    return AddressBook(settings_folder() / "bookmarks", state_folder() / "servers")
+    return AddressBook(xdg.settings_folder() / "bookmarks", xdg.state_folder() / "servers")
 
 
 class Dialling:
@@ -139,7 +131,7 @@ class Dialling:
     def __init__(self, reactor: Any, person: Person | None) -> None:
         self._reactor = reactor
         self._person = _Remembered(person) if person is not None else None
-        self._known = KnownServers(state_folder() / "known_servers")
+        self._known = KnownServers(xdg.state_folder() / "known_servers")
 
     async def __call__(self, target: Target) -> Remote:
         """Raises `ConnectionFailed` and `NotLoggedIn`."""

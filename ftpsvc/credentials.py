@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from ftpsvc import netrc
+from ftpsvc import netrc, xdg
 from ftpsvc.model import BadArgument, LocalFault, NotLoggedIn
 from ftpsvc.words import escape, quote
 
@@ -61,7 +61,7 @@ async def login_for(
     Raises `NotLoggedIn` if there is no password, `BadArgument` if it can't be one, `Denied` if others can read it in
     ~/.netrc, and `LocalFault`.
     """
-    path = Path(environment.get("HOME") or Path.home()) / ".netrc"
+    path = Path(environment.get("HOME") or xdg.home()) / ".netrc"
     known = netrc.find(path, host, user)
     if known is not None and known.user and not user:
         return Login(known.user, _whole(known.password, "~/.netrc"), "~/.netrc")

@@ -20,12 +20,12 @@ from twisted.internet.task import react
 from ftpsvc import connecting
 from ftpsvc.checks import STEPS
 from ftpsvc.doctor import Outcome, Result, examine
-from ftpsvc.knownservers import state_folder
 from ftpsvc.model import BadArgument
 from ftpsvc.patient import Looking, Patient
 from ftpsvc.targets import Target
 from ftpsvc.threads import pool_of
 from ftpsvc.words import escape
+from ftpsvc.xdg import state_folder
 
 #: The widest that a line gets.
 WIDTH = 120

@@ -8,7 +8,6 @@ Both kinds of line say too that the server speaks TLS, so that nobody is led bac
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -23,12 +22,6 @@ VALID = "valid"
 MAX_SIZE = 2 * 1024 * 1024
 
 _FINGERPRINT = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}")
-
-
-def state_folder() -> Path:
-    """Where the client keeps what it remembers (XDG Base Directory Specification: state)."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if os.path.isabs(state) else Path.home() / ".local/state") / "ftpsvc"
 
 
 def fingerprint(typed: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from ftpsvc import certificates
+from ftpsvc import certificates, xdg
 from ftpsvc.certificates import BadCertificate
 from ftpsvc.proxied import Lobby, ProxiedEndpoint
 from ftpsvc.records import printable
@@ -51,13 +51,9 @@ def secured(certificate: str, key: str, state: str) -> ServerTLS:
 
 
 def state_folder(state: str) -> Path:
-    """What --state says; else what systemd has made for the service, or the user's own (the XDG base directory
-    specification)."""
+    """What --state says; else what systemd has made for the service, or the user's own."""
     given = state or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path(os.path.expanduser("~"), ".local", "state")) / "ftpsvc"
+    return Path(given) if given else xdg.state_folder()
 
 
 def with_type(port: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.internet import asyncioreactor
 from twisted.python.failure import Failure
 
-from ftpsvc import __version__, assembly, collector, connecting, piped, views
+from ftpsvc import __version__, assembly, collector, connecting, piped, views, xdg
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
 from ftpsvc.commands.jobs import JobCommands
@@ -25,7 +25,6 @@ from ftpsvc.commands.reading import Reading
 from ftpsvc.commands.remote_files import RemoteFiles
 from ftpsvc.commands.settings import SettingCommands
 from ftpsvc.commands.unfinished import UnfinishedWork
-from ftpsvc.knownservers import state_folder
 from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
 from ftpsvc.program import PROGRAMS
@@ -80,7 +79,7 @@ def main() -> int:
     if has_terminal:
         from ftpsvc.terminal import Terminal  # not before: prompt_toolkit takes long to import, a script needs none
 
-        terminal = Terminal(loop, state_folder() / "history")
+        terminal = Terminal(loop, xdg.state_folder() / "history")
     programs = OtherPrograms(pool_of(reactor), has_terminal)
     shell = _shell(reactor, terminal, programs)
     if terminal is not None:
@@ -97,7 +96,7 @@ def main() -> int:
 
 def _startup() -> list[str]:
     try:
-        return (assembly.settings_folder() / "startup").read_bytes().decode(errors="surrogateescape").splitlines()
+        return (xdg.settings_folder() / "startup").read_bytes().decode(errors="surrogateescape").splitlines()
     except OSError:
         return []
 

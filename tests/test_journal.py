@@ -12,9 +12,9 @@ import pytest
 
 from ftpsvc.clienttls import Protection
 from ftpsvc.journal import Job, Journal
-from ftpsvc.knownservers import state_folder
 from ftpsvc.resuming import Known
 from ftpsvc.targets import Target
+from ftpsvc.xdg import state_folder
 
 MIA = Target("h", 5001, "mia", Protection.REQUIRED, "AB:CD")
 JOB = Job.of(MIA, True, False, "/here/caf\udce9", "/there", ("--delete", "--exclude=*.o"), 1_795_327_140.5)

@@ -15,7 +15,6 @@ import support
 from screens import DEADLINE, PROMPT, WHERE, Drawing, Screen, Server, environment, screen, server
 from streams import eventually
 
-from ftpsvc.knownservers import state_folder
 from ftpsvc.terminal import MAX_HISTORY, LineHistory
 
 __all__ = ["environment", "screen", "server"]  # fixtures, which pytest finds by their names
@@ -241,12 +240,3 @@ def test_a_history_that_cannot_be_written_costs_nothing_else(tmp_path: Path) -> 
     history = LineHistory(tmp_path / "file" / "history")
     history.append_string("list")
     assert list(history.load_history_strings()) == []
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"), [("/x", "/x"), ("relative", "/h/.local/state"), ("", "/h/.local/state")]
-)
-def test_where_the_history_is(monkeypatch: pytest.MonkeyPatch, state: str, expected: str) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", state)
-    monkeypatch.setenv("HOME", "/h")
-    assert state_folder() == Path(expected) / "ftpsvc"
