@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
 
-from stage import GIB, ftpsvc, head, nginx, resident, row, scratch, timed
+from stage import GIB, claim_memory, ftpsvc, head, nginx, resident, row, scratch, speed, write_random
 
 RUNS = 5
 BLOCK = 1 << 20
@@ -47,11 +46,6 @@ class BareClient:
         self._until(b"226 Stored")
 
 
-def speed(work: Callable[[], object]) -> float:
-    """GB/s of what moves a gibibyte."""
-    return GIB / timed(work) / 1e9
-
-
 def curl(url: str) -> None:
     subprocess.run(["curl", "-sfo", "/dev/null", url], check=True)
 
@@ -60,18 +54,17 @@ def main() -> None:
     with scratch() as folder:
         root = folder / "root"
         root.mkdir()
-        with open(root / "1g.bin", "wb") as file, open("/dev/urandom", "rb") as source:
-            for _ in range(GIB // BLOCK):
-                file.write(source.read(BLOCK))
+        write_random(root / "1g.bin", GIB)
         with ftpsvc(root) as (port, pid), nginx(root) as web:
             client = BareClient(port)
             client.store(b"small", BLOCK)  # so that the first measured transfer finds everything imported
             before = resident(pid)
             retrieve, store, by_nginx = [], [], []
             for _ in range(RUNS):
-                by_nginx.append(speed(lambda: curl(f"http://127.0.0.1:{web}/1g.bin")))
-                retrieve.append(speed(lambda: client.retrieve(b"1g.bin")))
-                store.append(speed(lambda: client.store(b"new.bin", GIB)))
+                by_nginx.append(speed(GIB, lambda: curl(f"http://127.0.0.1:{web}/1g.bin")))
+                retrieve.append(speed(GIB, lambda: client.retrieve(b"1g.bin")))
+                claim_memory(root, GIB)
+                store.append(speed(GIB, lambda: client.store(b"new.bin", GIB)))
                 (root / "new.bin").unlink()
             grown = resident(pid) - before
     head("1 GiB on loopback and tmpfs")

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from bulk import BareClient
-from stage import compare, ftpsvc, scratch, timed
+from stage import claim_memory, compare, ftpsvc, scratch, timed
 
 RUNS = 3
 WORKERS = (1, 2)
@@ -62,6 +62,7 @@ def main() -> None:
                     all_at_once(retrieve, port)  # by then all workers are there
                     logins[name].append(CLIENTS * LOGINS / all_at_once(log_in_often, port))
                     down[name].append(CLIENTS * SIZE / all_at_once(retrieve, port) / 1e9)
+                    claim_memory(root, CLIENTS * SIZE)
                     up[name].append(CLIENTS * SIZE / all_at_once(store, port) / 1e9)
                 for stored in Path(root).glob("new-*"):
                     stored.unlink()
