@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib import import_module
+from itertools import groupby
 from typing import Any, ClassVar, cast
 
 from twisted.python.failure import Failure
@@ -25,7 +26,7 @@ from ftpsvc.commands.connections import Connections
 from ftpsvc.console import Event, Stopped, writing_out
 from ftpsvc.jobs import Job
 from ftpsvc.model import BadArgument, TransferError, parent_and_name
-from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, tree_words
+from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, lines, tree_words
 from ftpsvc.outcomes import outcome
 from ftpsvc.progress import Progress
 from ftpsvc.storage import Storage
@@ -171,13 +172,13 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     if local != STANDARD:
         local = goal(as_it_is(local), len(urls))
         check_names(urls, lambda url: target_of(url).path, given.r)
-    for url in urls:
-        target = target_of(url)
-        if await shell.at(target):
-            if local == STANDARD:
-                await shell.carry_out("cat", target.path or "/")
-            else:
-                await shell.carry_out("get", *tree_words(given), target.path or "/", local)
+    trees = tree_words(given)
+    for server, targets in groupby(map(target_of, urls), lambda target: replace(target, path="")):
+        paths = [target.path or "/" for target in targets]
+        if await shell.at(server):
+            carried = [["cat", path] for path in paths] if local == STANDARD else lines("get", trees, paths, local)
+            for line in carried:
+                await shell.carry_out(*line)
 
 
 async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
@@ -197,8 +198,9 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         except TransferError as error:
             shell.complain(f"put: {error}", error)
         return
-    for file in files:
-        await shell.carry_out("put", *tree_words(given), as_it_is(file), goal(target.path or "/", len(files)))
+    to = goal(target.path or "/", len(files))
+    for line in lines("put", tree_words(given), list(map(as_it_is, files)), to):
+        await shell.carry_out(*line)
 
 
 async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import NoReturn
 
 from ftpsvc import display, model
-from ftpsvc.model import Entry, Unavailable, parent_and_name
+from ftpsvc.model import (
+    ConnectionFailed,
+    Entry,
+    ProtocolViolation,
+    ServiceClosing,
+    TransferError,
+    Unavailable,
+    parent_and_name,
+)
 from ftpsvc.places import Here, Place
 from ftpsvc.resuming import CANNOT, kept_of
 from ftpsvc.targets import Names, Target
@@ -15,27 +26,78 @@ from ftpsvc.walking import together
 from ftpsvc.words import quote
 
 
+def _raised(error: TransferError) -> NoReturn:
+    raise error
+
+
 async def planned(
-    source: Place, files: Sequence[str], target: Place, to: str, given: Names | None = None
+    source: Place,
+    files: Sequence[str],
+    target: Place,
+    to: str,
+    given: Names | None = None,
+    failed: Callable[[TransferError], object] = _raised,
 ) -> list[Plan]:
-    """Look at both ends. Raises what stands in the way.
+    """Look at both ends, for all files at once. Raises what stands in the way of all of them.
 
     `given` are the names that the same command has given to others before; those of the plans are added to it.
+    `failed` is told what stands in the way of one of the files, or of what one of the patterns means.
     """
-    found = [(path, entry, path == source.path(file)) for file in files for path, entry in await source.matching(file)]
-    # A pattern means the files, if there are any; a folder that was named is a mistake that is said.
-    has_files = any(entry.is_file for _, entry, _ in found)
-    meant = [(path, entry) for path, entry, is_named in found if is_named or not (has_files and entry.is_directory)]
+    found: dict[str, list[tuple[str, Entry]]] = {}
+    matched = 0
+
+    async def look(file: str) -> None:
+        nonlocal matched
+        with _telling(failed):
+            matching = await source.matching(file)
+            matched += len(matching)
+            found[file] = _meant(source.path(file), matching)
+
+    await together(files, look)
+    meant = [item for file in files for item in found.get(file, ())]
+    plans = iter(await _planned(source, meant, target, to, matched > 1 or len(files) > 1) if meant else ())
+    names = {} if given is None else given
+    left: list[Plan] = []
+    for file in files:
+        with _telling(failed):
+            left += _claimed(list(islice(plans, len(found.get(file, ())))), names)
+    return left
+
+
+@contextlib.contextmanager
+def _telling(failed: Callable[[TransferError], object]) -> Iterator[None]:
+    """Tell of an error, if it isn't one that ends all."""
+    try:
+        yield
+    except (ConnectionFailed, ServiceClosing, ProtocolViolation):
+        raise
+    except TransferError as error:
+        failed(error)
+
+
+def _meant(typed: str, found: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+    """Of a pattern the files, if there are any. Raises `NotAFile` for a folder."""
+    has_files = any(entry.is_file for _, entry in found)
+    meant = [(path, entry) for path, entry in found if path == typed or not (has_files and entry.is_directory)]
     for path, entry in meant:
         if entry.is_directory:
             raise model.NotAFile(f"{quote(path)} is a folder. Use -r to carry it with all that is in it.")
-    plans = await _planned(source, meant, target, to, len(found) > 1 or len(files) > 1)
-    names: Names = dict(given or {})
+    return meant
+
+
+def _claimed(plans: Sequence[Plan], names: Names) -> list[Plan]:
+    """Give these their names; those that are left, because nothing before has brought the same. Raises what keeps all
+    of them."""
+    new = dict(names)
+    left = []
     for plan in plans:
-        claim(names, plan.name, (plan.server.target, plan.path))
-    if given is not None:
-        given.update(names)
-    return plans
+        if plan.old is not None and plan.old.is_directory:
+            raise model.NotAFile(f"{quote(plan.name)} is a folder, and a folder is not replaced by a file.")
+        if plan.name not in new:
+            left.append(plan)
+        claim(new, plan.name, (plan.server.target, plan.path))
+    names.update(new)
+    return left
 
 
 def claim(names: Names, name: str, origin: tuple[Target, str]) -> None:
@@ -76,9 +138,6 @@ async def _planned(
         old[name] = await _found(target, name)
 
     await together(names, look)
-    for name in names:
-        if (its := old[name]) is not None and its.is_directory:
-            raise model.NotAFile(f"{quote(name)} is a folder, and a folder is not replaced by a file.")
     return [
         Plan(source, path, target, name, entry, old[name]) for (path, entry), name in zip(meant, names, strict=True)
     ]

@@ -61,9 +61,9 @@ def test_events_are_json_a_line_each(served: tuple[Path, str], run: Run) -> None
     (folder / "a").write_bytes(b"x" * 5000)
     ended = run("get", "--json", f"{url}/a", f"{url}/nosuch")
     events = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["start", "done", "failed"]
-    assert events[1]["size"] == 5000 and events[1]["checked"] == "digest"
-    assert events[2]["cause"] == "missing" and events[2]["code"] == ended.returncode == 7
+    assert [event["event"] for event in events] == ["failed", "start", "done"]
+    assert events[0]["cause"] == "missing" and events[0]["code"] == ended.returncode == 7
+    assert events[2]["size"] == 5000 and events[2]["checked"] == "digest"
     (listed,) = [json.loads(line) for line in run("ls", "--json", f"{url}/a").stdout.splitlines()]
     assert listed["name"] == "a" and listed["size"] == 5000 and listed["type"] == "file"
 

@@ -131,9 +131,10 @@ def test_what_a_command_is_called_inside_is_no_command(stranger: Desk) -> None:
 
 
 def test_words_that_are_missing_or_too_many(desk: Desk) -> None:
-    assert desk.type("retrieve") == "retrieve: a word is missing. Use: retrieve [-r] <file> [local]\n"
+    assert desk.type("retrieve") == "retrieve: a word is missing. Use: retrieve [-r] <file>... [local]\n"
     said = desk.type("get my old notes.txt")
-    assert said.startswith("get: too many words; a name with spaces needs quotes. Use: retrieve [-r] <file> [local].")
+    usage = "Use: retrieve [-r] <file>... [local]."
+    assert said.startswith(f"get: too many words; a name with spaces needs quotes. {usage}")
     assert said.endswith('Example: retrieve "my notes.txt" papers/\n')
 
 
@@ -182,7 +183,7 @@ def test_every_command_has_help_with_an_example(stranger: Desk, command: str) ->
 
 
 def test_help_of_an_alias_and_of_nothing(stranger: Desk) -> None:
-    assert stranger.type("help get").startswith("retrieve [-r] <file> [local]   (also: get)\n\nBring a file")
+    assert stranger.type("help get").startswith("retrieve [-r] <file>... [local]   (also: get)\n\nBring a file")
     assert stranger.type("help lst") == 'help: there is no command "lst". Did you mean list or ls or set?\n'
     assert re.findall(r"^  (\w+)", stranger.type("help"), re.MULTILINE) == COMMANDS
 

@@ -92,7 +92,7 @@ def test_a_folder_that_is_not_carried_is_said(desk: Desk) -> None:
     (desk.there / "folder").mkdir()
     (desk.there / "a").write_bytes(b"x")
     said = "/folder is a folder. Use -r to carry it with all that is in it.\n"
-    assert desk.type("mget a folder") == f"mget: {said}"
+    assert desk.type("mget a folder") == f"retrieved a: 1 B in 0 ms, digest checked\nmget: {said}"
     assert desk.type("get f*") == f"get: {said}"
     assert desk.type("mget f* a").startswith("retrieved a: ")
 
@@ -136,9 +136,27 @@ def test_several_files_need_a_folder_and_names_of_their_own(desk: Desk) -> None:
     for name in ("a/x", "b/x", "y"):
         (desk.there / name).parent.mkdir(exist_ok=True)
         (desk.there / name).write_bytes(b"x")
-    assert desk.type("mget a/x b/x") == f"mget: /a/x and /b/x would both become {desk.here}/x.\n"
     assert desk.type("get ? nodir").startswith(f"get: there is no folder {desk.here}/nodir.")
+    assert desk.type("get y a/x nodir/").startswith(f"get: there is no folder {desk.here}/nodir.")
     assert os.listdir(desk.here) == []
+    said = desk.type("mget a/x b/x")
+    assert said.startswith("retrieved x: ")
+    assert said.endswith(f"mget: /a/x and /b/x would both become {desk.here}/x.\n")
+    assert os.listdir(desk.here) == ["x"]
+
+
+def test_several_files_go_into_a_folder_and_one_that_is_missing_keeps_none_of_them(desk: Desk) -> None:
+    (desk.here / "sub").mkdir()
+    for name in ("a", "b", "my c"):
+        (desk.there / name).write_bytes(name.encode())
+    said = desk.type('get a nosuch "my c" a b* sub/')
+    assert said.endswith('retrieved 3 of 3 files: 6 B in 0 ms\nget: no "nosuch" in / (550).\n')
+    assert sorted(os.listdir(desk.here / "sub")) == ["a", "b", "my c"]
+    (desk.there / "up").mkdir()
+    desk.type("lcd sub")
+    assert "stored 2 of 2 files" in desk.type("put a b up/")
+    assert sorted(os.listdir(desk.there / "up")) == ["a", "b"]
+    assert desk.type("get nosuch neither sub/").count("get: no ") == 2
 
 
 def test_an_interrupt_in_the_middle_of_several(desk: Desk) -> None:

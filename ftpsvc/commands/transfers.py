@@ -38,44 +38,45 @@ class Transfers(Trees):
     planning: ClassVar[frozenset[str]] = frozenset("retrieve store mget mput reget reput".split())
 
     async def do_retrieve(self, file: str, *more: str) -> None:
-        """retrieve [-r] <file> [local]
+        """retrieve [-r] <file>... [local]
 
         Bring a file from the server to this machine.
 
         It appears under its name when it is whole, and not before. If a file has that name already, both are shown and
         you are asked. The last word says what it was checked by: its digest, or its size where a server has no digests.
-        If <local> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. What an
-        earlier try has left of it is gone on from, once it was compared. With -r folders are retrieved too, with all
-        that is in them and with the options of mirror.
+        If <local> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash.
+        In the last part of <file>, * ? and [a-z] may stand. What an earlier try has left of it is gone on from, once it
+        was compared. With -r folders are retrieved too, with all that is in them and with the options of mirror.
 
         Example: retrieve "my notes.txt" papers/
         """
         if "-r" in (file, *more):
             await self._carry_all(self._job, "retrieve", self._server, self._here, parse((file, *more)))
         else:
-            self._check_count("retrieve", file, *more)
-            await self._carry(self._job, self._server, [file], self._here, *more)
+            files, to = self._files_and_goal("retrieve", file, *more)
+            await self._carry(self._job, self._server, files, self._here, to)
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
         return await self._carried_offers(text, self._server, self._here)
 
     async def do_store(self, file: str, *more: str) -> None:
-        """store [-r] <file> [remote]
+        """store [-r] <file>... [remote]
 
         Bring a file from this machine to the server.
 
         A server with MODE I shows it under its name when it is whole and its digest is right, and not before. Others do
         as they like while it is on its way. If a file has that name already, both are shown and you are asked. If
-        <remote> is a folder, the file goes into it. In the last part of <file>, * ? and [a-z] may stand. With -r
-        folders are stored too, with all that is in them and with the options of mirror.
+        <remote> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash. In
+        the last part of <file>, * ? and [a-z] may stand. With -r folders are stored too, with all that is in them and
+        with the options of mirror.
 
         Example: store report.pdf pub/
         """
         if "-r" in (file, *more):
             await self._carry_all(self._job, "store", self._here, self._server, parse((file, *more)))
         else:
-            self._check_count("store", file, *more)
-            await self._carry(self._job, self._here, [file], self._server, *more)
+            files, to = self._files_and_goal("store", file, *more)
+            await self._carry(self._job, self._here, files, self._server, to)
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
         return await self._carried_offers(text, self._here, self._server)
@@ -144,9 +145,13 @@ class Transfers(Trees):
 
     # -- one or many
 
-    def _check_count(self, command: str, *words: str) -> None:
-        if len(words) > 2:
-            raise BadArgument(self._misused(command, words))
+    def _files_and_goal(self, command: str, file: str, *more: str) -> tuple[list[str], str]:
+        """What is to be carried, and where to. Raises `BadArgument` for several and no folder behind them: they may be
+        one name with spaces in it."""
+        *others, to = more or (".",)
+        if others and not to.endswith("/"):
+            raise BadArgument(self._misused(command, (file, *more)))
+        return [file, *others], to
 
     async def _carry_all(self, job: Job, command: str, source: Place, target: Place, options: TreeOptions) -> None:
         """What -r means: folders with all that is in them, and files as without it."""
@@ -193,7 +198,13 @@ class Transfers(Trees):
         self, job: Job, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None
     ) -> None:
         job.has_questions = True
-        plans = await preflight.planned(source, files, target, to, self.names_given)
+
+        def failed(error: TransferError) -> None:
+            if len(files) == 1 or job.is_interrupted:
+                raise error
+            self.complain(f"{self.words_of(job.line)[0]}: {error}", error)
+
+        plans = await preflight.planned(source, files, target, to, self.names_given, failed)
         policy = policy or self.settings.overwrite
         if policy == "ask" and self._around.ask is not None and not job.has_floor:
             policy = "skip"  # somebody is typing something else
