@@ -95,6 +95,11 @@ class Exchange:
     def failed(self, error: TransferError) -> None:
         """No reply will come any more."""
 
+    def _out_of_turn(self, text: str) -> ProtocolViolation:
+        """For a final reply that can't be this one's. Whose are those that come next? It fails with all the others."""
+        self.is_over = False
+        return ProtocolViolation(text)
+
 
 class Ask(Exchange):
     """A command whose answer is a reply. `finished` fires with it, or fails with the error that it means."""
@@ -195,7 +200,7 @@ class Download(Exchange):
         if reply.is_refusal:
             self._outcome = error_behind(reply, self._outcome)
         elif self._outcome is None and not self._is_whole:
-            self._outcome = ProtocolViolation(NOTHING_SENT)
+            raise self._out_of_turn(NOTHING_SENT)
         self._changed()
 
     def failed(self, error: TransferError) -> None:
@@ -214,8 +219,8 @@ class Download(Exchange):
     async def opened(self) -> Reply:
         """The preliminary reply, once the server has accepted the command. Raises what it said if it hasn't."""
         while self._opening is None:
-            if self.is_over:
-                raise self._outcome or ProtocolViolation(NOTHING_SENT)
+            if self._outcome is not None:
+                raise self._outcome
             await self._wait()
         return self._opening
 
@@ -313,7 +318,9 @@ class Fetch(Exchange):
     def ended(self, reply: Reply) -> None:
         if reply.is_refusal:
             self._outcome = error_behind(reply, self._outcome if isinstance(self._outcome, TransferError) else None)
-        self._protocol.fire(self.whole, self._outcome or ProtocolViolation(NOTHING_SENT))
+        elif self._outcome is None:
+            raise self._out_of_turn(NOTHING_SENT)
+        self._protocol.fire(self.whole, self._outcome)
 
     def failed(self, error: TransferError) -> None:
         if not self.is_over:
@@ -381,8 +388,7 @@ class Upload(Ask):
 
     def ended(self, reply: Reply) -> None:
         if not self._last_frame and not reply.is_refusal:
-            self.is_over = False  # it fails with all the others
-            raise ProtocolViolation(TOO_EARLY)
+            raise self._out_of_turn(TOO_EARLY)
         super().ended(reply)
         if not self._last_frame:  # it was refused before the sequence's end
             self._end(fail_line("refused"))

@@ -145,7 +145,6 @@ def test_a_small_file_with_a_wrong_digest_is_an_error_too(server: ScriptedServer
         (b"150 x\r\nDATA 3\r\nhelFAIL disk on fire\r\n451 Sorry.\r\n", model.Aborted),
         (b"150 x\r\nFAIL\r\n426 Sorry.\r\n", model.Aborted),
         (b"550 No such file.\r\n", model.Unavailable),
-        (b"226 Sent, or so.\r\n", model.TransferError),
     ],
 )
 def test_a_download_that_fails_is_no_file(

@@ -8,6 +8,7 @@ import pytest
 from support import ScriptedServer, collected, read_all, result_of, start
 
 from ftpsvc import model
+from ftpsvc.frames import digest_of
 from ftpsvc.model import Facts, Whole
 
 
@@ -233,6 +234,30 @@ def test_an_answer_that_is_none_ends_the_connection_for_everybody(answer: bytes,
     works = {"first": start(work), "second": start(server.remote.working_directory())}
     server.say(answer)
     assert_all_failed(works, model.ProtocolViolation)
+    assert server.is_dropped
+
+
+@pytest.mark.parametrize("surplus", [b"226 Sent once more.\r\n", b"200 Nothing done.\r\n"])
+def test_a_reply_too_many_gives_no_file_the_bytes_of_another(surplus: bytes) -> None:
+    server = ScriptedServer()
+    works = {name: start(server.remote.fetch(f"/{name}")) for name in ("one", "two", "three")}
+    works["read"] = start(read(server))
+    for name in ("one", "two", "three"):
+        data = name.encode()
+        server.say(b"150 x\r\nDATA %d\r\n%bDONE %b\r\n226 x\r\n" % (len(data), data, digest_of(data).encode()))
+        server.say(surplus)
+    assert works.pop("one").result().data == b"one"
+    assert_all_failed(works, model.ProtocolViolation, "had sent nothing")
+    assert server.is_dropped
+
+
+@pytest.mark.parametrize("kind", ["read", "list"])
+def test_a_download_that_ends_without_having_begun_ends_the_connection(kind: str) -> None:
+    server = ScriptedServer()
+    work = {"read": lambda: read(server), "list": lambda: collected(server.remote.list("/"))}[kind]()
+    works = {"first": start(work), "second": start(server.remote.working_directory())}
+    server.say(b"226 Sent, or so.\r\n")
+    assert_all_failed(works, model.ProtocolViolation, "had sent nothing")
     assert server.is_dropped
 
 
