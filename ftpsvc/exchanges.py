@@ -22,12 +22,11 @@ from ftpsvc.frames import (
     digest_of,
     done_line,
     fail_line,
-    read_facts,
+    read_their_facts,
 )
 from ftpsvc.model import (
     NO_FACTS,
     Aborted,
-    BadArgument,
     Damaged,
     Facts,
     ProtocolViolation,
@@ -311,9 +310,9 @@ class Fetch(Exchange):
         if end.digest != digest_of(self._data):
             return Damaged(DAMAGED if end.digest else NO_DIGEST)
         try:
-            return Whole(self._data, read_facts(end.facts))
-        except BadArgument as error:
-            raise ProtocolViolation(f"The server sent facts that can't be read: {error}") from error
+            return Whole(self._data, read_their_facts(end.facts))
+        except ProtocolViolation as error:
+            return error  # where the frame ends is known, so the files behind it are as good as ever
 
     def ended(self, reply: Reply) -> None:
         if reply.is_refusal:

@@ -355,6 +355,14 @@ def read_facts(text: str) -> Facts:
     return Facts(modified, mode)
 
 
+def read_their_facts(text: str) -> Facts:
+    """The same of a server's. Raises `ProtocolViolation`: it was nobody here who has written them."""
+    try:
+        return read_facts(text)
+    except BadArgument as error:
+        raise ProtocolViolation(f"The server sent facts that can't be read: {error}") from error
+
+
 def parse_mode(text: str) -> int:
     """Permission bits from octal digits, with or without leading zeros. Raises `BadArgument`."""
     if _MODE.fullmatch(text) is None:

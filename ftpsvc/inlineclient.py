@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from ftpsvc import model
 from ftpsvc.client import ClientProtocol
 from ftpsvc.exchanges import Download, Fetch, Upload
-from ftpsvc.frames import format_time, read_facts
+from ftpsvc.frames import format_time, read_their_facts
 from ftpsvc.listing import ListedLines, harmless, parse_machine_line
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, ProtocolViolation, Stored, Whole, encode_name
 from ftpsvc.storage import CHUNK, Buffer
@@ -117,7 +117,7 @@ class RemoteReadFile:
 
     @property
     def facts(self) -> Facts:
-        return read_facts(self._download.facts)
+        return read_their_facts(self._download.facts)
 
     def fileno(self) -> int | None:
         return None

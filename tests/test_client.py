@@ -225,9 +225,14 @@ def test_facts_come_with_the_file(server: ScriptedServer, tmp_path: Path) -> Non
 @pytest.mark.parametrize("facts", ["unix.mode=7777;", "modify=20001301000000;"])
 def test_facts_that_make_no_sense_harm_nobody_else(server: ScriptedServer, tmp_path: Path, facts: str) -> None:
     disk = support.local_disk(tmp_path)
-    for work in (copy(server.remote, "/file", disk, "/here"), server.remote.fetch("/file")):
-        with pytest.raises(model.TransferError):
-            server.answered(start(work), download(HELLO, facts=facts))
+    works = [start(copy(server.remote, "/1", disk, "/1")), start(server.remote.fetch("/2"))]
+    behind = start(server.remote.fetch("/3"))
+    server.say(download(HELLO, facts=facts) * 2 + download(HELLO))
+    for work in works:
+        with pytest.raises(model.ProtocolViolation, match="server sent facts") as raised:
+            work.result()
+        assert outcome(raised.value) == (1, "other")  # and not 2: nobody here has mistyped anything
+    assert behind.result() == Whole(HELLO)
     assert not list(tmp_path.iterdir())
 
 
