@@ -146,11 +146,9 @@ class RemoteWriteFile:
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
-        self._size = 0
 
     async def write(self, chunk: Buffer) -> None:
         await self._upload.write(chunk)
-        self._size += len(chunk)
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         try:
@@ -159,9 +157,12 @@ class RemoteWriteFile:
             await self.abort()  # its turn may not have come yet, and when it does, the sequence has to end
             raise
         match = _STORED.search(reply.text)
-        if (match and match[2] != sent) or digest not in (None, sent):
+        if match is None:
+            # It may even be the answer to something else, where the server has sent a reply too many.
+            raise model.Damaged("The server told no digest of what it stored, so nobody knows if it is what was sent.")
+        if match[2] != sent or digest not in (None, sent):
             raise model.Damaged("The data was damaged on its way: the server stored something else than was sent.")
-        return Stored(int(match[1]) if match else self._size, sent)
+        return Stored(int(match[1]), sent)
 
     async def abort(self, keep: bool = False) -> None:
         self._upload.stop("the client stopped it")

@@ -113,6 +113,16 @@ def test_an_upload_that_is_confirmed_before_its_end_was_not_stored(server: Scrip
     assert server.heard() == b""
 
 
+@pytest.mark.parametrize("answer", [b"226 Fine.", b"226 Stored 3 bytes.", b"250 Stored.", b"200 Nothing done."])
+def test_an_upload_of_which_no_digest_is_told_is_not_taken_for_stored(server: ScriptedServer, answer: bytes) -> None:
+    storing, following = start(store(server, b"one")), start(store(server, b"two", path="/next"))
+    server.heard()
+    server.say(b"150 Ready.\r\n" + answer + b"\r\n" + stored(b"one"))
+    for work in (storing, following):
+        with pytest.raises(model.Damaged):
+            work.result()
+
+
 def test_an_upload_that_is_given_up_ends_in_fail(server: ScriptedServer) -> None:
     file = start(server.remote.open_write("/file")).result()
     result_of(file.write(b"one"))
