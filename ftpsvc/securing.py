@@ -64,6 +64,11 @@ def with_type(port: str) -> str:
     return f"tcp:{port}" if port[:1].isdigit() and port.isascii() else port
 
 
+def is_implicit(endpoint: str) -> bool:
+    """Whether TLS begins there with the first byte of the client's."""
+    return endpoint.removeprefix(_PROXIED).startswith(_IMPLICIT)
+
+
 def endpoint_for(
     reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby, inmost: IStreamServerEndpoint | None = None
 ) -> IStreamServerEndpoint:

@@ -39,7 +39,7 @@ from ftpsvc.premises import affordable, made, settle_in
 from ftpsvc.probing import Probe, free_in
 from ftpsvc.records import printable
 from ftpsvc.reloading import Reloaded
-from ftpsvc.securing import endpoint_for, refuse, state_folder
+from ftpsvc.securing import endpoint_for, is_implicit, refuse, state_folder
 from ftpsvc.sharing import Sharing
 from ftpsvc.signals import OnSignal
 from ftpsvc.threads import done_with
@@ -62,8 +62,9 @@ def makeService(options: Options) -> FileService:
     common = sharing.common(reactor) if sharing is not None else None
     storage, homes, factory, tls, entrance, reloading, told, everywhere = made(options, reactor, common)
     ports = [_listen(reactor, endpoint, factory) for endpoint in options["ports"]]
+    listening = zip(options["ports"], ports, strict=True)
     announcements = [
-        *(_announcement(options["root"], port.getHost(), entrance.now.has_guests) for port in ports),
+        *(_announcement(options["root"], way, port.getHost(), entrance.now.has_guests) for way, port in listening),
         *told,
         *entrance.now.announcements,
         f"The certificate's SHA-256 fingerprint is {tls.fingerprint}",
@@ -176,14 +177,15 @@ def _listen(
 _NEARBY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
-def _announcement(root: str, address: object, has_guests: bool) -> str:
+def _announcement(root: str, endpoint: str, address: object, has_guests: bool) -> str:
     """Where something is served, and how to connect to it."""
     serving = f"Serving {printable(root)} on"
     if not isinstance(address, IPv4Address | IPv6Address):
         return f"{serving} {address}"
     host = f"[{address.host}]" if isinstance(address, IPv6Address) else address.host
     user = "" if has_guests else "NAME@"
-    command = f"ftpsvc {user}{_NEARBY.get(address.host, address.host)} {address.port}"
+    implicit = "--implicit " if is_implicit(endpoint) else ""
+    command = f"ftpsvc {implicit}{user}{_NEARBY.get(address.host, address.host)} {address.port}"
     return f"{serving} {host}:{address.port}; connect with: {command}, or any FTP client"
 
 

@@ -176,6 +176,7 @@ def test_tls_from_the_first_byte(tmp_path: Path) -> None:
         serving(tmp_path / "root", endpoint="tls:0:interface=127.0.0.1") as server,
         Talk(server, implicit=True).log_in() as talk,
     ):
+        assert f"connect with: ftpsvc --implicit 127.0.0.1 {server.port}, or any" in server.log
         assert talk.codes("AUTH TLS") == [503]
         assert upload(talk, "STOR file", content, in_order=True) == 226
         assert (server.folder / "file").read_bytes() == content
