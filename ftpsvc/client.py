@@ -27,6 +27,10 @@ from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 SILENCE = 120.0
 
 
+#: What OpenSSL says of bytes that are no TLS.
+_IN_CLEAR = "wrong version number"
+
+
 class Handshake(Ask):
     """AUTH TLS, or no command where TLS begins with the first byte. It has the floor until TLS stands."""
 
@@ -36,6 +40,12 @@ class Handshake(Ask):
         super().__init__(command, protocol)
         self._tls = tls
         self._reply = Reply(234, "")
+
+    def said_of(self, reason: str) -> str:
+        """Why there is no TLS, and what may help."""
+        if self.command is None and reason == _IN_CLEAR:
+            return "the answer is in clear. Without --implicit (in a URL: ftpes:// for ftps://) TLS is asked for first."
+        return f"{reason}. TLS 1.2 and 1.3 are spoken, and nothing older."
 
     def advance(self, incoming: Incoming, replies: ReplyReader) -> bool:
         """Raises `ProtocolViolation` for what stands behind the 234 in clear: it was put there for a reason.
@@ -249,9 +259,7 @@ class ClientProtocol(LineThenRaw):
         elif self.is_secure and self._waiting and isinstance(self._waiting[0], Handshake):
             # OpenSSL has something against it; else it may have been the network, which comes back.
             failed = NoTLS if reason.check(SSL.Error) else ConnectionFailed
-            self.lost = failed(
-                f"The TLS handshake failed: {why_no_tls(reason)}. TLS 1.2 and 1.3 are spoken, and nothing older."
-            )
+            self.lost = failed(f"The TLS handshake failed: {self._waiting[0].said_of(why_no_tls(reason))}")
         elif reason.check(ConnectionDone):
             self.lost = ConnectionFailed("The server has closed the connection.")
         elif reason.check(ConnectionLost):

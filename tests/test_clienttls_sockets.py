@@ -19,6 +19,7 @@ from ftpsvc.copying import copy
 from ftpsvc.factory import ServerFactory
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.model import NoTLS
 from ftpsvc.remote import Remote
 from ftpsvc.threads import pool_of
 from ftpsvc.tls import ServerTLS
@@ -85,3 +86,9 @@ class TestClientTLS(TestCase):
 
     async def test_data_connections_with_tls_from_the_first_byte(self) -> None:
         await self.carry(Protection.IMPLICIT, may_be_inline=False)
+
+    async def test_tls_from_the_first_byte_where_it_has_to_be_asked_for(self) -> None:
+        await self.start(Protection.OFFERED)
+        self.tls.protection = Protection.IMPLICIT
+        with pytest.raises(NoTLS, match=r"the answer is in clear\. Without --implicit \(in a URL: ftpes://"):
+            await Remote.connect(reactor, "127.0.0.1", self.port, tls=self.tls)
