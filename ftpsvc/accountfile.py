@@ -96,7 +96,7 @@ def parse(text: str, file: Path) -> dict[str, Record]:
 
 def _wrong_with_name(name: str) -> str:
     if name.lower() in ANONYMOUS_NAMES:
-        return "this name is for those who have no account; how much they may do says --anonymous"
+        return "this name is for those who have no account; --anonymous says what they may do"
     if not name or name != name.strip() or not name.isprintable():
         return "a name is not empty, and has no control characters and no spaces around it"
     return ""

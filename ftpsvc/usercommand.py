@@ -96,12 +96,17 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def check(file: Path, name: str, table: Mapping[str, Any]) -> None:
-    """Whether an account could be added. Raises `BadAccounts`, and `Refused` if there is one of that name."""
+    """Whether an account could be added. Raises `Refused` if not, and `BadAccounts` for what is in the file already."""
     if file.exists() and name in accountfile.read(file):
         raise Refused(f"there is an account {name} already. Another password: ftpsvc user passwd")
     document = tomlkit.document()
     document[name] = table
-    _parsed(document, file)
+    try:
+        _parsed(document, file)
+    except BadAccounts as error:
+        # What would stand on which line is nothing to people who have typed it as words.
+        whys = (problem.removeprefix(f"{file}, ").partition(": ")[2] for problem in error.problems)
+        raise Refused("; ".join(whys)) from error
 
 
 def add(file: Path, name: str, table: Mapping[str, Any]) -> None:

@@ -89,8 +89,11 @@ def test_a_name_that_toml_has_to_quote(run: Run, file: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("add", "anonymous"), "line 1: account anonymous: this name is for those who have no account"),
-        (("add", "bob", "--permissions", "lsit"), "line 2: account bob permissions: there is no permission 'lsit'"),
+        (("add", "anonymous"), "ftpsvc user: account anonymous: this name is for those who have no account"),
+        (
+            ("add", "bob", "--permissions", "lsit"),
+            "ftpsvc user: account bob permissions: there is no permission 'lsit'",
+        ),
         (("add", "bob", "--quota", "much"), "account bob quota_bytes: a number of bytes"),
         (("add", "bob", "--certificate", "AB"), "account bob certificates: a certificate's SHA-256 fingerprint"),
         (("add", "alice"), "there is an account alice already"),
