@@ -288,7 +288,10 @@ def main(words: list[str]) -> int:
     assembly.open_streams()
     name, *rest = words
     _, usage, least, most, summary = COMMANDS[name]
-    given = oneshotoptions.parsed(name, rest, usage, least, most, summary)
+    try:
+        given = oneshotoptions.parsed(name, rest, usage, least, most, summary)
+    except BadArgument as error:
+        return _misused(error, argparse.Namespace(json=True), name == "cat" or (name == "get" and STANDARD in rest))
     from twisted.internet import reactor  # the default one: asyncio's would only take time to start
 
     pours = name == "cat" or (name == "get" and given.words[-1] == STANDARD)
@@ -386,8 +389,7 @@ def _shell(kind: type[OneShot], reactor: Any, given: argparse.Namespace) -> OneS
 
 
 def _logged(progress: Progress, label: str) -> None:
-    sys.stderr.write(f"{label}: {views.far(progress)}\n")
-    sys.stderr.flush()
+    print(f"{label}: {views.far(progress)}", file=sys.stderr, flush=True)
 
 
 def _told(shell: OneShot) -> Callable[[Progress, str], None]:

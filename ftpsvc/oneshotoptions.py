@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from ftpsvc import connecting, settings
 from ftpsvc.model import BadArgument, parent_and_name
@@ -15,12 +16,23 @@ from ftpsvc.words import quote
 URL = "ftp://user@host:port/path"
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints are raised, as `BadArgument`, where a program wants to be told them."""
+
+    is_for_program = False
+
+    def error(self, message: str) -> NoReturn:
+        if self.is_for_program:
+            raise BadArgument(f"{message}. Use: {self.usage}")
+        super().error(message)
+
+
 def parsed(name: str, words: Sequence[str], usage: str, least: int, most: int, summary: str) -> argparse.Namespace:
     """What was typed behind the name of a command that takes so many words. Exits where it makes no sense.
 
-    Behind `--` nothing is an option.
+    With --json it raises `BadArgument` instead. Behind `--` nothing is an option.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         f"ftpsvc {name}",
         usage=f"ftpsvc {name} [options] {usage}",
         description=f"{summary} A URL is {URL}; FTPSVC_PASSWORD may hold the password.",
@@ -44,6 +56,7 @@ def parsed(name: str, words: Sequence[str], usage: str, least: int, most: int, s
     if name == "hash":
         parser.add_argument("--algorithm", default="", metavar="NAME", help="SHA-256 unless told otherwise")
     end = words.index("--") if "--" in words else len(words)
+    parser.is_for_program = "--json" in words[:end]
     given = parser.parse_intermixed_args(words[:end])  # which takes what is behind `--` for options all the same
     given.words += words[end + 1 :]
     if not least <= len(given.words) <= most:

@@ -81,9 +81,10 @@ def test_events_of_standard_input_and_of_what_is_misunderstood(served: tuple[Pat
     assert (ended.stdout, start["name"], start["size"]) == (bytes(5000), "told", 5000)
     del done["seconds"]
     assert done == {"event": "done", **facts, "from": "/told", "to": "-"}
-    ended = run("get", "--json", "not-a-url")
-    event = json.loads(ended.stdout)
-    assert (ended.returncode, ended.stderr, event["event"], event["cause"]) == (2, b"", "failed", "usage")
+    for words in (["not-a-url"], ["--nosuch", f"{url}/told"], ["--overwrite", "x", f"{url}/told"], []):
+        ended = run("get", "--json", *words)
+        event = json.loads(ended.stdout)
+        assert (ended.returncode, ended.stderr, event["event"], event["cause"]) == (2, b"", "failed", "usage")
 
 
 def test_the_first_failure_decides_and_the_rest_is_done(served: tuple[Path, str], run: Run, tmp_path: Path) -> None:
