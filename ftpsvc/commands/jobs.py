@@ -55,7 +55,7 @@ class JobCommands(Commands):
     async def do_kill(self, number: str) -> None:
         """kill <number>
 
-        Stop a job. What it has not finished is left as if it had not begun.
+        Stop a job. A file that it has not finished is as it was before, and resume takes it up again.
 
         Example: kill 1
         """
