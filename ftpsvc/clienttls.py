@@ -45,10 +45,10 @@ _PROBLEMS = {
 class Protection(enum.Enum):
     """How much TLS is wanted."""
 
-    OFFERED = "where the server offers it"
-    REQUIRED = "or no connection"
-    IMPLICIT = "from the first byte"
-    NONE = "not even if it is offered"
+    OFFERED = "with TLS where the server offers it"
+    REQUIRED = "with TLS, or not at all"
+    IMPLICIT = "with TLS from the first byte"
+    NONE = "without TLS, so that anybody on the way can read along"
 
 
 @dataclass(frozen=True, slots=True)

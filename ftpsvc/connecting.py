@@ -136,16 +136,16 @@ def report(remote: Remote, target: Target) -> str:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, for a command line."""
     for option, meant in OPTIONS.items():
-        parser.add_argument(
-            option, action="append_const", const=option, dest="options", default=[], help=f"TLS: {meant.value}"
-        )
-    parser.add_argument("--fingerprint", metavar="SHA-256", help="what the server's certificate has to have")
+        parser.add_argument(option, action="append_const", const=option, dest="options", default=[], help=meant.value)
+    parser.add_argument(
+        "--fingerprint", metavar="SHA-256", help="with TLS, and with no other certificate than this one"
+    )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The same words for a command line."""
+def add_arguments(parser: argparse.ArgumentParser, server: str) -> None:
+    """The same words for a command line. `server` says what becomes of the one that is named."""
     add_options(parser)
-    parser.add_argument("server", nargs="?", metavar="[user@]host", help="connect to this server at once")
+    parser.add_argument("server", nargs="?", metavar="[user@]host", help=server)
     parser.add_argument("port", nargs="?", help=f"its port (default: {DEFAULT_PORT})")
 
 

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "ftpsvc doctor", description="Examine an FTP server from the outside, step by step, and say what to do."
     )
-    connecting.add_arguments(parser)
+    connecting.add_arguments(parser, "the server; without one, this machine")
     parser.add_argument(
         "--user", metavar="NAME", help="log in with this name (default: as ~/.netrc says, or anonymous)"
     )

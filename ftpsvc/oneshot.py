@@ -256,7 +256,7 @@ COMMANDS: dict[str, tuple[Callable[..., Any], str, int, int, str]] = {
     "ls": (_plain("ls"), "<url>...", 1, 9999, "List folders."),
     "cat": (_plain("cat"), "<url>...", 1, 9999, "Write files to standard output."),
     "rm": (_plain("rm", option="r"), "<url>...", 1, 9999, "Remove files."),
-    "mv": (_mv, "<url> <path>", 2, 2, "Give a file another name."),
+    "mv": (_mv, "<url> <path>", 2, 2, "Give a file or a folder another name."),
     "mkdir": (_plain("mkdir", option="p"), "<url>...", 1, 9999, "Make folders."),
     "hash": (_hash, "<url>...", 1, 9999, "Have the server compute the digests of files."),
 }

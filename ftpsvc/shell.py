@@ -158,7 +158,7 @@ def _arguments() -> argparse.Namespace:
     others = f"Each of these has a --help of its own: {', '.join(f'ftpsvc {name}' for name in PROGRAMS)}."
     parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.", epilog=others)
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
-    connecting.add_arguments(parser)
+    connecting.add_arguments(parser, "connect to this server at once")
     return parser.parse_args()
 
 

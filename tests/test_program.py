@@ -65,6 +65,19 @@ def test_the_help_names_the_other_programs(monkeypatch: pytest.MonkeyPatch, caps
     assert all(f"ftpsvc {name}" in said for name in program.PROGRAMS)
 
 
+@pytest.mark.parametrize("name", [[], ["doctor"], ["get"]])
+def test_the_options_for_tls_mean_the_same_everywhere(
+    name: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ftpsvc", *name, "--help"])
+    with pytest.raises(SystemExit):
+        program.main()
+    said = " ".join(capsys.readouterr().out.split())
+    for meant in ("--tls with TLS, or not at all", "SHA-256 with TLS, and with no other certificate than this one"):
+        assert meant in said
+    assert ("connect to this server at once" in said) == (name == [])
+
+
 @pytest.mark.parametrize("name", program.PROGRAMS)
 def test_each_program_is_there_and_has_a_help(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
