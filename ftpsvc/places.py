@@ -200,7 +200,7 @@ class Place:
                     names.append(entry.name)
                     if len(names) >= MAX_LOOKED_THROUGH:
                         return None
-        except (Unavailable, model.BadArgument):  # it may be a file: see entries
+        except (Unavailable, model.BadArgument):  # 501 is what RFC 3659 has for a file in the place of a folder
             return None
         return names
 

@@ -82,6 +82,11 @@ def test_what_is_missing_there_is_named_with_what_is_close(desk: Desk) -> None:
     assert os.listdir(desk.here) == []
 
 
+def test_a_file_in_the_place_of_a_folder(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(DATA)
+    assert re.fullmatch(r"get: 550 /a/b: [^\n]*not a [^\n]*\n", desk.type("get a/b"))
+
+
 def test_what_is_missing_here(desk: Desk) -> None:
     (desk.here / "report.pdf").touch()
     assert desk.type("store reprt.pdf") == f'store: no "reprt.pdf" in {desk.here}. Close: report.pdf.\n'

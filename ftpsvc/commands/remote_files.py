@@ -188,7 +188,7 @@ class RemoteFiles(Commands):
         if there is not None and not await self._sure(f"{quote(new)} is there already. Replace it?"):
             raise model.Aborted("nothing was renamed.")
         self.has_begun(job)
-        await server.doing(old, server.storage.rename(old, new))
+        await server.doing(new, server.doing(old, server.storage.rename(old, new)), is_new=True)
         self.note(f"{quote(old)} is {quote(new)} now", {"event": "done", "from": old, "to": new})
 
     async def complete_mv(self, text: str, position: int) -> list[Offer]:
