@@ -91,7 +91,7 @@ class OneShot(Connections):
         self._write(self._stderr if self.pours else self.stdout, json.dumps(clean, ensure_ascii=False))
 
     async def at(self, target: Target) -> bool:
-        """Be connected to a server. False if that failed, which was said."""
+        """Be connected to a server. False if that failed, which was said, with words to type behind `ftpsvc`."""
         whole = replace(connecting.secured(target, self.protection, self.fingerprint), path="")
         if self._there is not None and self._there.target == whole:
             return True
@@ -99,7 +99,7 @@ class OneShot(Connections):
         try:
             await self._connect(whole)
         except TransferError as error:
-            self.complain(f"connect: {error}", error)
+            self.complain(f"connect: {error}".replace(": connect --", ": ftpsvc --"), error)
             return False
         return True
 

@@ -76,3 +76,15 @@ def test_a_script_names_the_fingerprint(server: secured.Server, environment: dic
     ended = piped(environment, tmp_path, "pwd\n", *found[1].split())
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.endswith("/\n")
+
+
+def test_a_one_shot_command_says_what_to_type_for_it_to_be_trusted(
+    server: secured.Server, environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = ("ls", f"ftpes://127.0.0.1:{server.port}/")
+    ended = piped(environment, tmp_path, "", *command)
+    assert ended.returncode == 5
+    found = re.search(r"use: ftpsvc (--fingerprint \S+ 127\.0\.0\.1 \d+)\n", ended.stderr)
+    assert found
+    assert piped(environment, tmp_path, "", *found[1].split()).returncode == 0
+    assert piped(environment, tmp_path, "", *command).returncode == 0
