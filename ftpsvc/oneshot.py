@@ -198,8 +198,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         except TransferError as error:
             shell.complain(f"put: {error}", error)
         return
-    to = goal(target.path or "/", len(files))
-    for line in lines("put", tree_words(given), list(map(as_it_is, files)), to):
+    for line in lines("put", tree_words(given), list(map(as_it_is, files)), goal(target.path or "/", len(files))):
         await shell.carry_out(*line)
 
 
