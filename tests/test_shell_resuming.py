@@ -46,14 +46,15 @@ def test_what_is_lost_for_good_is_resumed_when_one_is_connected_again(desk: Desk
     assert job.words == ("--exclude=*.o",)
     said = desk.type("resume")
     assert "h 5000: retrieve -r --exclude=*.o /pub" in said and said.endswith("1 job unfinished. Use: resume all\n")
-    assert "no job 2" in desk.type("resume 2")
+    assert "no job 2" in desk.type("resume 2") and "no job 0000010" in desk.type("resume 0000010")
     assert desk.completed("resume a") == ["resume all "] and desk.completed("resume 1") == ["resume 1 "]
     assert desk.shell.prompt == "ftpsvc> "
     said = desk.type("resume 1")
     assert "copied 1 file" in said
     assert desk.shell.prompt == "ftpsvc> "  # its connection was its own
     assert content(desk.here / "pub") == {"a": DATA} and desk.unfinished() == []
-    assert desk.type("resume") == "0 jobs unfinished.\n"
+    assert desk.type("resume") == desk.type("resume all") == "0 jobs unfinished.\n"
+    assert "no job 1" in desk.type("resume 1") and "no job al" in desk.type("resume al")
 
 
 def upload_to(desk: Desk, target: Target) -> Job:

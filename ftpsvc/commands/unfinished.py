@@ -43,7 +43,7 @@ class UnfinishedWork(Transfers):
                 for memory in found:
                     memory.done()
                 self.note(f"Forgot {display.counted(len(found), 'job')}. Parts of files stay until they are replaced.")
-            elif which in ("", "list") or not found:
+            elif which in ("", "list") or (which == "all" and not found):
                 self._list_unfinished(found)
             else:
                 await self._resume(job, _chosen(found, which))
@@ -114,7 +114,7 @@ class UnfinishedWork(Transfers):
 def _chosen(found: list[Unfinished], which: str) -> list[Unfinished]:
     if which == "all":
         return found
-    if not (which.isascii() and which.isdigit() and 1 <= int(which[:6]) <= len(found)):
+    if which not in map(str, range(1, len(found) + 1)):
         raise BadArgument(f"there is no job {quote(which)}. resume lists them, resume all finishes all.")
     return [found[int(which) - 1]]
 
