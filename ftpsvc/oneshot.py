@@ -26,7 +26,7 @@ from ftpsvc.commands.connections import Connections
 from ftpsvc.console import Event, Stopped, writing_out
 from ftpsvc.jobs import Job
 from ftpsvc.model import BadArgument, TransferError, parent_and_name
-from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, lines, tree_words
+from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, tree_words
 from ftpsvc.outcomes import outcome
 from ftpsvc.progress import Progress
 from ftpsvc.storage import Storage
@@ -176,8 +176,7 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     for server, targets in groupby(map(target_of, urls), lambda target: replace(target, path="")):
         paths = [target.path or "/" for target in targets]
         if await shell.at(server):
-            carried = [["cat", path] for path in paths] if local == STANDARD else lines("get", trees, paths, local)
-            for line in carried:
+            for line in [["cat", path] for path in paths] if local == STANDARD else [["get", *trees, *paths, local]]:
                 await shell.carry_out(*line)
 
 
@@ -198,8 +197,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
         except TransferError as error:
             shell.complain(f"put: {error}", error)
         return
-    for line in lines("put", tree_words(given), list(map(as_it_is, files)), goal(target.path or "/", len(files))):
-        await shell.carry_out(*line)
+    await shell.carry_out("put", *tree_words(given), *map(as_it_is, files), goal(target.path or "/", len(files)))
 
 
 async def _mirror(shell: OneShot, given: argparse.Namespace, run: Run) -> None:

@@ -125,11 +125,6 @@ def tree_words(given: argparse.Namespace) -> list[str]:
     return ["-r", *given.tree, *(["--newer"] if given.overwrite == "newer" else []), "--"]
 
 
-def lines(command: str, trees: Sequence[str], names: Sequence[str], to: str) -> list[list[str]]:
-    """The words of the shell that carry these: files at once, and what -r carries each by itself."""
-    return [[command, *trees, name, to] for name in names] if trees else [[command, *names, to]]
-
-
 def check_urls(urls: Iterable[str]) -> None:
     for url in urls:
         if not is_url(url):

@@ -43,25 +43,34 @@ async def planned(
     `given` are the names that the same command has given to others before; those of the plans are added to it.
     `failed` is told what stands in the way of one of the files, or of what one of the patterns means.
     """
-    found: dict[str, list[tuple[str, Entry]]] = {}
-    matched = 0
-
-    async def look(file: str) -> None:
-        nonlocal matched
+    found = await matching(source, files, failed)
+    meant: dict[str, list[tuple[str, Entry]]] = {}
+    for file in found:
         with _telling(failed):
-            matching = await source.matching(file)
-            matched += len(matching)
-            found[file] = _meant(source.path(file), matching)
-
-    await together(files, look)
-    meant = [item for file in files for item in found.get(file, ())]
-    plans = iter(await _planned(source, meant, target, to, matched > 1 or len(files) > 1) if meant else ())
+            meant[file] = _meant(source.path(file), found[file])
+    items = [item for of_one in meant.values() for item in of_one]
+    is_many = len(files) > 1 or any(len(of_one) > 1 for of_one in found.values())
+    plans = iter(await _planned(source, items, target, to, is_many) if items else ())
     names = {} if given is None else given
     left: list[Plan] = []
-    for file in files:
+    for of_one in meant.values():
         with _telling(failed):
-            left += _claimed(list(islice(plans, len(found.get(file, ())))), names)
+            left += _claimed(list(islice(plans, len(of_one))), names)
     return left
+
+
+async def matching(
+    source: Place, typed: Sequence[str], failed: Callable[[TransferError], object] = _raised
+) -> dict[str, list[tuple[str, Entry]]]:
+    """What these words mean, all looked up at once, without those that mean nothing: `failed` is told why."""
+    found: dict[str, list[tuple[str, Entry]]] = {word: [] for word in typed}
+
+    async def look(word: str) -> None:
+        with _telling(failed):
+            found[word] = await source.matching(word)
+
+    await together(found, look)
+    return {word: of_one for word, of_one in found.items() if of_one}
 
 
 @contextlib.contextmanager

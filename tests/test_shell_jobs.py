@@ -177,14 +177,13 @@ def test_a_job_of_several_folders_stays_with_its_server(paced: Desk) -> None:
     assert os.listdir(other) == []
 
 
-def test_a_job_in_the_background_replaces_nothing_that_nobody_was_asked_about(paced: Desk) -> None:
+def test_what_a_job_replaces_is_asked_before_it_goes_to_the_background(paced: Desk) -> None:
     (paced.there / "a").mkdir()
     (paced.there / "a" / "x").write_bytes(DATA[:30_000])
     (paced.here / "big").write_bytes(b"old")
-    paced.is_attended()
-    assert paced.type("get -r * &") == "[1] get -r *\n"
+    paced.is_attended("s")
+    assert paced.type("get -r * &") == "skipped big: kept the one that is there\n[1] get -r *\n"
     let_pass(paced, 5)
-    assert "skipped big: kept the one that is there\n" in paced.said()
     assert (paced.here / "big").read_bytes() == b"old"
     assert (paced.here / "a" / "x").exists()
 

@@ -59,11 +59,11 @@ def test_folders_are_retrieved_and_stored_into_those_that_are_there(desk: Desk) 
         ("mirror nosuch", 'no "nosuch" in / (550)'),
         ("mirror -R nosuch", 'no "nosuch" in'),
         ("retrieve -r", "it takes one folder"),
-        ("retrieve -r a b c", "it takes one folder"),
+        ("retrieve -r a b c", "too many words"),
         ("retrieve -r --delete a", "only mirror removes anything"),
         ("retrieve -r -R pub", "-R turns mirror round."),
         ("retrieve -r nothing.*", "matches"),
-        ("resume 7", "0 jobs unfinished."),
+        ("resume 7", "there is no job 7."),
         ("retrieve a b c", "too many words"),
     ],
 )
@@ -113,9 +113,21 @@ def test_one_of_several_that_fails_keeps_none_of_the_others(desk: Desk) -> None:
     write(desk.here / "a" / "is a folder")
     write(desk.here / "b", b"a file")
     said = desk.type("retrieve -r pub/*")
-    assert "a: " in said and "b: " in said and "retrieve: 2 of 3 failed" in said
+    assert "/a is a folder" in said and "/b is a file" in said and "retrieve: 1 of 2 failed" in said
     assert (desk.here / "d").read_bytes() == b"1" and (desk.here / "b").read_bytes() == b"a file"
     assert "there is no folder" in desk.type("retrieve -r pub/* nowhere")
+
+
+def test_files_and_folders_that_are_named_go_into_one_folder(desk: Desk) -> None:
+    for name in ("a", "b", "t/c", "u/d", "v/t/e"):
+        write(desk.here / name, b"1")
+    (desk.there / "to").mkdir()
+    said = desk.type("store -r a t nosuch u b to/")
+    assert set(content(desk.there / "to")) == {"a", "b", "t", "t/c", "u", "u/d"}
+    assert 'store: no "nosuch" in ' in said and "stored 2 of 2 files" in said
+    assert "would both become /to/t." in desk.type("store -r t v/t to/")
+    assert set(content(desk.there / "to" / "t")) == {"c"}
+    assert "there is no folder" in desk.type("store -r a t nowhere/")
 
 
 def test_a_name_with_a_dash_goes_behind_two(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -15,13 +15,14 @@ from ftpsvc.commands.trees import Trees
 from ftpsvc.console import Offer, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
-from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, ServiceClosing, TransferError, parent_and_name
+from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, Entry, ServiceClosing, TransferError, parent_and_name
 from ftpsvc.parallel import each, for_each
 from ftpsvc.places import Place, There
 from ftpsvc.plans import described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.steps import Do, Step
 from ftpsvc.storage import SMALL
+from ftpsvc.targets import Names
 from ftpsvc.transfers import Plan, Way
 from ftpsvc.treeoptions import TreeOptions, parse
 from ftpsvc.words import quote
@@ -161,53 +162,85 @@ class Transfers(Trees):
             raise BadArgument("only mirror removes anything. Use: mirror --delete")
         if options.up:
             raise BadArgument("-R turns mirror round. Use: store -r, or retrieve -r")
-        typed, *to = options.words or [""]
-        found = await source.matching(typed) if typed and len(to) < 2 else []
-        if len(found) < 2 and all(entry.is_directory for _, entry in found):
-            path, top = found[0] if found else ("", None)
-            await self._tree(job, there, command, replace(options, words=[path, *to]) if found else options, top)
-            return
-        if len(found) > 1:
-            to = [f"{target.path(to[0] if to else '.').rstrip('/')}/"]  # each would take the name of the one before it
-        wanted = options.comparison().wanted
+        if not options.words:
+            raise BadArgument(f"it takes one folder, and where it goes to. Use: help {command}")
+        typed, to = self._files_and_goal(command, *options.words)
+        found = await preflight.matching(source, typed, self._telling(job, len(typed)))
+        items = [item for of_one in found.values() for item in of_one]
+        if len(typed) == len(items) == 1:
+            ((path, entry),) = items
+            if entry.is_directory:
+                await self._tree(job, there, command, replace(options, words=[path, *options.words[1:]]), entry)
+                return
+        else:
+            to = f"{target.path(to).rstrip('/')}/"  # each would take the name of the one before it
+            wanted = options.comparison().wanted
+            items = [item for item in items if wanted.admits(parent_and_name(item[0])[1], item[1].is_directory)]
+        await self._carry_items(job, command, source, items, target, replace(options, words=[to]))
+
+    async def _carry_items(
+        self,
+        job: Job,
+        command: str,
+        source: Place,
+        items: Sequence[tuple[str, Entry]],
+        target: Place,
+        options: TreeOptions,
+    ) -> None:
+        """Carry the files among these together, and then one folder behind the other; `options` have where to."""
+        there = source if isinstance(source, There) else target
+        assert isinstance(there, There)
+        files = [(path, entry) for path, entry in items if not entry.is_directory]
+        works: list[tuple[str, Entry | None]] = [(path, entry) for path, entry in items if entry.is_directory]
+        if options.dry_run:
+            for step in [Step(Do.COPY, parent_and_name(path)[1], entry) for path, entry in files]:
+                self.say(described(step), step_event(step))
+        elif files:
+            works.insert(0, ("", None))
+        given: Names = {} if self.names_given is None else self.names_given
         failed = 0
-        for path, entry in found:
-            name = parent_and_name(path)[1]
-            if len(found) > 1 and not wanted.admits(name, entry.is_directory):
-                continue
+        for path, top in works:
             try:
-                if entry.is_directory:
-                    await self._tree(job, there, command, replace(options, words=[path, *to]), entry)
-                elif options.dry_run:
-                    step = Step(Do.COPY, name, entry)
-                    self.say(described(step), step_event(step))
+                if top is not None:
+                    await self._tree(job, there, command, replace(options, words=[path, *options.words]), top, given)
                 else:
                     policy = "newer" if options.only_newer else None
-                    await self._carry(job, source, [path], target, (to or ["."])[0], policy)
+                    paths = [path for path, _ in files]
+                    await self._carry(job, source, paths, target, options.words[0], policy, given)
             except (ConnectionFailed, ServiceClosing, Stopped):
                 raise
             except TransferError as error:
-                if len(found) == 1 or job.is_interrupted:
+                if len(works) == 1 or job.is_interrupted:
                     raise
                 failed += 1
-                self.complain(f"{quote(name)}: {error}", error)
+                self.complain(str(error) if top is None else f"{quote(parent_and_name(path)[1])}: {error}", error)
         if failed:
-            raise Aborted(f"{failed} of {len(found)} failed; what was wrong with each stands above.")
+            raise Aborted(f"{failed} of {len(works)} failed; what was wrong with each stands above.")
 
-    async def _carry(
-        self, job: Job, source: Place, files: Sequence[str], target: Place, to: str = ".", policy: str | None = None
-    ) -> None:
-        job.has_questions = True
+    def _telling(self, job: Job, count: int) -> Callable[[TransferError], None]:
+        """Says why one of so many can't be carried. Why the only one can't is raised."""
 
         def failed(error: TransferError) -> None:
-            if len(files) == 1 or job.is_interrupted:
+            if count == 1 or job.is_interrupted:
                 raise error
             self.complain(f"{self.words_of(job.line)[0]}: {error}", error)
 
-        plans = await preflight.planned(source, files, target, to, self.names_given, failed)
+        return failed
+
+    async def _carry(
+        self,
+        job: Job,
+        source: Place,
+        files: Sequence[str],
+        target: Place,
+        to: str = ".",
+        policy: str | None = None,
+        given: Names | None = None,
+    ) -> None:
+        job.has_questions = True
+        given = self.names_given if given is None else given
+        plans = await preflight.planned(source, files, target, to, given, self._telling(job, len(files)))
         policy = policy or self.settings.overwrite
-        if policy == "ask" and self._around.ask is not None and not job.has_floor:
-            policy = "skip"  # somebody is typing something else
         plans = await clashes.settled(plans, policy, self._around.ask, self.note)
         if not plans:
             return

@@ -80,10 +80,19 @@ class Trees(Commands):
         ends = (source, target)
         return await self._offers(ends[len(before)], text, only_folders) if len(before) < len(ends) else []
 
-    async def _tree(self, job: Job, there: There, command: str, options: TreeOptions, top: Entry | None = None) -> None:
+    async def _tree(
+        self,
+        job: Job,
+        there: There,
+        command: str,
+        options: TreeOptions,
+        top: Entry | None = None,
+        given: Names | None = None,
+    ) -> None:
         """Carry a tree, in the way of one of the commands. Raises what ended it.
 
-        `top` is the source's folder, if it was looked at just now.
+        `top` is the source's folder, if it was looked at just now. `given` are the names that the same command has
+        given to others before.
         """
         job.has_questions = True
         if command == "store":
@@ -94,8 +103,9 @@ class Trees(Commands):
         path = source.path(options.words[0])
         top = top or await source.entry(path)  # raises, with the names that are close
         to = await _target(command, path, target, options.words[1:])
-        if self.names_given is not None:
-            claim(self.names_given, to, (there.target, path))
+        given = self.names_given if given is None else given
+        if given is not None:
+            claim(given, to, (there.target, path))
         local, remote = (path, to) if options.up else (to, path)
         work = journal.Job.of(there.target, True, options.up, local, remote, tuple(options.given), time.time())
         if options.dry_run:
