@@ -38,6 +38,8 @@ class LookAhead:
 
         Once the transfer has begun, too. They may have come while its file was opened, or with the command itself.
         """
+        if not self._incoming:
+            return  # most often so, and a small file takes long enough
         for _ in range(self.finds_status()):
             # 213 and a number are what clients take for progress.
             reply(Reply(213, f"Status: {transfer.moved} bytes transferred"))
