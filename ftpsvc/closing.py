@@ -48,7 +48,7 @@ class Closing:
         """Close all ports. `lets_in`: whether it is this process that lets in who comes to them."""
         for port in self._ports:
             spare = _spare(port) if lets_in else None
-            await maybeDeferred(port.stopListening)
+            await stop_listening(port)
             if spare is not None:
                 for accepted in last_of(spare):
                     let_in(self._reactor, accepted, port.factory)  # type: ignore[attr-defined]
@@ -62,6 +62,12 @@ class Closing:
         if self._notice is not None:
             notice, self._notice = self._notice, None
             notice.callback(None)
+
+
+async def stop_listening(port: IListeningPort) -> None:
+    """Close a port, be it a Unix socket whose file somebody has removed: Twisted would remove it, and fails."""
+    with contextlib.suppress(FileNotFoundError):
+        await maybeDeferred(port.stopListening)
 
 
 def _spare(port: Any) -> socket.socket | None:

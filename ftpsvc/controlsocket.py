@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IPullProducer
 from twisted.internet.protocol import Factory, connectionDone
@@ -30,6 +30,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ftpsvc.closing import stop_listening
 from ftpsvc.control import Refused, order
 from ftpsvc.overview import Overview
 from ftpsvc.records import printable
@@ -94,8 +95,7 @@ class ControlSocket:
         if self._trying.running:
             self._trying.stop()
         if self._port is not None:
-            with contextlib.suppress(FileNotFoundError):  # somebody has removed it already
-                await maybeDeferred(self._port.stopListening)
+            await stop_listening(self._port)
             self._factory.hang_up()
         self._open.close()
 

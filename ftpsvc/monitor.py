@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from prometheus_client.exposition import choose_encoder
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,6 +15,7 @@ from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from ftpsvc.closing import stop_listening
 from ftpsvc.factory import ServerFactory
 from ftpsvc.lateness import Lateness
 from ftpsvc.metrics import ServerMetrics
@@ -47,7 +48,7 @@ class Monitor:
         """End, as the last: until then it tells that the server is stopping."""
         self._lateness.stop()
         if self.port is not None:
-            await maybeDeferred(self.port.stopListening)
+            await stop_listening(self.port)
 
 
 class Root(Resource):

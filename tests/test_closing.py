@@ -92,6 +92,18 @@ def test_a_port_that_is_no_socket_is_closed_all_the_same(place: Place) -> None:
     assert is_closed(place)
 
 
+def test_a_unix_socket_whose_file_has_been_removed_keeps_nobody_from_being_served(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone() -> None:
+        raise FileNotFoundError  # Twisted's port removes the file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place.port, "stopListening", gone)
+        start(place.closing.close(lets_in=True)).result()
+    assert len(place.reactor.adopted) == len(place.clients)
+
+
 def test_notice_is_given_for_so_many_seconds(place: Place) -> None:
     waiting = start(place.closing.notice())
     place.reactor.advance(4.9)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import LoggedErrors
 from prometheus_client.parser import text_string_to_metric_families
-from support import Conversation, at_once, by_hand, frames, local_disk, make_clock, parts_in
+from support import Conversation, at_once, by_hand, frames, local_disk, make_clock, parts_in, result_of
 from twisted.internet.testing import StringTransportWithDisconnection
 
 from ftpsvc.counts import OTHER, Counts, Histogram
@@ -68,6 +68,20 @@ def answer_in(transport: StringTransportWithDisconnection) -> Answer:
 @pytest.fixture
 def watched(tmp_path: Path) -> Watched:
     return Watched(tmp_path)
+
+
+class Gone:
+    """A port at a Unix socket whose file somebody has removed, which is Twisted's to do."""
+
+    def stopListening(self) -> None:
+        raise FileNotFoundError
+
+
+def test_its_end_takes_a_socket_that_is_gone_already(tmp_path: Path) -> None:
+    monitor = Watched(tmp_path).monitor
+    monitor.port = Gone()  # type: ignore[assignment]
+    monitor.start()
+    result_of(monitor.stop())
 
 
 def test_who_lives_says_so_whatever_else_is_wrong(watched: Watched) -> None:
