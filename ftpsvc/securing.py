@@ -14,7 +14,7 @@ from ftpsvc import certificates, xdg
 from ftpsvc.certificates import BadCertificate
 from ftpsvc.proxied import Lobby, ProxiedEndpoint
 from ftpsvc.records import printable
-from ftpsvc.tls import ServerTLS
+from ftpsvc.tls import PagesTLS, ServerTLS
 
 _IMPLICIT = "tls:"
 _PROXIED = "haproxy:"
@@ -70,7 +70,7 @@ def is_implicit(endpoint: str) -> bool:
 
 
 def endpoint_for(
-    reactor: Any, text: str, tls: ServerTLS | None, lobby: Lobby, inmost: IStreamServerEndpoint | None = None
+    reactor: Any, text: str, tls: ServerTLS | PagesTLS | None, lobby: Lobby, inmost: IStreamServerEndpoint | None = None
 ) -> IStreamServerEndpoint:
     """Not Twisted's own `tls:`, which wants a folder of certificates: this is the one of AUTH TLS, and any endpoint.
     Nor its `haproxy:`, which greets before it is known who is there: they wait in the `lobby`.

@@ -43,6 +43,7 @@ from ftpsvc.securing import endpoint_for, is_implicit, refuse, state_folder
 from ftpsvc.sharing import Sharing
 from ftpsvc.signals import OnSignal
 from ftpsvc.threads import done_with
+from ftpsvc.tls import PagesTLS
 from ftpsvc.workers import Opened, Workers
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def _listen(
 ) -> IListeningPort:
     """Listen for those whom the server serves, or for what something `other` does."""
     outcome: list[IListeningPort | Failure] = []
-    maybeDeferred(lambda: endpoint_for(reactor, endpoint, factory.tls, factory).listen(other or factory)).addBoth(
+    tls = factory.tls if other is None or factory.tls is None else PagesTLS(factory.tls)
+    maybeDeferred(lambda: endpoint_for(reactor, endpoint, tls, factory).listen(other or factory)).addBoth(
         outcome.append
     )
     if not outcome:

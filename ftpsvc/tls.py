@@ -20,6 +20,9 @@ from ftpsvc.wire import ALPN
 #: gets its tickets at the beginning, and clients that have seen them taken insist on that for each file.
 SESSION_LIFE = 7 * 24 * 3600
 
+#: What pages are asked for by, as ALPN names it.
+HTTP = b"http/1.1"
+
 # OpenSSL's SSL_MODE_ENABLE_PARTIAL_WRITE: pyOpenSSL sets it, and has no name for it.
 _PARTIAL_WRITE = 0x1
 
@@ -57,6 +60,11 @@ class ServerTLS:
         connection = self._side(control.get_context())
         connection.set_accept_state()
         return connection
+
+    def for_pages(self) -> SSL.Connection:
+        """The side of somebody who comes for the monitor's pages. What certificates they have is of no interest."""
+        self.refresh()
+        return _ForPages(self._context, None)
 
     def _side(self, context: SSL.Context) -> SSL.Connection:
         connection = SSL.Connection(context, None)
@@ -104,6 +112,21 @@ class ServerTLS:
         return tuple(found)
 
 
+class _ForPages(SSL.Connection):
+    """One on which HTTP is spoken, as browsers ask by ALPN."""
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class PagesTLS:
+    """The same certificate where pages are served, and no FTP."""
+
+    def __init__(self, tls: ServerTLS) -> None:
+        self._tls = tls
+
+    def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
+        return self._tls.for_pages()
+
+
 def fingerprint_of_peer(transport: Any) -> str:
     """The SHA-256 of the certificate that the other end has shown, in hexadecimal digits; empty if there is none."""
     certificate = transport.getPeerCertificate()
@@ -144,6 +167,7 @@ def _context_for(pair: Pair) -> SSL.Context:
 
 def _choose(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     """A client that wants to speak something else was led here by somebody else (the ALPACA attack)."""
-    if ALPN not in offered:
+    spoken = HTTP if isinstance(connection, _ForPages) else ALPN
+    if spoken not in offered:
         raise SSL.Error([("", "", "no application protocol in common")])
-    return ALPN
+    return spoken

@@ -9,13 +9,15 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
 import support
-from daemon import DEADLINE, ENVIRONMENT, FOREGROUND
+from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL
 from OpenSSL import SSL
 from secured import Server, Talk, running, server, serving, trusting, upload
 
@@ -65,6 +67,28 @@ def test_a_client_that_wants_another_protocol_is_refused(server: Server) -> None
     context.set_alpn_protocols(["http/1.1"])
     with Talk(server) as talk, pytest.raises(ssl.SSLError):
         talk.secure(context)
+
+
+def test_browsers_come_to_the_monitor_by_tls_and_none_is_led_there_or_here_by_another(tmp_path: Path) -> None:
+    def chosen(port: int, *protocols: str) -> str | None:
+        context = trusting()
+        context.set_alpn_protocols(list(protocols))
+        clear = socket.create_connection(("127.0.0.1", port), DEADLINE)
+        with clear, context.wrap_socket(clear) as secured:
+            return secured.selected_alpn_protocol()
+
+    with serving(tmp_path / "root", "--monitor", f"tls:{LOCAL}", endpoint=f"tls:{LOCAL}") as server:
+        found = re.search(r"Site \(TLS\) starting on (\d+)", server.log)
+        assert found is not None
+        pages = int(found[1])
+        assert chosen(pages, "h2", "http/1.1") == "http/1.1"
+        assert chosen(server.port, "ftp") == "ftp"
+        for port, protocol in ((pages, "ftp"), (server.port, "http/1.1")):
+            with pytest.raises(ssl.SSLError):
+                chosen(port, protocol)
+        page = f"https://127.0.0.1:{pages}/healthz"
+        with urllib.request.urlopen(page, None, DEADLINE, context=trusting()) as answer:
+            assert answer.read() == b"ok\n"
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
