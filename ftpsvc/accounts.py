@@ -92,9 +92,10 @@ class KeptFile:
         self._records = accountfile.read(file)
         self.fault: BadAccounts | None = None  #: why what it says now doesn't hold
 
-    def records(self) -> dict[str, Record]:
-        """The accounts, by name."""
-        if (seen := self._look()) != self._seen:
+    def records(self, by_order: bool = False) -> dict[str, Record]:
+        """The accounts, by name. `by_order`: a file that could not be used is read again though it is the same by all
+        that shows: what was in the way may have been another thing."""
+        if (seen := self._look()) != self._seen or (by_order and self.fault is not None):
             self._seen = seen
             try:
                 self._records, self.fault = accountfile.read(self._file), None
@@ -107,12 +108,12 @@ class KeptFile:
         return self._records
 
     def _look(self) -> object:
-        """What changes when somebody writes to the file, or puts another in its place."""
+        """What changes when somebody writes to the file, puts another in its place, or lets us read it (`chown`)."""
         try:
             status = self._file.stat()
         except OSError as error:
             return error.errno
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class Members:

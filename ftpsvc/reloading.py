@@ -77,7 +77,7 @@ class Reloading:
         if _DOORS.intersection(changed):
             admission = admitted(new, self._homes, self._factory.run)
         elif admission.file is not None:
-            admission.file.records()
+            admission.file.records(by_order=True)
             if admission.file.fault is not None:
                 refuse(f"can't use the accounts: {admission.file.fault}")
 

@@ -100,7 +100,7 @@ class ServerTLS:
         self.fingerprint = other.fingerprint
 
     def _look(self) -> tuple[object, ...]:
-        """What changes when somebody puts other files in their place."""
+        """What changes when somebody puts other files in their place, or lets us read them (`chown`)."""
         found: list[object] = []
         for path in self._files:
             try:
@@ -108,7 +108,7 @@ class ServerTLS:
             except OSError:
                 found.append(None)
             else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
         return tuple(found)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from support import frames
 from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from ftpsvc import passwords
+from ftpsvc import passwords, wholefile
 from ftpsvc.accountfile import BadAccounts
 from ftpsvc.accounts import MAX_AT_ONCE, WRONG
 from ftpsvc.proxied import origin_of
@@ -207,6 +209,26 @@ def test_a_file_that_is_wrong_changes_nothing_and_the_log_says_where(
     assert place.login("carol").startswith("230")
     assert place.login("alice").startswith("530")
     logged_errors.events.clear()
+
+
+def test_a_file_that_could_not_be_read_is_read_when_it_was_given_to_us(
+    place: Place, monkeypatch: pytest.MonkeyPatch, logged_errors: Any
+) -> None:
+    """As chown does behind an editor that has replaced the file: neither its size nor its time of change is another."""
+    place.account("alice")
+    assert place.login("alice").startswith("230")
+    place.account("bob")
+
+    def refused(file: Path, most: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    with monkeypatch.context() as not_ours:
+        not_ours.setattr(wholefile, "read", refused)
+        assert place.login("bob").startswith("530")
+    time.sleep(0.02)  # the system's clock for files ticks only so often
+    place.file.chmod(0o640)
+    assert place.login("bob").startswith("230")
+    logged_errors.take()
 
 
 def test_the_start_is_refused_with_a_file_that_is_wrong(place: Place) -> None:

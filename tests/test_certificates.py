@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +110,27 @@ def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     tls.serverConnectionForTLS(None)
     assert tls.fingerprint != before
     assert tls.fingerprint == certificates.read(certificate, key).fingerprint
+
+
+def test_files_that_could_not_be_read_are_read_when_they_were_given_to_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged_errors: LoggedErrors
+) -> None:
+    certificate, key = certificates.ensure(tmp_path / "old")
+    tls = ServerTLS(certificate, key)
+
+    def refused(file: Path, most: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    for new, old in zip(certificates.ensure(tmp_path / "new"), (certificate, key), strict=True):
+        new.rename(old)
+    with monkeypatch.context() as not_ours:
+        not_ours.setattr(wholefile, "read", refused)
+        tls.serverConnectionForTLS(None)
+    time.sleep(0.02)  # the system's clock for files ticks only so often
+    key.chmod(0o640)
+    tls.serverConnectionForTLS(None)
+    assert tls.fingerprint == certificates.read(certificate, key).fingerprint
+    logged_errors.take()
 
 
 def test_broken_files_change_nothing(tmp_path: Path, logged_errors: LoggedErrors) -> None:

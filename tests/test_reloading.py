@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from daemon import FOREGROUND, Process
 from hall import Visitor
 from support import frames
 
-from ftpsvc import passwords
+from ftpsvc import passwords, wholefile
 from ftpsvc.admission import Entrance, admitted
 from ftpsvc.factory import ServerFactory
 from ftpsvc.homes import Homes
@@ -172,6 +173,22 @@ def test_accounts_that_became_wrong_refuse_the_whole_reload(tmp_path: Path, logg
     with_accounts(tmp_path, "mia", "bob")
     assert "the accounts were read again; there are 2" in running.reload().lines
     logged_errors.events.clear()
+
+
+def test_accounts_that_could_not_be_read_are_read_by_the_next_reload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged_errors: Any
+) -> None:
+    running = Running(tmp_path, with_accounts(tmp_path, "mia"))
+    with_accounts(tmp_path, "mia", "bob")
+
+    def refused(file: Path, most: int) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(file))
+
+    with monkeypatch.context() as without_descriptors:
+        without_descriptors.setattr(wholefile, "read", refused)
+        assert running.visit().log_in("bob", "secret")[:2] == [220, 331]
+    assert "the accounts were read again; there are 2" in running.reload().lines
+    logged_errors.take()
 
 
 def test_the_way_to_log_in_is_left_alone_where_it_has_not_changed(running: Running, tmp_path: Path) -> None:
