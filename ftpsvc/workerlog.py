@@ -76,9 +76,10 @@ class ToParent:
 
 
 def _sendable(event: LogEvent) -> object:
-    """The text that an event comes to, with time, level and origin; one with a failure as Twisted has it in JSON."""
+    """The text that an event comes to, with time, level and origin; one with a failure as Twisted has it in JSON, which
+    has no place for what the error says."""
     if "log_failure" in event:
-        return eventAsJSON(event)
+        return [eventAsJSON(event), event["log_failure"].getErrorMessage()]
     if RECORDS in event:
         return [event["log_time"], event["log_level"].name, [packed(record) for record in event[RECORDS]]]
     level = event.get("log_level", LogLevel.info).name
@@ -92,8 +93,11 @@ def _system(event: LogEvent, level: str) -> str:
 def from_worker(number: int, events: list[Any], hear: Callable[[Sequence[Record]], None]) -> None:
     """Log events of a worker's as our own; `hear` gets the records among them."""
     for sent in events:
-        if isinstance(sent, str):
-            event = eventFromJSON(sent)
+        if len(sent) == 2:
+            whole, said = sent
+            event = eventFromJSON(whole)
+            failure = event["log_failure"]
+            failure.value = type(failure.type.__name__, (Exception,), {})(said)
             system = _system(event, event["log_level"].name)
         elif len(sent) == 3:
             time, level, found = sent

@@ -20,6 +20,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from ftpsvc.jsonlog import lines_of
 from ftpsvc.records import Happening, SessionEvent
 from ftpsvc.sharing import Sharing
 from ftpsvc.workerlink import ANSWER_LIMIT, Unanswered, WorkerLink
@@ -121,16 +122,18 @@ def test_an_event_comes_with_its_level_its_text_and_the_number_of_the_worker(log
     assert (event["worker"], formatEvent(event)) == (2, "192.0.2.1: {bad}")
 
 
-def test_a_failure_keeps_its_traceback(logged_errors: Any) -> None:
+def test_a_failure_keeps_its_traceback_and_what_it_says(logged_errors: Any) -> None:
     ends = Ends(log=lambda **about: from_worker(1, hear=lambda _: None, **about))
     logger = Logger(observer=ToParent(ends.asking, ends.clock))
     try:
-        raise KeyError("lost")
-    except KeyError:
+        raise OSError(5, "Input/output error", "/a")
+    except OSError:
         logger.failure("something failed")
     ends.pump()
     (event,) = logged_errors.events
-    assert "KeyError" in event["log_failure"].getTraceback()
+    assert event["log_failure"].getTraceback().rstrip().endswith("OSError: [Errno 5] Input/output error: '/a'")
+    (line,) = lines_of(event)
+    assert line["error"] == "OSError: [Errno 5] Input/output error: '/a'"
     logged_errors.events.clear()
 
 
