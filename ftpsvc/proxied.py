@@ -42,8 +42,8 @@ def origin_of(peer: IAddress | None) -> Origin:
     if not isinstance(peer, IPv4Address | IPv6Address):
         return SOMEBODY
     address = host_of(peer.host)
-    if address is None:
-        return SOMEBODY  # it comes from a proxy's header, and may be any text
+    if address is None or not peer.host.isprintable():
+        return SOMEBODY  # it comes from a proxy's header, and may be any text, also behind the % of an address
     # In one spelling, whatever a proxy's header has; and an IPv4 client of an IPv6 socket as the one that it is.
     host = f"[{address}]" if address.version == 6 else str(address)
     return Origin(f"{host}:{peer.port}", address, address.is_loopback)

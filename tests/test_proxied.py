@@ -311,5 +311,17 @@ def test_a_local_socket_is_this_machine(tmp_path: Path) -> None:
         assert connection.recv(100).startswith(b"220 ")
 
 
+def test_no_header_writes_into_the_log(tmp_path: Path) -> None:
+    """Behind a % in an address the name of an interface stands, of which Python takes any for one."""
+    told: list[Any] = []
+    one = FromProxy(tmp_path)
+    support.LEFT_OPEN.append(one)
+    one.server.records.listeners.append(told.extend)
+    assert one.said(b"PROXY TCP6 fe80::1%\n\x1b[2J ::1 4711 5000\r\n").startswith("421")
+    one.server.records.flush()
+    assert told
+    assert all(str(record).isprintable() for record in told)
+
+
 def test_an_origin_has_a_name_for_people() -> None:
     assert Origin("somebody") == Origin("somebody", None, False)
