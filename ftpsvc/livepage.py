@@ -19,7 +19,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from ftpsvc import ctltables, display
-from ftpsvc.monitor import Page
+from ftpsvc.monitor import Page, header
 from ftpsvc.operatortoken import Token
 from ftpsvc.overview import Overview
 from ftpsvc.plot import HEIGHT, WIDTH, plot
@@ -73,9 +73,9 @@ def _left_out(count: int, shown: Sized) -> str:
     return f"; {left} more are shown by ftpsvc ctl" if left > 0 else ""
 
 
-def is_ours(host: str | None) -> bool:
+def is_ours(host: str) -> bool:
     """Whether the name by which somebody has come here can be nobody else's: an address, or this machine's own name."""
-    name = re.sub(r":[0-9]*$", "", host or "").lower().rstrip(".")
+    name = re.sub(r":[0-9]*$", "", host).lower().rstrip(".")
     if name in ("localhost", socket.gethostname().lower()):
         return True
     try:
@@ -91,7 +91,7 @@ class Guarded(Page):
     def render(self, request: Request) -> int | bytes:
         for name, value in HEADERS.items():
             request.setHeader(name, value)
-        if not is_ours(request.getHeader("host")):
+        if not is_ours(header(request, b"host")):
             why = "This server doesn't know the name that you have come by. Come by its address, or by localhost."
             return say(request, http.FORBIDDEN, why)
         return self.respond(request)

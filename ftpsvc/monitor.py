@@ -77,6 +77,11 @@ class QuietSite(Site):
         pass
 
 
+def header(request: Request, name: bytes) -> str:
+    """What a visitor says there, of whatever bytes: Twisted takes all for UTF-8, and fails where it is none."""
+    return (request.getHeader(name) or b"").decode("latin-1")
+
+
 class Page(Resource):
     """Text for programs, made anew for each who asks."""
 
@@ -162,6 +167,9 @@ class Metrics(Page):
         except LocalFault:
             self._metrics.free = None
         await self._metrics.look()
-        encode, content_type = choose_encoder(request.getHeader("accept") or "")
+        try:
+            encode, content_type = choose_encoder(header(request, b"accept"))
+        except TypeError:  # a version that is no number, which they compare with one
+            encode, content_type = choose_encoder("")
         request.setHeader(b"content-type", content_type.encode())
         return encode(self._metrics.registry)

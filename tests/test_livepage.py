@@ -203,7 +203,9 @@ def test_looking_ends_nobody(shown: Shown) -> None:
     assert shown.talk.codes(b"NOOP\r\n") == [200]
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:9090", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example:9090", "127.0.0.1.evil.example", "", "\udcff"]
+)
 @pytest.mark.parametrize("path", ["/", "/live", "/end"])
 def test_a_name_that_is_not_ours_is_refused(shown: Shown, path: str, host: str) -> None:
     answer = shown.ask(path, host=host)

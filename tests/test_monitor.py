@@ -41,7 +41,7 @@ class Watched:
         transport.protocol = protocol
         protocol.makeConnection(transport)
         lines = [f"{method} {path} HTTP/1.0", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-        protocol.dataReceived("\r\n".join(lines).encode())
+        protocol.dataReceived("\r\n".join(lines).encode("utf-8", "surrogateescape"))
         return transport
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
@@ -146,6 +146,12 @@ def test_head_has_the_length_and_no_body(watched: Watched) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
 def test_nothing_can_be_changed_there(watched: Watched, method: str) -> None:
     assert watched.ask("/metrics", method).status == 405
+
+
+@pytest.mark.parametrize("accept", ["\udcff", "application/openmetrics-text; version=x"])
+def test_who_says_by_nonsense_what_they_take_gets_the_usual(tmp_path: Path, accept: str) -> None:
+    answer = Watched(tmp_path).ask("/metrics", accept=accept)
+    assert (answer.status, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
 
 
 def test_a_fault_of_ours_is_500_and_logged(tmp_path: Path, logged_errors: LoggedErrors) -> None:
