@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from ftpsvc import passwords, tomllines
+from ftpsvc.addresses import network_of
 from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
 from ftpsvc.objects.urls import is_address, location
 from ftpsvc.rules import PathRule
@@ -236,7 +237,7 @@ def _fingerprints(value: object) -> frozenset[str]:
 
 
 def _networks(value: object) -> tuple[IPv4Network | IPv6Network, ...]:
-    networks = tuple(ip_network(text) for text in _strings(value))
+    networks = tuple(network_of(text) for text in _strings(value))
     if not networks:
         raise ValueError("nobody could log in from nowhere; leave it out for everywhere")
     return networks

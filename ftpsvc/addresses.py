@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 from ftpsvc.model import BadArgument, ProtocolViolation
@@ -51,6 +51,22 @@ def host_of(text: str) -> IP | None:
 def without_scope(host: IP) -> IP:
     """The address alone, without the interface that a link-local one is reached through."""
     return IPv6Address(host.packed) if isinstance(host, IPv6Address) and host.scope_id else host
+
+
+def network_of(text: str) -> IPv4Network | IPv6Network:
+    """The network that somebody has written, or the address, as clients from there are known: one of IPv4 in IPv6's
+    notation is one of IPv4, and an interface says nothing of who is behind it. Raises `ValueError`."""
+    network = ip_network(text)
+    if isinstance(network, IPv4Network):
+        return network
+    first, length = network.network_address, network.prefixlen
+    if first.ipv4_mapped is not None and length >= _MAPPED:
+        return IPv4Network((first.ipv4_mapped, length - _MAPPED))
+    return IPv6Network((without_scope(first).packed, length))
+
+
+#: How long what IPv4 addresses begin with is in IPv6's notation (RFC 4291, section 2.5.5.2).
+_MAPPED = 96
 
 
 def socket_name(host: IP, port: int) -> tuple[str, int] | tuple[str, int, int, int]:

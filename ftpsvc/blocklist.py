@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
-from ftpsvc.addresses import IP
+from ftpsvc.addresses import IP, without_scope
 from ftpsvc.limits import Network
 from ftpsvc.model import OverLimit
 
@@ -56,6 +56,7 @@ class Blocklist:
         """Raises `OverLimit` for whom an operator has banned."""
         if not self._until or host is None:
             return
+        host = without_scope(host)
         for version, length in self._lengths:
             if version == host.version:
                 network = ip_network((host, length), strict=False)

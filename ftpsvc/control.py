@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any
 
+from ftpsvc.addresses import network_of
 from ftpsvc.limits import Network
 from ftpsvc.overview import Overview, shown
 
@@ -71,7 +71,7 @@ async def _unban(overview: Overview, request: Request) -> Answer:
 def _network(request: Request) -> Network:
     text = request.get("network")
     try:
-        return ip_network(text if isinstance(text, str) else "")
+        return network_of(text if isinstance(text, str) else "")
     except ValueError as error:
         raise Refused(f"{text} is no address or network: as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64") from error
 

@@ -20,6 +20,7 @@ from twisted.python import usage
 
 from ftpsvc import __version__, configuration
 from ftpsvc.accounts import Anonymous
+from ftpsvc.addresses import network_of
 from ftpsvc.configuration import Configuration, Setting, Takes
 from ftpsvc.everywhere.address import address
 from ftpsvc.hooks import HOOKS
@@ -143,7 +144,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Clients from this network (as 192.168.0.0/16; private: all that are) are told the address that they came to,
         whatever --passive-address says. May be given more than once."""
         try:
-            self["passive-local"] += PRIVATE if network == "private" else (ip_network(network),)
+            self["passive-local"] += PRIVATE if network == "private" else (network_of(network),)
         except ValueError as error:
             raise usage.UsageError(f"--passive-local: {error}") from error
 
@@ -151,7 +152,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Clients from this network (as 192.168.0.0/16) are not held to the limits per address; a proxy's clients all
         have the proxy's. May be given more than once. This machine's 127.0.0.1 and ::1 are exempt but for: none."""
         try:
-            self["exempt"] = () if network == "none" else (*self["exempt"], ip_network(network))
+            self["exempt"] = () if network == "none" else (*self["exempt"], network_of(network))
         except ValueError as error:
             raise usage.UsageError(f"--exempt: {error}") from error
 

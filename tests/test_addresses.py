@@ -9,6 +9,7 @@ from ftpsvc.addresses import (
     Address,
     format_passive,
     host_of,
+    network_of,
     parse_extended,
     parse_port,
     socket_name,
@@ -81,6 +82,21 @@ def test_what_is_no_extended_address(argument: str) -> None:
 def test_an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() -> None:
     assert host_of("::ffff:192.0.2.7") == HERE.host
     assert host_of("/run/socket") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::/0", "::/0"),
+        ("fe80::7%eth0", "fe80::7/128"),
+        ("2001:db8::/32", "2001:db8::/32"),
+    ],
+)
+def test_a_network_is_that_of_its_clients_in_whatever_notation(text: str, network: str) -> None:
+    assert network_of(text) == ip_network(network)
 
 
 def test_the_public_address_is_for_those_who_come_from_outside() -> None:

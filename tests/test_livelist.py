@@ -12,8 +12,10 @@ from hall import Hall
 from support import Conversation, frames
 
 from ftpsvc.blocklist import MAX_BLOCKED, Blocklist
+from ftpsvc.control import ORDERS
 from ftpsvc.limits import Limits
 from ftpsvc.livelist import MAX_PATH, LiveList, Row, dismiss
+from ftpsvc.overview import Overview
 from ftpsvc.throughput import LOOK_EVERY, LOOKS, REMEMBERED, Moved, Throughput
 
 
@@ -188,6 +190,25 @@ def test_a_banned_network_is_turned_away_until_its_time_is_over(tmp_path: Path) 
     assert greeting(hall, "192.0.3.7") == greeting(hall, "2001:db8::7") == ["220 ftpsvc is ready."]
     hall.clock.advance(60)
     assert greeting(hall, "192.0.2.7") == ["220 ftpsvc is ready."]
+
+
+@pytest.mark.parametrize(
+    ("banned", "host"),
+    [
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.0/120", "::ffff:192.0.2.7"),
+        ("fe80::7", "fe80::7%eth0"),
+        ("fe80::7%eth0", "fe80::7%eth0"),
+    ],
+)
+def test_a_ban_holds_for_an_address_in_whatever_spelling(tmp_path: Path, banned: str, host: str) -> None:
+    hall = Hall(tmp_path, Limits())
+    nobody: Any = None
+    overview = Overview(hall.factory, nobody, nobody)
+    (answer,) = support.result_of(ORDERS["ban"].run(overview, {"network": banned}))
+    assert greeting(hall, host) == ["421 The operator of this server has banned your address."]
+    support.result_of(ORDERS["unban"].run(overview, answer))
+    assert greeting(hall, host) == ["220 ftpsvc is ready."]
 
 
 def test_a_ban_holds_for_those_too_whom_the_limits_exempt(tmp_path: Path) -> None:
