@@ -150,6 +150,6 @@ class WorkerLink(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_connected = False
+        self._lost()  # first: who waits for an answer, and hears that there is none, may ask who is left
         for number in list(self._asked):
             self._settle(number, Unanswered("it has ended"))
-        self._lost()

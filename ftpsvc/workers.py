@@ -123,8 +123,10 @@ class Workers:
         for worker in self._workers:
             if not worker.serves:
                 worker.tell("reload", words=words)  # it may have read the old ones; it hears of it when it has started
+        asked = [worker for worker in self._workers if worker.serves]
         answers = await self.ask_all("reload", words=words)
-        outcomes = ((number, Reloaded(*answer)) for number, answer in answers.items())
+        late = False, ["it has not answered, and goes on as it was until it does"]
+        outcomes = [(worker.number, Reloaded(*answers.get(worker.number, late))) for worker in asked if worker.serves]
         return [f"worker {n}: {line}" for n, outcome in outcomes if not outcome.is_done for line in outcome.lines]
 
     def drain(self) -> Deferred[None]:

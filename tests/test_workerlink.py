@@ -357,7 +357,7 @@ def test_one_is_told_who_is_banned_before_it_lets_anybody_in(place: Any) -> None
     assert later.result() == {}
 
 
-def test_a_reload_is_over_when_all_have_it_or_have_said_why_not(place: Any) -> None:
+def test_a_reload_is_over_when_all_have_it_or_have_said_why_not(place: Any, logged_errors: Any) -> None:
     workers, reactor = place
     worker, _ = reactor.spawned[0]
     said(worker)
@@ -369,6 +369,15 @@ def test_a_reload_is_over_when_all_have_it_or_have_said_why_not(place: Any) -> N
     assert not outcome.is_over
     hear(worker, {"answer": [False, ["nothing was changed: no disk"]], "to": question["number"]})
     assert outcome.result() == ["worker 1: nothing was changed: no disk"]
+    outcome = start(workers.reload())
+    reactor.advance(ANSWER_LIMIT)
+    assert outcome.result() == ["worker 1: it has not answered, and goes on as it was until it does"]
+    outcome = start(workers.reload())
+    worker.processExited(gone(9))
+    worker._link.connectionLost()
+    reactor.advance(ANSWER_LIMIT)
+    assert outcome.result() == []  # the next one begins with what was read
+    logged_errors.take()
 
 
 def test_what_a_dead_one_still_has_to_say_is_nothing_to_the_next(place: Any, logged_errors: Any) -> None:
