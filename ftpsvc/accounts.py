@@ -21,7 +21,7 @@ from ftpsvc.accountfile import ANONYMOUS_NAMES, BadAccounts, Record
 from ftpsvc.addresses import Origin
 from ftpsvc.checkers import Checkers
 from ftpsvc.homes import Homes
-from ftpsvc.model import ANONYMOUS, EVERYTHING, NOTHING, Account, NotLoggedIn, Permission
+from ftpsvc.model import ANONYMOUS, EVERYTHING, NOTHING, Account, NoHome, NotLoggedIn, Permission
 from ftpsvc.records import printable
 from ftpsvc.session import Visitor
 from ftpsvc.storage import Storage
@@ -215,9 +215,7 @@ class Members:
                 home=printable(record.home or self._root),
                 why=error.strerror,
             )
-            raise NotLoggedIn(
-                "This account's files can't be opened; its operator finds the reason in the log."
-            ) from None
+            raise NoHome("This account's files can't be opened; its operator finds the reason in the log.") from None
 
     def _report(self, user: str, visitor: Visitor, why: str) -> None:
         self._log.info("{peer}: login as {user} failed: {why}", peer=visitor.origin.name, user=printable(user), why=why)

@@ -12,7 +12,7 @@ from ftpsvc.bans import Bans
 from ftpsvc.commons import Common
 from ftpsvc.connections import Connections, Guest
 from ftpsvc.limits import Limits
-from ftpsvc.model import Account, NotLoggedIn, OverLimit, TransferError
+from ftpsvc.model import Account, NoHome, NotLoggedIn, OverLimit, TransferError
 from ftpsvc.recording import Visit
 from ftpsvc.records import Happening
 from ftpsvc.storage import Storage
@@ -92,7 +92,7 @@ class Logins:
         done = await self._door.turn(self._source)
         # Who doesn't wait for the answer has had the attempt all the same: it is examined and counted.
         result = await done_with(Deferred.fromCoroutine(self._examined(examine, done)))
-        if isinstance(result, NotLoggedIn):
+        if isinstance(result, NotLoggedIn) and not isinstance(result, NoHome):
             await self._delay(name)
         if isinstance(result, TransferError):
             try:
@@ -108,8 +108,8 @@ class Logins:
         try:
             self._door.bans.demand_none(self._source)
             return await examine()
-        except OverLimit as error:
-            return error
+        except (OverLimit, NoHome) as error:
+            return error  # it is no guess
         except NotLoggedIn as error:
             self._failed += 1
             if ban := await self._door.bans.failed(self._source):

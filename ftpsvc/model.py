@@ -71,6 +71,10 @@ class NotLoggedIn(TransferError):
     """The command needs an account first."""
 
 
+class NoHome(NotLoggedIn):
+    """Whoever it is may log in, and their files can't be opened."""
+
+
 class ServiceClosing(TransferError):
     """The other end ends the session, and says so."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import support
@@ -13,7 +14,7 @@ from twisted.internet.defer import Deferred
 from ftpsvc import commons, logins
 from ftpsvc.bans import Bans
 from ftpsvc.limits import Limits
-from ftpsvc.model import Account, NotLoggedIn, OverLimit
+from ftpsvc.model import Account, NoHome, NotLoggedIn, OverLimit
 
 
 class Doorman(support.OneAccount):
@@ -83,6 +84,17 @@ def test_the_right_password_is_not_delayed(tmp_path: Path, doorman: Doorman) -> 
     answer_after(hall, visitor, "ann")
     answer_after(hall, visitor, "ann")
     assert visitor.log_in("ann", "secret") == [331, 230]
+
+
+def test_nobody_is_banned_for_a_home_that_can_not_be_opened(tmp_path: Path, doorman: Doorman) -> None:
+    """A disk that isn't there, or no descriptors: clients come again and again, with the right password."""
+    hall = a_hall(tmp_path, doorman, ban_after=4)
+    with mock.patch.object(doorman, "login", side_effect=NoHome("This account's files can't be opened.")):
+        visitor = hall.visit()
+        for _ in range(10):
+            assert visitor.log_in("ann", "secret")[-1] == 530
+    assert visitor.log_in("ann", "secret") == [331, 230]
+    assert hall.factory.bans.count("192.0.2.1") == 0
 
 
 def test_commands_behind_a_failed_login_wait_for_its_answer(tmp_path: Path, doorman: Doorman) -> None:
