@@ -162,7 +162,8 @@ class Options(usage.Options, AuthOptionMixin):
         try:
             super().opt_auth(checker)
         except usage.UsageError as error:
-            raise usage.UsageError(f"--auth {checker}: {error}") from error
+            # Without what stands behind the kind, in which a password may be: at a reload this goes to the log.
+            raise usage.UsageError(f"--auth {checker.partition(':')[0]}: {error}") from error
 
     def opt_version(self) -> NoReturn:
         """Display the version and exit."""

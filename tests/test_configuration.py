@@ -104,7 +104,7 @@ def test_paths_begin_at_the_files_folder(
         ("#\nidle-time = 0", 2, "--idle-time takes a number, 1 or more"),
         ("max-line = 10_000_000", 1, "no line could be longer than what may wait (--max-line, --max-waiting)"),
         ('passive-local = ["10.0.0.0/8", "there"]', 1, "--passive-local: 'there' does not appear to be"),
-        ('auth = "nothing:x"', 1, "--auth nothing:x: Auth plugin not recognized"),
+        ('auth = "nothing:x"', 1, "--auth nothing: Auth plugin not recognized"),
         ('key = "x"', 1, "--key goes with --certificate"),
     ],
 )
@@ -112,6 +112,13 @@ def test_what_is_wrong_is_one_line_with_its_place(file: Path, text: str, line: i
     said = refusal(written(file, text))
     assert (f"{file}, line {line}: {why}" if line else f"{file}: {why}") in said
     assert "\n" not in said
+
+
+def test_what_stands_behind_a_checkers_kind_is_not_repeated(file: Path) -> None:
+    """At a reload it would be logged, and a password may be in it."""
+    said = refusal(written(file, 'auth = ["memory:mia:secret:max"]\n'))
+    assert f"{file}, line 1: --auth memory: " in said
+    assert "secret" not in said
 
 
 def test_an_error_of_the_command_line_is_not_blamed_on_the_file(file: Path) -> None:
