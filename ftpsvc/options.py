@@ -279,7 +279,7 @@ class Options(usage.Options, AuthOptionMixin):
     def _command(self, option: str) -> list[str]:
         """The words of a command; none, if there is none."""
         try:
-            return split(self[option]) if self[option] else []
+            return split(self[option], self.folder) if self[option] else []
         except ValueError as error:
             raise usage.UsageError(f"--{option}: {error}") from error
 

@@ -39,15 +39,17 @@ class Outcome(NamedTuple):
     limit: str = ""  #: which limit that was, as what may be said of the program
 
 
-def split(command: str) -> list[str]:
+def split(command: str, folder: str = "") -> list[str]:
     """The words of a command, the first being the program's whole path. Raises `ValueError` with what is wrong.
+
+    `folder`: where a relative path of the program's begins, if not in the current folder.
 
     No shell ever sees it, nor does anything that a client has sent become a word of it.
     """
     words = shlex.split(command)
     if not words:
         raise ValueError("there is no program")
-    program = shutil.which(words[0])
+    program = shutil.which(os.path.join(folder, words[0]) if os.sep in words[0] else words[0])
     if program is None:
         raise ValueError(f"{words[0]} is no program that can be run")
     return [os.path.abspath(program), *words[1:]]

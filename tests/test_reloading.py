@@ -227,11 +227,13 @@ def test_paths_of_the_command_line_are_what_they_were_for_a_daemon_too(
     (tmp_path / "config.toml").write_text("")
     monkeypatch.chdir(tmp_path)
     options = Options()
-    options.parseOptions(["--config", "config.toml", "--root", ".", "--state", "state"])
+    (tmp_path / "told").touch(0o700)
+    options.parseOptions(["--config", "config.toml", "--root", ".", "--state", "state", "--on-upload", "./told x"])
     monkeypatch.chdir("/")
     again = options.again()
     assert again.chosen() == options.chosen()
     assert (again["root"], again["state"]) == (str(tmp_path), str(tmp_path / "state"))
+    assert again["hooks"] == {"upload": [str(tmp_path / "told"), "x"]}
 
 
 # -- a real process
