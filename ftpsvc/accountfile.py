@@ -39,11 +39,17 @@ PERMISSIONS = {
 MAX_FILE = 4 * 1024 * 1024
 
 
+#: How many problems are told in one line: a slip of a script's is in each of a thousand accounts.
+MAX_TOLD = 5
+
+
 class BadAccounts(Exception):
     """The file can't be used: each problem is one line for people, with the number of the file's line in it."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
+        more = len(problems) - MAX_TOLD
+        others = [f"and {more} more, which ftpsvc user check tells"] if more > 0 else []
+        super().__init__("; ".join(problems[:MAX_TOLD] + others))
         self.problems = problems
 
 

@@ -156,6 +156,14 @@ def test_a_file_that_can_not_be_read(tmp_path: Path) -> None:
         read(tmp_path / "latin")
 
 
+def test_a_slip_in_each_of_a_thousand_accounts_is_still_a_line_for_people() -> None:
+    with pytest.raises(BadAccounts) as caught:
+        parse("".join(f'[a{n}]\nhome = "/srv"\n' for n in range(1000)), FILE)
+    assert len(caught.value.problems) == 1000
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).endswith("; and 995 more, which ftpsvc user check tells")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("0", 0), ("1 kB", 1000), ("1 KiB", 1024), ("1.5MB", 1_500_000), ("2 gib", 2 << 30), ("1.001 TB", 1001 * 10**9)],
