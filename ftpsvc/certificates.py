@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -68,13 +69,16 @@ def read(certificate: Path, key: Path) -> Pair:
     try:
         chain = x509.load_pem_x509_certificates(wholefile.read(certificate, MAX_FILE))
         private = serialization.load_pem_private_key(wholefile.read(key, MAX_FILE), None)
+        public = chain[0].public_key()
     except OSError as error:
         raise BadCertificate(f"{error.filename}: {error.strerror}") from error
     except TypeError as error:
         raise BadCertificate(f"{key}: the key is encrypted; nobody is there to type its password") from error
     except ValueError as error:
         raise BadCertificate(f"{certificate} and {key} are no certificate and key in PEM form") from error
-    if private.public_key() != chain[0].public_key():
+    except UnsupportedAlgorithm as error:
+        raise BadCertificate(f"{certificate} and {key} have a kind of key that is not known here") from error
+    if private.public_key() != public:
         raise BadCertificate(f"the key in {key} does not belong to the certificate in {certificate}")
     if not isinstance(private, Key):
         raise BadCertificate(f"{key}: TLS has no use for this kind of key")

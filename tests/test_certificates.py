@@ -101,6 +101,40 @@ def test_a_key_with_a_password_is_refused(tmp_path: Path) -> None:
         certificates.read(certificate, locked)
 
 
+#: Of a curve that the library has no use for (secp160r1).
+ODD = """\
+-----BEGIN EC PRIVATE KEY-----
+MFECAQEEFQCC86qY3zLVWr/B6yJk7GvAk9ZnD6AHBgUrgQQACKEsAyoABLxr3whZ
+lBwjyXbIZrigtQyFKuYO1TzP9vbSjQE3fWBfYctM+jrErAw=
+-----END EC PRIVATE KEY-----
+-----BEGIN CERTIFICATE-----
+MIIBOjCB+KADAgECAhQ7TYmttM1kBeg7B4XKvg7BE1iYkjAKBggqhkjOPQQDAjAM
+MQowCAYDVQQDDAF4MB4XDTI2MTEyMzEzMTcwOVoXDTI2MTIwMzEzMTcwOVowDDEK
+MAgGA1UEAwwBeDA+MBAGByqGSM49AgEGBSuBBAAIAyoABLxr3whZlBwjyXbIZrig
+tQyFKuYO1TzP9vbSjQE3fWBfYctM+jrErAyjUzBRMB0GA1UdDgQWBBRFYE3zA/wn
+/MSk/05FycFSSfXXjDAfBgNVHSMEGDAWgBRFYE3zA/wn/MSk/05FycFSSfXXjDAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCAzEAMC4CFQCMratPc18CEwbJKt5Q
+k1XkUpYCwQIVAIkY0L40tAH4FmIlBvyAS6FS01gT
+-----END CERTIFICATE-----
+"""
+
+
+def test_a_kind_of_key_that_is_not_known_is_refused_and_changes_nothing(
+    tmp_path: Path, logged_errors: LoggedErrors
+) -> None:
+    certificate, key = certificates.ensure(tmp_path)
+    tls = ServerTLS(certificate, key)
+    odd = tmp_path / "odd"
+    odd.write_text(ODD)
+    for files in ((odd, odd), (odd, key), (certificate, odd)):
+        with pytest.raises(BadCertificate, match="not known here"):
+            certificates.read(*files)
+    odd.rename(certificate)
+    tls.serverConnectionForTLS(None)
+    assert len(logged_errors.events) == 1
+    logged_errors.take()
+
+
 def test_files_that_change_are_read_again(tmp_path: Path) -> None:
     certificate, key = certificates.ensure(tmp_path / "old")
     tls = ServerTLS(certificate, key)
