@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -51,6 +52,9 @@ class ToParent:
         self._lost = 0
 
     def __call__(self, event: LogEvent) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            self._clock.callFromThread(self, event)  # a line in the middle of another would end the link
+            return
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1
             return

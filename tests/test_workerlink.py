@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -135,6 +136,22 @@ def test_a_failure_keeps_its_traceback_and_what_it_says(logged_errors: Any) -> N
     (line,) = lines_of(event)
     assert line["error"] == "OSError: [Errno 5] Input/output error: '/a'"
     logged_errors.events.clear()
+
+
+def test_what_a_thread_has_to_say_is_said_by_the_reactor(logged: list[dict[str, Any]]) -> None:
+    """As of a file system without locks, which a thread finds out."""
+    ends = Ends(log=lambda **about: from_worker(1, hear=lambda _: None, **about))
+    later: list[Any] = []
+    ends.clock.callFromThread = lambda *call: later.append(call)  # type: ignore[attr-defined]
+    logger = Logger(observer=ToParent(ends.asking, ends.clock))
+    thread = threading.Thread(target=logger.warn, args=("no locks",))
+    thread.start()
+    thread.join()
+    assert ends.asking.transport.value() == b""
+    for call, *arguments in later:
+        call(*arguments)
+    ends.pump()
+    assert [formatEvent(event) for event in logged] == ["no locks"]
 
 
 def test_what_the_parent_does_not_take_waits_and_then_is_counted(logged_errors: Any) -> None:
