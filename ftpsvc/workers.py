@@ -289,9 +289,11 @@ class Worker(ProcessProtocol):
         """Not `processEnded`, which comes when whatever the worker has started has ended too."""
         self._process = None
         self._lives()  # or did
-        if self._over is None:
+        error: Any = reason.value
+        if self._over is None or error.exitCode or error.signal not in (None, signal.SIGTERM):
             self._workers.died(self, self._run)
-            self._log.error("Worker {n} has ended: {how}", n=self.number, how=_how(reason.value))
+            self._log.error("Worker {n} has ended: {how}", n=self.number, how=_how(error))
+        if self._over is None:
             self._replace()
         self._look_whether_it_is_over()
 
@@ -378,7 +380,6 @@ def _how(error: Any) -> str:
 
 #: What is the parent's alone: who manages services expects to hear from it, and its sockets were handed to it.
 _NOT_FOR_WORKERS = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-
 
 _PATH = "PYTHONPATH"
 

@@ -238,7 +238,7 @@ def place() -> Iterator[tuple[Workers, FakeReactor]]:
         worker._link_lost(worker._link)
         if worker._process is not None:
             worker._over = support.Deferred()
-            worker.processExited(gone())
+            worker.processExited(gone(15))
     workers.sharing.close()
 
 
@@ -297,6 +297,23 @@ def test_it_has_ended_when_the_process_has_and_all_it_said_was_heard(place: Any)
     worker._link_lost(worker._link)
     assert over.is_over
     assert len(reactor.spawned) == 1
+
+
+def test_of_one_that_dies_while_it_sees_its_sessions_out_it_is_said_and_cleared_up(
+    place: Any, logged_errors: Any
+) -> None:
+    workers, reactor = place
+    swept: list[str] = []
+    workers.sweep = swept.append
+    worker, _ = reactor.spawned[0]
+    worker._join(worker._link, "abc")
+    over = start(worker.stop())
+    worker.processExited(gone(9))
+    worker._link_lost(worker._link)
+    assert over.is_over and swept == ["abc"] and len(reactor.spawned) == 1
+    (event,) = logged_errors.events
+    assert formatEvent(event) == "Worker 1 has ended: by SIGKILL"
+    logged_errors.take()
 
 
 def test_one_that_waits_to_be_started_is_not_started_at_the_end(place: Any, logged_errors: Any) -> None:
