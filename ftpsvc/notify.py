@@ -34,6 +34,8 @@ class Manager:
     def __init__(self, environment: Mapping[str, str], clock: Any, status: Callable[[], str]) -> None:
         """`status`: what goes on, in a few words."""
         self._address = environment.get("NOTIFY_SOCKET", "")
+        #: Kept open: a server that has no descriptors left lives, and has to say so.
+        self._socket: socket.socket | None = None
         self._status = status
         self._told = ""
         self._owed: deque[tuple[str, ...]] = deque(maxlen=MAX_OWED)
@@ -61,6 +63,12 @@ class Manager:
         """Nothing more is told."""
         if self._looking.running:
             self._looking.stop()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _look(self) -> None:
         """The reactor's turn has come round, which is what a watchdog wants to know."""
@@ -82,8 +90,11 @@ class Manager:
     def _deliver(self) -> None:
         """Send what is owed, in its order, as far as the manager takes it."""
         try:
-            while self._owed:
-                notify(self._address, *self._owed[0])
+            if self._owed and self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+            while self._owed and self._socket is not None:
+                notify(self._socket, self._address, *self._owed[0])
                 self._owed.popleft()
         except BlockingIOError:
             pass  # its queue is full for the moment: it is told at the next look, and nobody here waits for it
@@ -92,17 +103,16 @@ class Manager:
             self._log.warn("{address} can't be told how the service is: {error}", address=self._address, error=error)
             self._address = ""
             self._owed.clear()
+            self._hang_up()
 
 
-def notify(address: str, *lines: str) -> None:
+def notify(sender: socket.socket, address: str, *lines: str) -> None:
     """Send these assignments in one datagram to a Unix socket; `@` begins a name outside of the file system.
 
     Raises `OSError`, and `BlockingIOError` among them if nobody reads there and its queue is full.
     """
     name = "\0" + address[1:] if address.startswith("@") else address
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.setblocking(False)
-        sender.sendto("\n".join(lines).encode(), name)
+    sender.sendto("\n".join(lines).encode(), name)
 
 
 def _watchdog_seconds(environment: Mapping[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import support
@@ -99,6 +101,25 @@ def test_a_watchdog_hears_twice_as_often_as_it_wants(listening: Listening) -> No
     assert listening.heard() == []
     clock.advance(0.1)
     assert listening.heard() == ["WATCHDOG=1"]
+    told.gone()
+
+
+def test_a_watchdog_hears_of_a_server_that_has_no_descriptors_left(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = support.make_clock()
+    told = Manager({"NOTIFY_SOCKET": listening.address, "WATCHDOG_USEC": "4000000"}, clock, lambda: "fine")
+    told.ready()
+    listening.heard()
+
+    def out_of_descriptors(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as full:
+        full.setattr(socket, "socket", out_of_descriptors)
+        clock.advance(2)
+    clock.advance(2)
+    assert listening.heard() == ["WATCHDOG=1", "WATCHDOG=1"]
     told.gone()
 
 
