@@ -126,6 +126,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+class _Running(set[Any]):
+    """The programs that run."""
+
+    is_over = False  #: whether all are to end, also one that is just begun, in a thread, while the others are ended
+
+    def add(self, process: Any) -> None:
+        super().add(process)
+        if self.is_over:
+            _end(process)
+
+
 class Programs:
     """Runs programs: so many at once, each for so many seconds."""
 
@@ -134,8 +145,7 @@ class Programs:
         self._reactor = reactor
         self._limits = limits
         self._pool = ThreadPool(0, self.most, "programs")
-        self._running: set[Any] = set()
-        self._is_stopped = False
+        self._running = _Running()
 
     @property
     def most(self) -> int:
@@ -156,7 +166,7 @@ class Programs:
 
     def _run(self, command: Sequence[str], given: int, more: Mapping[str, str]) -> Outcome:
         try:
-            if self._is_stopped:
+            if self._running.is_over:
                 return Outcome(None, "", "was not run, because the server stops")
             return run(command, given, self.seconds, more, self._running)
         finally:
@@ -164,7 +174,7 @@ class Programs:
 
     def hurry(self) -> None:
         """End what still runs, and let nothing else begin."""
-        self._is_stopped = True
+        self._running.is_over = True
         for process in list(self._running):
             _end(process)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streams import eventually
+from twisted.internet.testing import MemoryReactorClock
 
-from ftpsvc.programs import MAX_KEPT, Outcome, run, split
+from ftpsvc.limits import Limits
+from ftpsvc.programs import MAX_KEPT, Outcome, Programs, run, split
 from ftpsvc.unnamed import in_memory
 
 
@@ -58,6 +62,20 @@ def test_who_says_too_much_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_takes_too_long_is_ended_with_what_it_has_begun() -> None:
     pid = int(outcome(shell("sleep 1000 & echo $!; sleep 1000"), seconds=0.5).text)
     eventually(lambda: not is_running(pid))
+
+
+def test_one_that_is_just_begun_when_all_are_to_end_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = Programs(MemoryReactorClock(), Limits)
+    begin = subprocess.Popen
+
+    def begun(*command: Any, **options: Any) -> Any:
+        """In its thread, while the reactor hears of a second signal."""
+        process = begin(*command, **options)
+        programs.hurry()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", begun)
+    assert programs._run(["/bin/sleep", "10"], in_memory(b""), {}).status == -signal.SIGKILL
 
 
 def is_running(pid: int) -> bool:
