@@ -157,9 +157,14 @@ class ClientProtocol(LineThenRaw):
 
     def upload_ended(self, upload: Upload) -> None:
         """An upload has sent its last frame: others may send."""
+        self.progressed()  # now it is the server that is waited for
         if self._uploading is upload:
             self._uploading = None
             self._send_next()
+
+    def clogged(self) -> None:
+        super().clogged()
+        self.progressed()  # from here on the server is waited for, however long nothing was sent before
 
     # -- incoming
 
@@ -227,6 +232,7 @@ class ClientProtocol(LineThenRaw):
     def release(self, download: Download) -> None:
         if self._held_by is download:
             self._held_by = None
+            self.progressed()
             self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
@@ -243,7 +249,7 @@ class ClientProtocol(LineThenRaw):
 
     def _check_silence(self) -> None:
         left = self._heard + self.silence - self._clock.seconds()
-        expected = bool(self._waiting) and self._held_by is None and not self._waiting[0].is_elsewhere
+        expected = bool(self._waiting) and self._held_by is None and not self._waiting[0].may_be_silent
         if left <= 0 and expected:
             self._fall(TimedOut(f"The server has said nothing for {self.silence:g} seconds."))
         else:

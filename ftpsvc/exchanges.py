@@ -78,8 +78,8 @@ class Exchange:
         return True
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether it goes on over a connection of its own, so that silence on this one means nothing."""
+    def may_be_silent(self) -> bool:
+        """Whether the server has nothing to say now, so that its silence means nothing."""
         return False
 
     def sent(self) -> None:
@@ -345,6 +345,10 @@ class Upload(Ask):
             self._finish()
         elif self._turn is not None:
             self._protocol.fire(self._turn, None)
+
+    @property
+    def may_be_silent(self) -> bool:
+        return not (self._last_frame or self._protocol.is_clogged)  # it waits for what there is to send
 
     async def write(self, chunk: Buffer) -> None:
         """Send the next bytes. Raises what the server said, if it has refused the upload meanwhile."""

@@ -47,7 +47,7 @@ class TransferCommand(Ask):
         self._connection = connection
 
     @property
-    def is_elsewhere(self) -> bool:
+    def may_be_silent(self) -> bool:
         return self.is_moving
 
     def begun(self, reply: Reply) -> None:

@@ -146,6 +146,55 @@ def test_an_upload_to_a_server_that_takes_nothing_is_given_up() -> None:
         storing.result()
 
 
+def test_an_upload_may_come_as_slowly_as_its_source_gives_it() -> None:
+    server = ScriptedServer(silence=60)
+    file = start(server.remote.open_write("/file")).result()
+    server.say(b"150 x\r\n")
+    for _ in range(9):
+        result_of(file.write(b"x"))
+        server.heard()
+        server.clock.advance(50)
+    committing = start(file.commit())
+    server.heard()
+    server.clock.advance(59)
+    assert not committing.is_over
+    server.clock.advance(2)
+    server.link.pump()
+    with pytest.raises(model.TimedOut, match="60 seconds"):
+        committing.result()
+
+
+def test_an_upload_that_stops_moving_has_its_time_from_there_on() -> None:
+    server = ScriptedServer(silence=60)
+    file = start(server.remote.open_write("/file")).result()
+    server.clock.advance(100)
+    server.link.server_end.is_reading = False
+    writing = start(file.write(bytes(4 << 20)))
+    server.link.pump()
+    server.clock.advance(59)
+    assert not writing.is_over
+    server.clock.advance(61)
+    server.link.pump()
+    with pytest.raises(model.ConnectionFailed, match="60 seconds"):
+        writing.result()
+    result_of(file.abort())
+
+
+def test_a_server_whose_download_was_left_waiting_has_its_time_when_it_is_read_again() -> None:
+    server = ScriptedServer(silence=60)
+    opening = start(server.remote.open_read("/file"))
+    server.say(b"150 x\r\n" + b"".join(b"DATA 1000000\r\n" + bytes(1_000_000) for _ in range(2)))
+    server.clock.advance(60)
+    server.clock.advance(59)
+    file = opening.result()
+    for _ in range(2):
+        result_of(file.read(1 << 20))
+    server.clock.advance(1)
+    server.link.pump()
+    assert not server.is_dropped
+    result_of(file.close())
+
+
 def test_a_download_that_its_reader_leaves_waiting_is_no_silence() -> None:
     server = ScriptedServer(silence=60)
     opening = start(server.remote.open_read("/file"))
