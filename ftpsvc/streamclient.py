@@ -325,9 +325,15 @@ _UNREAD = re.compile(
 )
 _QUOTED = re.compile(r'".*"')
 
+#: What Pure-FTPd says behind the first 10,000 entries of a larger folder: it shows no more of any.
+_CUT_SHORT = re.compile(r"\btruncated\b", re.I)
+
 
 async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
-    """The lines of a listing, which is closed whatever happens. Raises `Denied` if a 226 says that there was none."""
+    """The lines of a listing, which is closed whatever happens.
+
+    Raises `Denied` if a 226 says that there was none, and `Unavailable` if it says that there would be more.
+    """
     incoming = ListedLines()
     try:
         while chunk := await file.read(CHUNK):
@@ -336,8 +342,11 @@ async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
                 yield line
         if len(incoming):
             yield bytes(incoming.raw(len(incoming)))
-        if _UNREAD.search(_QUOTED.sub("", file.last_word)):
+        said = _QUOTED.sub("", file.last_word)
+        if _UNREAD.search(said):
             raise model.Denied(f"The server could not list the folder: {file.last_word}")
+        if _CUT_SHORT.search(said):
+            raise model.Unavailable(f"The server lists no more than a part of the folder: {file.last_word}")
     finally:
         await file.close()
 

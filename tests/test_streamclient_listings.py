@@ -63,6 +63,19 @@ def test_a_folder_that_could_not_be_opened_is_not_an_empty_one() -> None:
     assert listed(far, LINES, end=b'226 Listed "/failed to open".') == [".hidden", "file"]
 
 
+@pytest.mark.parametrize("features", [(), ("MLST",)], ids=["LIST", "MLSD"])
+def test_a_part_of_a_folder_is_not_all_of_it(features: tuple[str, ...]) -> None:
+    far = Far(*features)
+    work = start(collected(far.remote.list("/d")))
+    for answer in (*((b'257 "/"', b"250 x") if not features else ()), PASSIVE[:-2], b"150 x"):
+        far.say(answer + b"\r\n")
+    far.send(b"type=file;size=9; file\r\n" if features else LINES)
+    far.end_data()
+    far.say(b"226-Options: -a -l\r\n226 Output truncated to 10000 matches\r\n250 x\r\n")
+    with pytest.raises(model.Unavailable, match="no more than a part of the folder: Output truncated to 10000"):
+        work.result()
+
+
 def test_hidden_names_are_asked_for_and_found() -> None:
     far = Far()
     assert listed(far, DOTS + LINES) == [".hidden", "file"]
