@@ -305,10 +305,10 @@ class Mirror:
             return True
         try:
             await self._through(lambda: self._source.storage.stat(self._source.at(path)))
+        except (model.NotListed, model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter):
+            return False  # nobody can tell
         except model.Unavailable:
             return True
-        except (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter):
-            return False  # nobody can tell
         return False
 
     async def _exchanged(self) -> AsyncGenerator[Step, None]:

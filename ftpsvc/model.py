@@ -152,6 +152,10 @@ class NotFound(Unavailable):
     """Nothing has that name."""
 
 
+class NotListed(NotFound):
+    """No listing shows it, and nothing else can be asked."""
+
+
 class AlreadyExists(Unavailable):
     """Something has that name."""
 

@@ -144,7 +144,7 @@ class StreamFiles:
             async for entry in entries:
                 if entry.name == name:
                     return entry
-        raise model.NotFound(f"{folder} has no {name} in it.")
+        raise model.NotListed(f"{folder} has no {name} in it.")
 
     async def _known(self, path: str) -> tuple[Entry, int | None]:
         """An entry, and its size if the server says one."""

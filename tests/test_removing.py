@@ -178,7 +178,11 @@ def test_what_is_excluded_is_never_touched(tmp_path_factory: pytest.TempPathFact
     support.close_all()
 
 
-@pytest.mark.parametrize("answer", [None, model.BadCommand("500 what?")], ids=["has it", "cannot tell"])
+@pytest.mark.parametrize(
+    "answer",
+    [None, model.BadCommand("500 what?"), model.NotListed("/ has no such name in it.")],
+    ids=["has it", "cannot tell", "can only list"],
+)
 def test_what_a_list_leaves_out_is_asked_for_before_it_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Exception | None
 ) -> None:

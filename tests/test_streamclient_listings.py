@@ -48,7 +48,7 @@ def test_a_server_without_size_shows_in_its_listing_what_there_is() -> None:
         if found:
             assert work.result().size == 5
         else:
-            with pytest.raises(model.NotFound, match="/ has no f in it"):
+            with pytest.raises(model.NotListed, match="/ has no f in it"):
                 work.result()
 
 
