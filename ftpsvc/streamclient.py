@@ -75,6 +75,7 @@ class StreamFiles:
         self._silence = silence
         self._turn = DeferredLock()
         self._has_extended = True
+        self._sizes_folders: bool | None = None  # None: that was not found out yet
         self._list_options: str | None = "-a"  # without it many servers leave out names that begin with a dot
         self.checked = ""
 
@@ -129,7 +130,10 @@ class StreamFiles:
     async def stat(self, path: str) -> Entry:
         try:
             async with self._turn:
-                return (await self._known(path))[0]
+                entry, size = await self._known(path)
+                if size is not None and "MLST" not in self._features and await self._is_folder_with_size(path):
+                    return Entry(entry.name, Kind.DIRECTORY)
+                return entry
         except UNKNOWN as error:
             if "MLST" in self._features:
                 raise
@@ -163,6 +167,20 @@ class StreamFiles:
         if size is None:
             return Entry(name, Kind.DIRECTORY), None
         return Entry(name, Kind.FILE, size, await self._modified(path)), size
+
+    async def _is_folder_with_size(self, path: str) -> bool:
+        """Whether what SIZE knows is a folder: Twisted's server tells a size of those too, that of the root as well."""
+        if self._sizes_folders is None:
+            try:
+                await self._protocol.ask("SIZE", "/")
+                self._sizes_folders = True
+            except REFUSALS:
+                self._sizes_folders = False
+        if self._sizes_folders:
+            with contextlib.suppress(*REFUSALS):
+                self._go_back(await self._enter(path))
+                return True
+        return False
 
     async def _modified(self, path: str) -> int:
         try:

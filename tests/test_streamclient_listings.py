@@ -9,6 +9,7 @@ from support import ScriptedServer, collected, start
 from test_streamclient import PASSIVE, Far
 
 from ftpsvc import model
+from ftpsvc.model import Kind
 
 
 def listed(far: Far, *answers: bytes | None, end: bytes = b"226 x") -> list[str]:
@@ -50,6 +51,31 @@ def test_a_server_without_size_shows_in_its_listing_what_there_is() -> None:
         else:
             with pytest.raises(model.NotListed, match="/ has no f in it"):
                 work.result()
+
+
+def test_a_folder_is_one_at_a_server_that_tells_its_size_too() -> None:
+    far = Far()
+    for path, entered, kind in (("/d", b"250 x", Kind.DIRECTORY), ("/f", b"550 no folder", Kind.FILE)):
+        work = start(far.remote.stat(path))
+        for answer in (b"213 4096", b"213 20260101000000", *((b"213 4096",) if path == "/d" else ()), b'257 "/"'):
+            far.say(answer + b"\r\n")
+        far.say(entered + b"\r\n")
+        assert work.result().kind is kind
+        if kind is Kind.DIRECTORY:
+            far.say(b"250 x\r\n")
+    assert far.heard() == (
+        b"SIZE /d\r\nMDTM /d\r\nSIZE /\r\nPWD\r\nCWD /d\r\nCWD /\r\nSIZE /f\r\nMDTM /f\r\nPWD\r\nCWD /f\r\n"
+    )
+
+
+def test_a_file_is_one_where_folders_have_no_size() -> None:
+    far = Far()
+    for first in (True, False):
+        work = start(far.remote.stat("/f"))
+        for answer in (b"213 5", b"213 20260101000000", *((b"550 a folder",) if first else ())):
+            far.say(answer + b"\r\n")
+        assert work.result().is_file
+    assert far.heard() == b"SIZE /f\r\nMDTM /f\r\nSIZE /\r\nSIZE /f\r\nMDTM /f\r\n"
 
 
 def lists(far: Far) -> list[bytes]:
