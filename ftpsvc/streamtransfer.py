@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from ftpsvc.client import ClientProtocol
 from ftpsvc.clienttls import DataTLS
 from ftpsvc.dataconnection import CUT, DataConnection
-from ftpsvc.exchanges import Ask, Exchange
+from ftpsvc.exchanges import TOO_EARLY, Ask, Exchange
 from ftpsvc.frames import Digest
 from ftpsvc.model import (
     NO_FACTS,
@@ -175,7 +175,10 @@ class Transfer:
             raise await self._explained(error) from error
 
     async def end(self) -> None:
-        """End the data of an upload, and wait for the server's word that it has it."""
+        """End the data of an upload, and wait for the server's word that it has it. Raises `Aborted` if that is there
+        already: nobody can have known that this is the end."""
+        if isinstance(self._outcome, Reply):
+            self._connection.fail(Aborted(TOO_EARLY))
         self._connection.moved()
         try:
             await self._connection.finish()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import support
 from links import RawPeer
-from support import ScriptedServer, Started, collected, read_all, start
+from support import ScriptedServer, Started, collected, read_all, result_of, start
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError
 
@@ -121,6 +121,26 @@ def test_a_refusal_behind_the_data_is_an_error(reply: bytes) -> None:
     far.say(reply)
     with pytest.raises(model.TransferError, match=reply[:3].decode()):
         work.result()
+
+
+@pytest.mark.parametrize("rest", [b"", b" world"])
+def test_an_upload_that_is_confirmed_before_its_end_was_not_stored(rest: bytes) -> None:
+    far = Far()
+    work = start(far.remote.open_write("/f"))
+    for reply in (PASSIVE, b"150 x\r\n"):
+        far.say(reply)
+    file = work.result()
+    result_of(file.write(b"hello"))
+    far.say(b"226 x\r\n")
+    if rest:
+        result_of(file.write(rest))
+    with pytest.raises(model.Aborted, match="before all of it was sent"):
+        result_of(file.commit())
+    far.pump()
+    assert far.data.is_lost
+    asking = start(far.remote.working_directory())
+    assert far.heard() == b"EPSV\r\nSTOR /f\r\nPWD\r\n"
+    assert far.answered(asking, b'257 "/x"\r\n') == "/x"
 
 
 def test_an_early_end_is_seen_by_the_size() -> None:
