@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
-from twisted.internet import defer, error
+from twisted.internet import defer, endpoints, error
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
@@ -82,7 +81,9 @@ class Remote:
         Raises `ConnectionFailed`, which says what to do; its subclass `UnknownServer` asks for a decision.
         """
         try:
-            endpoint = HostnameEndpoint(reactor, host, port, CONNECT_TIME)
+            # A HostnameEndpoint forgets the interface that a link-local address is reached through.
+            kind = endpoints.TCP6ClientEndpoint if "%" in host else endpoints.HostnameEndpoint
+            endpoint = kind(reactor, host, port, CONNECT_TIME)
             return await cls.connect_endpoint(reactor, endpoint, silence, tls)
         except (TransferError, CancelledError):
             raise
@@ -98,7 +99,7 @@ class Remote:
         tls: ClientTLS | None = None,
     ) -> Remote:
         """The same for any endpoint, or its description (`unix:/run/ftpsvc.sock`). Raises what the endpoint raises."""
-        way: IStreamClientEndpoint = clientFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        way: Any = endpoints.clientFromString(reactor, endpoint) if isinstance(endpoint, str) else endpoint
         plain: IStreamClientEndpoint | None = way
         protocol = ClientProtocol(reactor, silence)
         secured = None
@@ -106,8 +107,8 @@ class Remote:
             tls.check_choice()
             if tls.protection is Protection.IMPLICIT:
                 secured = protocol.expect_tls()
-                way, plain = wrapClientTLS(tls, way), None
-        await connectProtocol(way, protocol)
+                way, plain = endpoints.wrapClientTLS(tls, way), None
+        await endpoints.connectProtocol(way, protocol)
         remote = cls(protocol, dial_peer(reactor, protocol.transport.getPeer()), tls)
         try:
             if secured is not None:

@@ -13,7 +13,10 @@ from conftest import LoggedErrors
 from desk import Desk
 from meeting import PORT, Meeting, meeting_ours
 from test_credentials import SECRET, Somebody
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
+from twisted.python.failure import Failure
 
 from ftpsvc import connecting, model
 from ftpsvc.clienttls import Protection, UnknownServer
@@ -292,3 +295,12 @@ def test_a_good_bye_needs_no_answer(tmp_path: Path) -> None:
     meeting.say(*FEATURES)
     began.result().leave()
     assert meeting.heard().endswith("QUIT\r\n") and meeting.peer.is_lost
+
+
+def test_a_link_local_address_keeps_its_interface() -> None:
+    reactor = MemoryReactorClock()
+    connecting = support.start(Remote.connect(reactor, "fe80::1%lo", PORT))
+    assert [call[:2] for call in reactor.tcpClients] == [("fe80::1%lo", PORT)]
+    reactor.tcpClients[0][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+    with pytest.raises(model.ConnectionRefused, match="fe80::1%lo answered"):
+        connecting.result()
