@@ -184,7 +184,7 @@ class Remote:
         name = self._ask("USER", user)
         secret = self._ask("PASS", password)
         try:
-            is_in_already = (await name).code == 230
+            is_in_already = (await name).code in (230, 232)
         except BaseException:
             secret.addErrback(lambda _: None)
             raise

@@ -111,7 +111,7 @@ class Reply(NamedTuple):
 
     @property
     def is_refusal(self) -> bool:
-        return self.code >= 400
+        return self.code >= 400 or self.code == 332  # an account is wanted (ACCT), and there is none to give
 
 
 def format_reply(reply: Reply) -> bytes:

@@ -60,6 +60,8 @@ def test_a_login_sends_name_and_password_at_once_and_asks_for_mode_i(server: Scr
     [
         (b"331 Go on.\r\n530 No.\r\n", model.NotLoggedIn),
         (b"530 No.\r\n503 No name.\r\n", model.NotLoggedIn),
+        (b"331 Go on.\r\n332 For which account?\r\n", model.NotLoggedIn),
+        (b"332 For which account?\r\n503 No name.\r\n", model.NotLoggedIn),
         (b"421 Too many.\r\n", model.ServiceClosing),
     ],
 )
@@ -71,9 +73,10 @@ def test_a_login_that_is_refused_says_why(server: ScriptedServer, answers: bytes
         server.answered(login)
 
 
-def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("code", [b"230", b"232"])
+def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: ScriptedServer, code: bytes) -> None:
     server.remote.features["MODE I"] = ""
-    server.answered(start(server.remote.login()), b"230 Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
+    server.answered(start(server.remote.login()), code + b" Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
 
 
 def test_a_server_without_mode_i_is_not_used(server: ScriptedServer) -> None:
