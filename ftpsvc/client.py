@@ -305,7 +305,8 @@ class ClientProtocol(LineThenRaw):
     def close(self) -> None:
         """End the connection; whatever waits for a reply fails."""
         self.flush()
-        if self.is_secure and self._parting is None and self.lost is None:
-            self.transport.unregisterProducer()  # TLS says good-bye only when nobody is left who may write
+        if self._parting is None and self.lost is None:
+            self.clogged()  # for good: who uploads would write on, and what is written puts the end off
+            self.transport.unregisterProducer()  # a transport closes only when nobody is left who may write
             self._parting = self._clock.callLater(FAREWELL_LIMIT, self.transport.abortConnection)
         self.transport.loseConnection()

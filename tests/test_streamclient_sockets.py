@@ -1,4 +1,4 @@
-"""The client in stream mode against our own server, over real data connections."""
+"""The client in stream mode against our own server, over real data connections; and a connection that is closed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ import pytest
 import support
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from ftpsvc.accounts import AnonymousOnly
+from ftpsvc.client import ClientProtocol
 from ftpsvc.copying import copy
 from ftpsvc.factory import ServerFactory
 from ftpsvc.localdisk import LocalDisk
+from ftpsvc.model import ConnectionFailed
 from ftpsvc.remote import Remote
 from ftpsvc.threads import pool_of
 
@@ -90,3 +96,45 @@ class TestStreamMode(TestCase):
         await remote.quit()
         for part in support.parts_in(self.far):
             part.unlink()  # the far end can't tell a client that gives up from one that is lost, and keeps what came
+
+
+class Slow(Protocol):
+    """Who reads nothing at first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.gone: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        self.size += len(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.gone.callback(None)
+
+
+class TestTheEnd(TestCase):
+    async def test_what_is_closed_in_the_middle_of_an_upload_ends(self) -> None:
+        slow, client = Slow(), ClientProtocol(reactor)
+        port = reactor.listenTCP(0, Factory.forProtocol(lambda: slow), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port), client)
+        client.greeting.finished.addErrback(lambda _: None)
+        remote = Remote(client)
+        file = await remote.open_write("/file")
+
+        async def write() -> None:
+            for _ in range(64):
+                await file.write(bytes(1 << 20))
+
+        writing = Deferred.fromCoroutine(write())
+        while not client.is_clogged:
+            await deferLater(reactor, 0.01)
+        remote.close()
+        slow.transport.resumeProducing()  # type: ignore[union-attr]
+        await self.assertFailure(writing, ConnectionFailed)
+        await file.abort()
+        await slow.gone
+        self.assertLess(slow.size, 32 << 20)
