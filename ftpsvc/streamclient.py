@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
@@ -197,7 +197,11 @@ class StreamFiles:
             before = unquoted((await self._protocol.ask("PWD")).text)
         except (*REFUSALS, model.ProtocolViolation):
             before = "/"
-        await self._protocol.ask("CWD", path)
+        try:
+            await self._protocol.ask("CWD", path)
+        except CancelledError:  # the server goes there all the same
+            self._go_back(before)
+            raise
         return before
 
     def _go_back(self, before: str) -> None:

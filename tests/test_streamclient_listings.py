@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 from support import ScriptedServer, collected, start
 from test_streamclient import PASSIVE, Far
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc import model
 from ftpsvc.model import Kind
@@ -100,6 +101,17 @@ def test_a_part_of_a_folder_is_not_all_of_it(features: tuple[str, ...]) -> None:
     far.say(b"226-Options: -a -l\r\n226 Output truncated to 10000 matches\r\n250 x\r\n")
     with pytest.raises(model.Unavailable, match="no more than a part of the folder: Output truncated to 10000"):
         work.result()
+
+
+def test_who_is_stopped_on_the_way_into_a_folder_leaves_it_again() -> None:
+    far = Far()
+    work = Deferred.fromCoroutine(collected(far.remote.list("/d")))
+    work.addErrback(lambda failure: failure.trap(CancelledError))
+    far.say(b'257 "/x"\r\n')
+    work.cancel()
+    asking = start(far.remote.working_directory())
+    assert far.heard() == b"PWD\r\nCWD /d\r\nCWD /x\r\nPWD\r\n"
+    assert far.answered(asking, b'250 x\r\n250 x\r\n257 "/x"\r\n') == "/x"
 
 
 def test_hidden_names_are_asked_for_and_found() -> None:
