@@ -258,7 +258,7 @@ class There(Place):
             return None
         try:
             return await self.storage.space(path)
-        except (Unavailable, NotImplementedHere):
+        except (Unavailable, NotImplementedHere, model.ProtocolViolation):
             return None
 
     async def has_folder(self, path: str) -> bool:

@@ -31,7 +31,7 @@ from ftpsvc.model import (
     encode_name,
 )
 from ftpsvc.storage import ReadFile, Times, WriteFile
-from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer
+from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer, number_in
 from ftpsvc.streamtransfer import Dial
 from ftpsvc.threads import done_with
 from ftpsvc.wire import DEFAULT_PORT, Reply, features_of, unquoted
@@ -365,7 +365,7 @@ class Remote:
             await self._ask("SITE", f"CHMOD {facts.mode:03o} {path}")
 
     async def space(self, path: str) -> int:
-        return int((await self._ask("AVBL", path)).text)
+        return number_in((await self._ask("AVBL", path)).text)
 
     async def permissions(self, path: str) -> str | None:
         """What this account may do with it, in the letters of RFC 3659, section 7.5.5; None if that isn't told."""

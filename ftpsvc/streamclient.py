@@ -157,7 +157,7 @@ class StreamFiles:
             return entry, entry.size if has_size and entry.is_file else None
         name = parent_and_name(path)[1]
         try:
-            size = _number((await self._protocol.ask("SIZE", path)).text) if name else None
+            size = number_in((await self._protocol.ask("SIZE", path)).text) if name else None
         except REFUSALS as error:
             try:
                 self._go_back(await self._enter(path))  # that works with a directory, and with nothing else
@@ -302,7 +302,7 @@ class StreamFiles:
         if size is not None and (went_on or "SIZE" in self._features):
             with contextlib.suppress(*REFUSALS):  # a place where one may put files, and not look at them
                 has_size = "SIZE" in self._features
-                stored = _number((await self.ask("SIZE", path)).text) if has_size else (await self.stat(path)).size
+                stored = number_in((await self.ask("SIZE", path)).text) if has_size else (await self.stat(path)).size
                 if stored != size:
                     raise model.Damaged(f"The server has {stored} bytes of the {size} that were sent, and said 226.")
                 self.checked = "size"
@@ -373,8 +373,9 @@ async def _lines(file: StreamReadFile) -> AsyncGenerator[bytes, None]:
         await file.close()
 
 
-def _number(text: str) -> int:
+def number_in(text: str) -> int:
+    """The number that is all of a reply's text. Raises `ProtocolViolation`."""
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
-        raise model.ProtocolViolation("The server's answer to SIZE is no number.")
+        raise model.ProtocolViolation(f"A number was asked for, and the server's answer is none: {text[:60]}")
     return int(digits)

@@ -13,6 +13,8 @@ from ftpsvc.copying import copy
 from ftpsvc.frames import digest_of
 from ftpsvc.model import Whole
 from ftpsvc.outcomes import outcome
+from ftpsvc.places import There
+from ftpsvc.targets import Target
 
 HELLO = b"hello\n"
 
@@ -77,6 +79,18 @@ def test_a_login_that_is_refused_says_why(server: ScriptedServer, answers: bytes
 def test_a_server_that_asks_for_no_password_is_taken_at_its_word(server: ScriptedServer, code: bytes) -> None:
     server.remote.features["MODE I"] = ""
     server.answered(start(server.remote.login()), code + b" Come in.\r\n503 No name.\r\n", b"200 Mode I.\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "space"),
+    [(b"213 5000", 5000), (b"213 5000 bytes free", None), (b"213 +5_000", None), (b"502 No.", None)],
+)
+def test_space_is_known_where_the_server_tells_a_number(
+    server: ScriptedServer, answer: bytes, space: int | None
+) -> None:
+    server.remote.features["AVBL"] = ""
+    asking = start(There(server.remote, Target("h")).space("/"))
+    assert server.answered(asking, answer + b"\r\n") == space
 
 
 def test_a_server_without_mode_i_is_not_used(server: ScriptedServer) -> None:
