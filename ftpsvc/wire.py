@@ -179,7 +179,8 @@ class ReplyReader:
             return reply
         if len(self._inner) >= MAX_REPLY_LINES:
             raise ProtocolViolation(f"The server's reply has more than {MAX_REPLY_LINES} lines.")
-        self._inner.append(_text(line))
+        # There are servers that put the code before each line, also where that is forbidden (RFC 2389, section 3.2).
+        self._inner.append(_text(line.removeprefix(self._code + b"-")))
         return None
 
 

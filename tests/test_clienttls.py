@@ -188,6 +188,17 @@ def test_tls_that_is_offered_and_then_refused_is_not_done_without(tmp_path: Path
         work.result()
 
 
+def test_it_is_offered_too_where_each_line_of_feat_has_its_code(tmp_path: Path) -> None:
+    meeting = Meeting(tmp_path)
+    work = meeting.begin()
+    meeting.say("220 x")
+    meeting.say("211-x", "211-AUTH TLS", "211-SIZE", "211 x")
+    assert meeting.heard() == "FEAT\r\nAUTH TLS\r\n"
+    meeting.say("431 Not now.")
+    with pytest.raises(NoTLS, match="431 Not now"):
+        work.result()
+
+
 def test_where_feat_says_nothing_it_is_tried(tmp_path: Path, authority: Authority) -> None:
     for has_tls in (True, False):
         meeting = Meeting(tmp_path)

@@ -146,7 +146,7 @@ def test_a_byte_255_in_a_reply_is_doubled_for_telnet() -> None:
         (b"220\r\n", Reply(220, "")),
         (b"220 \r\n", Reply(220, "")),
         (b"211-Features:\r\n MODE I\r\n211 End\r\n", Reply(211, "End", ("Features:", " MODE I"))),
-        (b"211-a\r\nb\r\n211-c\r\n211 End\r\n", Reply(211, "End", ("a", "b", "211-c"))),
+        (b"211-a\r\nb\r\n211-c\r\n211 End\r\n", Reply(211, "End", ("a", "b", "c"))),
         (b"211-a\r\n220 b\r\n211 End\r\n", Reply(211, "End", ("a", "220 b"))),
     ],
 )
