@@ -31,7 +31,7 @@ from ftpsvc.model import (
     encode_name,
 )
 from ftpsvc.storage import ReadFile, Times, WriteFile
-from ftpsvc.streamclient import REFUSALS, StreamFiles, dial_peer, number_in
+from ftpsvc.streamclient import REFUSALS, StreamFiles, ask_for_facts, dial_peer, number_in
 from ftpsvc.streamtransfer import Dial
 from ftpsvc.threads import done_with
 from ftpsvc.wire import DEFAULT_PORT, Reply, features_of, unquoted
@@ -204,6 +204,7 @@ class Remote:
         if "UTF8" in self.features:
             with contextlib.suppress(*REFUSALS):  # to most it is a matter of course
                 await self._ask("OPTS", "UTF8 ON")
+        await ask_for_facts(self._ask, self.features)
         try:
             await self._ask("TYPE", "I")
         except REFUSALS as refusal:

@@ -57,6 +57,20 @@ def dial_peer(reactor: Any, peer: Any) -> Dial | None:
     return dial
 
 
+#: The facts of an entry that something is made of here. A server need not tell all that it could (RFC 3659, 7.9).
+_FACTS = ("type", "size", "modify", "unix.mode")
+
+
+async def ask_for_facts(ask: Callable[[str, str], Deferred[Reply]], features: dict[str, str]) -> None:
+    """Have them told by MLSD and MLST, where FEAT shows some that are not."""
+    offered = [fact.strip() for fact in features.get("MLST", "").split(";")]
+    missing = [fact for fact in offered if fact.lower() in _FACTS]
+    if missing:
+        told = [fact.removesuffix("*") for fact in offered if fact.endswith("*")]
+        with contextlib.suppress(*REFUSALS):
+            await ask("OPTS", "MLST " + "".join(f"{fact};" for fact in (*told, *missing)))
+
+
 class StreamFiles:
     """What a `Remote` does with data, in stream mode and TYPE I."""
 

@@ -99,6 +99,27 @@ async def store(far: Far, modified: int | None = None) -> Any:
         await file.abort()
 
 
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ("type*;perm*;size*;modify*;unique;unix.mode;", b"OPTS MLST type;perm;size;modify;unix.mode;\r\n"),
+        ("Type;Size;Modify;", b"OPTS MLST Type;Size;Modify;\r\n"),
+        ("type*;size*;modify*;UNIX.mode*;unique", b""),
+        ("", b""),
+    ],
+)
+def test_facts_that_are_not_told_yet_are_asked_for(facts: str, asked: bytes) -> None:
+    server = ScriptedServer()
+    server.remote._dial = lambda port: None  # type: ignore[assignment,return-value]
+    server.remote.features = {"MLST": facts}
+    login = start(server.remote.login())
+    server.say(b"331 x\r\n230 x\r\n")
+    if asked:
+        server.say(b"501 no\r\n")
+    assert server.heard() == b"USER anonymous\r\nPASS ftpsvc@\r\n" + asked + b"TYPE I\r\n"
+    server.answered(login, b"200 x\r\n")
+
+
 def test_a_download_is_over_after_the_end_of_the_data_and_the_226() -> None:
     for first in ("data", "reply"):
         far = Far()
