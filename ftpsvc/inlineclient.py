@@ -107,7 +107,8 @@ class RemoteReadFile:
 
     def __init__(self, path: str, offset: int, opened: Reply, download: Download) -> None:
         self._name = path.rpartition("/")[2]
-        self._size = offset + (_announced_size(opened) or 0)
+        self._left = _announced_size(opened)  #: None where that isn't known
+        self._size = offset + (self._left or 0)
         self._download = download
 
     @property
@@ -123,7 +124,12 @@ class RemoteReadFile:
         return None
 
     async def read(self, size: int) -> Buffer:
-        return await self._download.read(size)
+        chunk = await self._download.read(size)
+        if self._left is not None:
+            self._left -= len(chunk)
+            if self._left < 0:  # it may never end
+                raise model.Damaged(f"More came than the {self._size} bytes that the server had said there are.")
+        return chunk
 
     async def close(self) -> None:
         self._download.close()

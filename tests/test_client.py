@@ -132,6 +132,16 @@ def test_a_file_is_read_from_an_offset_with_both_commands_at_once(server: Script
     assert server.answered(reading, b"350 At 3.\r\n", download(HELLO)) == HELLO
 
 
+def test_more_than_was_said_is_not_read_to_an_end_that_may_never_come(server: ScriptedServer) -> None:
+    reading = start(read(server))
+    server.say(b"150 Sending /file (6 bytes)\r\nDATA 6\r\nhello\n")
+    assert not reading.is_over
+    server.say(b"DATA 1\r\n!")
+    with pytest.raises(model.Damaged, match="than the 6 bytes"):
+        reading.result()
+    assert server.heard().endswith(b"ABOR\r\n")
+
+
 @pytest.mark.parametrize("digest", ["0" * 32, digest_of(HELLO).upper(), digest_of(HELLO)[:31], digest_of(HELLO) + "0"])
 def test_a_wrong_digest_is_an_error_and_never_a_file(server: ScriptedServer, tmp_path: Path, digest: str) -> None:
     (tmp_path / "here").write_bytes(b"old")
