@@ -65,5 +65,5 @@ def _token(token: re.Match[str]) -> str:
         return "[^/]"
     if token[2]:
         members = re.escape(members_of(token[2]))
-        return f"[^/{members}]" if token[1] else f"[{members}]"
+        return f"[^/{members}]" if token[1] else f"(?!/)[{members}]"
     return re.escape(token[0])

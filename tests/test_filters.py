@@ -33,6 +33,8 @@ from ftpsvc.filters import Filter, Rule
         ("[2024-01]*", "2", True),
         ("[^]-]", "]", False),
         ("[a&&~|-^]", "-", True),
+        ("x[.-0]y", "x0y", True),
+        ("x[.-0]y", "x/y", False),
         ("a[", "a[", True),
         ("a+(b)", "a+(b)", True),
         ("[a]]", "a]", True),
