@@ -43,7 +43,7 @@ class Target:
         """As it can be kept."""
         scheme = next((name for name, meant in SCHEMES.items() if meant is self.protection), "ftp")
         user = f"{_encoded(self.user, '')}@" if self.user else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host  # RFC 6874
         return f"{scheme}://{user}{host}:{self.port}{_encoded(self.path, '/')}"
 
 
@@ -109,7 +109,7 @@ def _host_and_port(where: str) -> tuple[str, str]:
     match = _HOST.fullmatch(where)
     if match is None:
         raise BadArgument(f"{quote(where)} is no name that a host can have. {USAGE}")
-    return match["bracketed"] or match["host"], match["port"] or ""
+    return (match["bracketed"] or match["host"]).replace("%25", "%"), match["port"] or ""
 
 
 def _number(port: str, host: str, is_word: bool) -> int:

@@ -90,6 +90,18 @@ def test_how_a_url_wants_its_file_sent_is_no_part_of_the_name(url: str, path: st
     assert target_of([url]).path == path
 
 
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("ftp://mia@[fe80::1%25eth0]/a", Target("fe80::1%eth0", user="mia", path="/a")),
+        ("ftp://[fe80::1%eth0]:21", Target("fe80::1%eth0", 21)),
+    ],
+)
+def test_a_url_may_name_the_interface_of_an_address(url: str, meant: Target) -> None:
+    assert target_of([url]) == meant
+    assert target_of([meant.url]) == meant
+
+
 def test_no_file_is_sent_as_text() -> None:
     with pytest.raises(BadArgument, match="not as text"):
         target_of(["ftp://h/a;type=a"])
