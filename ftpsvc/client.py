@@ -30,6 +30,9 @@ SILENCE = 120.0
 #: What OpenSSL says of bytes that are no TLS.
 _IN_CLEAR = "wrong version number"
 
+#: The server ends the session, which is no fault of what it answers so. That may be tried again.
+STOPPING = 421
+
 
 class Handshake(Ask):
     """AUTH TLS, or no command where TLS begins with the first byte. It has the floor until TLS stands."""
@@ -213,12 +216,13 @@ class ClientProtocol(LineThenRaw):
         """A reply to no command: a server that says good-bye (421)."""
         while (line := self.incoming.line()) is not None:
             reply = self._replies.line(line)
-            if reply is not None and reply.code == 421:
-                self._farewell = error_for(reply)
+            if reply is not None:
+                self.heed(reply)
 
-    def said_goodbye(self, error: TransferError) -> None:
-        """The server has answered that the session ends: who waits for anything hears that, and no other cause."""
-        self._farewell = error
+    def heed(self, reply: Reply) -> None:
+        """Where the server answers that the session ends, who waits for anything hears that, and no other cause."""
+        if reply.code == STOPPING:
+            self._farewell = error_for(reply)
 
     def is_only_download(self, download: Download) -> bool:
         """Whether no other is under way. ABOR stops the one that the server is sending, whoever asked for that."""

@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 #: How much of a download may wait for its reader before the connection is no longer read.
 MAX_UNREAD = 1024 * 1024
 
-#: Behind a FAIL: the server ends the session, which is no fault of the transfer's. It may be tried again.
-STOPPING = 421
-
 DAMAGED = "The data was damaged on its way: its digest is not the one that the server sent."
 NO_DIGEST = "The server sent the file without a digest, so nobody knows whether it arrived as it is."
 TOO_LARGE = f"The file has more than {SMALL} bytes by now."
@@ -111,10 +108,8 @@ class Ask(Exchange):
         self._protocol = protocol
 
     def ended(self, reply: Reply) -> None:
-        result = error_for(reply) if reply.is_refusal else reply
-        if reply.code == STOPPING:
-            self._protocol.said_goodbye(error_for(reply))
-        self._protocol.fire(self.finished, result)
+        self._protocol.heed(reply)
+        self._protocol.fire(self.finished, error_for(reply) if reply.is_refusal else reply)
 
     def failed(self, error: TransferError) -> None:
         if not self.is_over:
@@ -196,6 +191,7 @@ class Download(Exchange):
             self._is_whole = True
 
     def ended(self, reply: Reply) -> None:
+        self._protocol.heed(reply)
         if reply.is_refusal:
             self._outcome = error_behind(reply, self._outcome)
         elif self._outcome is None and not self._is_whole:
@@ -315,6 +311,7 @@ class Fetch(Exchange):
             return error  # where the frame ends is known, so the files behind it are as good as ever
 
     def ended(self, reply: Reply) -> None:
+        self._protocol.heed(reply)
         if reply.is_refusal:
             self._outcome = error_behind(reply, self._outcome if isinstance(self._outcome, TransferError) else None)
         elif self._outcome is None:

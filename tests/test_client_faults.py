@@ -93,6 +93,16 @@ def test_a_farewell_of_many_lines_is_one_farewell() -> None:
         result_of(server.remote.working_directory(), server.link)
 
 
+@pytest.mark.parametrize("answer", [b"421 Good-bye.\r\n", b"150 x\r\nDATA 1\r\nxFAIL stopping\r\n421 Good-bye.\r\n"])
+def test_the_session_is_over_for_everybody_behind_a_421(answer: bytes) -> None:
+    for is_small in (True, False):
+        server = ScriptedServer()
+        work = start(server.remote.fetch("/small") if is_small else read(server))
+        with pytest.raises(model.ServiceClosing, match="Good-bye"):
+            server.answered(work, answer)
+        assert server.remote.lost is not None
+
+
 # -- silence
 
 
