@@ -116,7 +116,7 @@ class Control(Protocol):
         """Wait until whatever is being committed for this session is in its place, and answered."""
 
     async def to_its_end(self, work: Coroutine[Any, Any, None], /) -> None:
-        """Clean up, even if the connection is lost meanwhile."""
+        """Clean up, or change the tree, even if the connection is lost meanwhile."""
 
     async def enter(self, account: Account) -> None:
         """Somebody has logged in, in whatever way. Raises `OverLimit`, if they have too many sessions already."""
@@ -213,10 +213,10 @@ class Session:
         """Whether data that moves now is protected by TLS."""
         return self.security.is_on if self.is_inline else self.parameters.is_protected
 
-    def changed(self, verb: str, path: str, target: str = "") -> None:
-        """The tree was changed."""
-        self.forget_told(path, target)
-        account = self.ready.account.name
+    def changed(self, account: str, verb: str, path: str, target: str = "") -> None:
+        """The tree was changed, if for somebody who has gone meanwhile."""
+        if isinstance(self.state, Ready):
+            self.forget_told(path, target)
         self.control.record(Change(verb, account, self.peer, path, target, self.number, self.time_of_day()))
 
     def resolve(self, argument: str, needed: Permission) -> str:

@@ -21,6 +21,7 @@ from ftpsvc.model import Account
 from ftpsvc.objects.calls import PATIENCE
 from ftpsvc.objects.storage import ObjectStorage
 from ftpsvc.quota import Quota, Usage
+from ftpsvc.records import Change, Record
 
 __all__ = ["engine", "storage"]  # fixtures, which pytest finds by their names
 
@@ -183,3 +184,30 @@ def test_an_engine_that_is_silent_is_a_450_and_the_session_lives_on(engine: Coun
     assert text(reply).startswith("450 ") and "Try again later" in text(reply)
     run.fire()  # the answer that came too late is nobody's
     assert talk.codes(b"NOOP\r\n") == [200]
+
+
+@pytest.mark.parametrize(
+    ("commands", "done", "left"),
+    [
+        (b"DELE d/f\r\n", "remove", set()),
+        (b"RNFR d/f\r\nRNTO g\r\n", "copy", {"g"}),
+    ],
+)
+def test_what_has_begun_to_change_is_changed_to_its_end_though_its_client_has_gone(
+    engine: Counting, commands: bytes, done: str, left: set[str]
+) -> None:
+    engine.put("d/f", b"content", {}, True)
+    run = by_hand()
+    talk = Conversation(ObjectStorage(buckets.bucket(engine, run))).log_in()
+    records: list[Record] = []
+    talk.factory.records.listeners.append(records.extend)
+    talk.send(commands)
+    while done not in engine.took():
+        run.fire()
+    talk.link.lose()
+    while run.jobs:
+        run.fire()
+    assert buckets.names_in(engine) == left
+    assert engine.has_below("d/"), "the folder stays when its last file goes"
+    talk.factory.records.flush()
+    assert [record.account for record in records if isinstance(record, Change)] == ["anonymous"]

@@ -424,3 +424,14 @@ def test_who_begins_where_a_part_is_kept_has_no_room_beside_it(tmp_path: Path) -
     waiting.send(frames(b"z" * 400_000))
     assert waiting.codes() == [150, 226]
     assert used(tmp_path) == (400_000, 1)
+
+
+def test_a_folder_counts_though_whoever_has_made_it_left_before_it_was_synced(tmp_path: Path) -> None:
+    run = support.by_hand()
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: 0.0)
+    talk = talking(tmp_path, homes, files=1)
+    talk.send(b"MKD a\r\n")
+    talk.link.lose()
+    run.close()
+    assert os.listdir(tmp_path) == ["a"]
+    assert talking(tmp_path, homes, files=1).codes(b"MKD b\r\n") == [552]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ftpsvc import model
 from ftpsvc.frames import format_time, parse_mode, parse_time
@@ -17,10 +18,21 @@ from ftpsvc.wire import Reply, quoted
 # -- folders and names
 
 
+async def _change(session: Session, work: Coroutine[Any, Any, None], verb: str, path: str, target: str = "") -> None:
+    """Change the tree, and take that down. In some storages it takes several steps, a quota counts behind them, and
+    whose connection is lost between two must not leave the rest undone."""
+    account = session.ready.account.name
+
+    async def change() -> None:
+        await work
+        session.changed(account, verb, path, target)
+
+    await session.control.to_its_end(change())
+
+
 async def make_directory(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.MAKE_DIRECTORY)
-    await session.ready.storage.make_dir(path)
-    session.changed("MKD", path)
+    await _change(session, session.ready.storage.make_dir(path), "MKD", path)
     return Reply(257, f"{quoted(path)} created.")
 
 
@@ -28,15 +40,13 @@ async def remove_directory(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.DELETE)
     if path == session.ready.cwd:
         raise model.Denied(f"{path} is the current folder.")
-    await session.ready.storage.remove_dir(path)
-    session.changed("RMD", path)
+    await _change(session, session.ready.storage.remove_dir(path), "RMD", path)
     return Reply(250, f"{path} removed.")
 
 
 async def delete(session: Session, argument: str) -> Reply:
     path = session.resolve(argument, Permission.DELETE)
-    await session.ready.storage.remove(path)
-    session.changed("DELE", path)
+    await _change(session, session.ready.storage.remove(path), "DELE", path)
     return Reply(250, f"{path} deleted.")
 
 
@@ -61,8 +71,7 @@ async def rename_to(session: Session, argument: str) -> Reply:
         entry = await session.ready.storage.stat(marker.source)
         if account.would_gain(marker.source, path, entry.is_directory):
             raise model.Denied(f"{marker.source}: as {path} this account might do with it what it may not do now.")
-    await session.ready.storage.rename(marker.source, path)
-    session.changed("RNTO", marker.source, path)
+    await _change(session, session.ready.storage.rename(marker.source, path), "RNTO", marker.source, path)
     return Reply(250, f"{marker.source} is {path} now.")
 
 
