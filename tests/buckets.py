@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import support
+from obstore.exceptions import PreconditionError
 from obstore.store import MemoryStore
 from storage_place import EVERYTHING, Can, Place
 
@@ -38,7 +39,9 @@ class MemoryEngine(ObstoreEngine):
 
     rewrites = True
 
-    def rewrite(self, key: str, metadata: Mapping[str, str]) -> None:
+    def rewrite(self, key: str, metadata: Mapping[str, str], tag: str) -> None:
+        if tag not in ("", self.look(key).tag):
+            raise PreconditionError(key)
         self._store.put(key, bytes(self._store.get(key).bytes()), attributes=dict(metadata))
 
 
@@ -73,7 +76,7 @@ class Incomplete(MemoryEngine):
     def send(self, number: int, data: bytes) -> None:
         self.done.append(f"part {number}")
 
-    def complete(self, replace: bool) -> None:
+    def complete(self, replace: bool) -> str:
         raise OSError("no answer")
 
     def abort(self) -> None:

@@ -234,7 +234,7 @@ def test_without_its_result_no_upload_is_complete_and_nothing_is_copied(monkeypa
     with pytest.raises(RefusedByS3, match="without its result"):
         engine.copy("source", "target")
     with pytest.raises(RefusedByS3, match="without its result"):
-        engine.rewrite("key", {"mtime": "1"})
+        engine.rewrite("key", {"mtime": "1"}, "")
 
 
 def test_a_copy_is_made_when_the_engine_says_so() -> None:
@@ -244,6 +244,36 @@ def test_a_copy_is_made_when_the_engine_says_so() -> None:
     assert requests.asked[-1] == ("PUT", "target", {}, {"x-amz-copy-source": "/bucket/a%20b"})
     with pytest.raises(RefusedByS3, match="403 AccessDenied"):
         engine.copy("source", "target")
+
+
+def test_other_metadata_is_for_the_version_that_was_looked_at() -> None:
+    refused = answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+    requests = Scripted(answer(200, COPIED), refused, answer(tag='"u"'), refused, answer(404))
+    engine = S3Engine(None, "bucket", requests)
+    engine.rewrite("key", {"mtime": "1"}, '"t"')
+    assert requests.asked[-1][3]["x-amz-copy-source-if-match"] == '"t"'
+    for _ in ("another", "none"):
+        with pytest.raises(RefusedByS3, match="412"):
+            engine.rewrite("key", {"mtime": "1"}, '"t"')
+    # As Swift, of an object that was stored in parts: there it was looked at just before.
+    requests.answers = [refused, answer(tag='"t"'), answer(200, COPIED)]
+    engine.rewrite("key", {"mtime": "1"}, '"t"')
+    assert "x-amz-copy-source-if-match" not in requests.asked[-1][3]
+
+
+@pytest.mark.parametrize(
+    ("answers", "tag"),
+    [([answer(200, DONE + b"<ETag>&quot;t&quot;</ETag></CompleteMultipartUploadResult>")], '"t"'),
+     ([answer(200, DONE)], ""),
+     ([ConnectionResetError(), GONE, answer(tag=WHOLE)], WHOLE)],
+)  # fmt: skip
+def test_the_tag_of_a_completed_upload_is_known_if_the_engine_tells_it(
+    answers: list[Answer | Exception], tag: str
+) -> None:
+    requests = Scripted(answer(200, BEGUN), answer(tag=f'"{PART}"'), *answers)
+    upload = S3Engine(None, "bucket", requests).upload("key", {}, 1000)
+    upload.send(1, b"data")
+    assert upload.complete(True) == tag
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import buckets
 import pytest
 import support
@@ -224,6 +227,47 @@ def test_a_source_that_was_replaced_during_a_rename_stays() -> None:
         result_of(ObjectStorage(buckets.bucket(engine)).rename("/a", "/b"))
     assert buckets.names_in(engine) == {"a", "b"}
     assert bytes(engine.whole("a", 10)[1] or b"") == b"newer"
+
+
+class Overtaken(MemoryEngine):
+    """Somebody stores another file just before its metadata is changed."""
+
+    def rewrite(self, key: str, metadata: Mapping[str, str], tag: str) -> None:
+        self.put(key, b"theirs", {"xxh3128": THEIRS}, True)
+        super().rewrite(key, metadata, tag)
+
+
+THEIRS = "0" * 32
+
+
+def test_a_file_that_came_meanwhile_gets_neither_time_nor_digest_of_the_one_before() -> None:
+    engine = Overtaken(MemoryStore())
+    storage = ObjectStorage(buckets.bucket(engine))
+    result_of(storage.put("/a", Whole(b"ours", Facts())))
+    with pytest.raises(model.LocalFault, match="replaced"):
+        result_of(storage.set_facts("/a", Facts(TIME)))
+    assert result_of(storage.known_digest("/a")) == THEIRS
+    assert "mtime" not in engine.look("a").metadata
+
+
+def test_a_file_that_came_behind_an_upload_in_parts_gets_nothing_that_was_told_at_its_end() -> None:
+    class Told(Overtaken):
+        def upload(self, key: str, metadata: Mapping[str, str], part: int) -> Any:
+            upload = super().upload(key, metadata, part)
+            complete = upload.complete
+            upload.complete = lambda replace: complete(replace) or self.look(key).tag  # type: ignore[method-assign]
+            return upload
+
+    engine = Told(MemoryStore())
+    storage = ObjectStorage(buckets.bucket(engine, part=1000))
+
+    async def store() -> None:
+        file = await storage.open_write("/a")
+        await file.write(b"x" * 5000)
+        await file.commit(Facts(TIME))
+
+    result_of(store())
+    assert result_of(storage.known_digest("/a")) == THEIRS
 
 
 # -- folders

@@ -52,8 +52,8 @@ class Upload(Protocol):
     def send(self, number: int, data: bytes) -> None:
         """Send a part; the first has the number 1."""
 
-    def complete(self, replace: bool) -> None:
-        """Put it into place. When this returns, the engine has confirmed."""
+    def complete(self, replace: bool) -> str:
+        """Put it into place. When this returns, the engine has confirmed. Its tag; empty where that isn't told."""
 
     def abort(self) -> None:
         """Leave nothing of it."""
@@ -86,8 +86,8 @@ class Engine(Protocol):
     def copy(self, source: str, target: str) -> None:
         """Copy one with its metadata, inside the engine. At most `MOST_COPIED` bytes."""
 
-    def rewrite(self, key: str, metadata: Mapping[str, str]) -> None:
-        """Give one other metadata; the headers among them are kept as such."""
+    def rewrite(self, key: str, metadata: Mapping[str, str], tag: str) -> None:
+        """Give one that still has this tag other metadata; the headers among them are kept as such."""
 
     def page(self, prefix: str, after: str = "") -> Page:
         """Some of what is in a folder."""

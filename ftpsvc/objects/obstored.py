@@ -70,7 +70,7 @@ class ObstoreEngine:
     def copy(self, source: str, target: str) -> None:
         self._store.copy(source, target)
 
-    def rewrite(self, key: str, metadata: Mapping[str, str]) -> None:
+    def rewrite(self, key: str, metadata: Mapping[str, str], tag: str) -> None:
         raise NotImplementedError("obstore has no call for it")
 
     # -- folders
@@ -126,11 +126,12 @@ class ObstoreUpload:
     def send(self, number: int, data: bytes) -> None:
         self._writer.write(data)
 
-    def complete(self, replace: bool) -> None:
+    def complete(self, replace: bool) -> str:
         if not replace:
             self._refuse_what_is_there()
         writer, self._writer = self._writer, None  # one that has failed here can't be aborted any more
         writer.close()
+        return ""
 
     def _refuse_what_is_there(self) -> None:
         # obstore has no condition for uploads in parts. What comes between this look and the next line is replaced.

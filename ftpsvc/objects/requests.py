@@ -116,12 +116,11 @@ class Requests:
             self._sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, LONGEST_WAIT)
 
-    def ask_for_new(self, request: Request) -> None:
+    def ask_for_new(self, request: Request) -> Answer:
         """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`."""
         try:
             if self._takes_conditions:
-                self.ask(request._replace(headers={**request.headers, "if-none-match": "*"}))
-                return
+                return self.ask(request._replace(headers={**request.headers, "if-none-match": "*"}))
         except RefusedByS3 as refusal:
             if refusal.status in (409, 412):
                 raise AlreadyExistsError(request.key) from refusal
@@ -130,7 +129,7 @@ class Requests:
             self._takes_conditions = False  # as Swift; what comes between the next two requests is replaced
         if self.look(request.key) is not None:
             raise AlreadyExistsError(request.key)
-        self.ask(request)
+        return self.ask(request)
 
     def look(self, key: str) -> Answer | None:
         """An object, without its bytes; None if there is none. Raises `RefusedByS3` where that isn't to be known."""

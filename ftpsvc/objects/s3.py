@@ -50,10 +50,18 @@ class S3Engine(ObstoreEngine):
     def copy(self, source: str, target: str) -> None:
         self._copy(source, target, {})
 
-    def rewrite(self, key: str, metadata: Mapping[str, str]) -> None:
+    def rewrite(self, key: str, metadata: Mapping[str, str], tag: str) -> None:
         headers = {"x-amz-metadata-directive": "REPLACE"}
         for name, value in metadata.items():
             headers[name if name.lower() in HEADERS else f"x-amz-meta-{name}"] = value
+        if tag:  # the digest is among the metadata, and holds for no other bytes
+            try:
+                return self._copy(key, key, {**headers, "x-amz-copy-source-if-match": tag})
+            except RefusedByS3 as refusal:
+                # Swift compares another tag with it than it tells, where the object was stored in parts.
+                found = self._requests.look(key) if refusal.status == 412 else None
+                if found is None or found.tag.strip('"') != tag.strip('"'):
+                    raise
         self._copy(key, key, headers)
 
     def _copy(self, source: str, target: str, headers: Mapping[str, str]) -> None:
@@ -139,7 +147,7 @@ class S3Upload:
         query = {"partNumber": str(number), "uploadId": self._name}
         self._tags[number] = self._requests.ask(Request("PUT", self._key, query, body=data)).tag
 
-    def complete(self, replace: bool) -> None:
+    def complete(self, replace: bool) -> str:
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(tag)}</ETag></Part>"
             for number, tag in sorted(self._tags.items())
@@ -148,29 +156,39 @@ class S3Upload:
         request = Request("POST", self._key, {"uploadId": self._name}, {}, body, "CompleteMultipartUploadResult")
         complete = self._requests.ask if replace else self._requests.ask_for_new
         try:
-            complete(request)
+            return _tag_in(complete(request).body)
         except RefusedByS3 as refusal:
             # An answer may be lost, and the second try finds no such upload any more, because the first has done it.
-            if refusal.status != 404 or not self._is_there():
+            if refusal.status != 404 or not (tag := self._tag_if_there()):
                 raise
+            return tag
 
-    def _is_there(self) -> bool:
-        """Whether the object is the one of these parts: S3 makes its tag of theirs, unless it encrypts.
+    def _tag_if_there(self) -> str:
+        """The object's tag, if it is the one of these parts: S3 makes its tag of theirs, unless it encrypts.
 
         The tag holds for all of the bytes, so their number adds nothing. Where it is made in another way this says no,
         and a file that is there is said not to be: never the other way round.
         """
         found = self._requests.look(self._key)
         if found is None:
-            return False
+            return ""
         try:
             tags = b"".join(bytes.fromhex(self._tags[number].strip('"')) for number in sorted(self._tags))
         except ValueError:
-            return False
-        return found.tag.strip('"') == f"{hashlib.md5(tags, usedforsecurity=False).hexdigest()}-{len(self._tags)}"
+            return ""
+        expected = f"{hashlib.md5(tags, usedforsecurity=False).hexdigest()}-{len(self._tags)}"
+        return found.tag if found.tag.strip('"') == expected else ""
 
     def abort(self) -> None:
         self._requests.ask(Request("DELETE", self._key, {"uploadId": self._name}))
+
+
+def _tag_in(answer: bytes) -> str:
+    """The tag that an engine tells of what it has put into place; empty if it doesn't."""
+    try:
+        return ElementTree.fromstring(answer.strip()).findtext("{*}ETag") or ""
+    except ElementTree.ParseError:
+        return ""
 
 
 def _unquoted(item: Any, name: str) -> str:

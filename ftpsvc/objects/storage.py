@@ -257,7 +257,7 @@ class ObjectStorage:
         if not self._engine.rewrites or found.size > MOST_COPIED:
             raise model.NotImplementedHere(f"{path}: its time and mode can't be changed any more.")
         changed = {**found.metadata, **metadata.from_facts(facts)}
-        await self._calls(path, self._engine.rewrite, self._key(path), changed)
+        await self._calls(path, self._engine.rewrite, self._key(path), changed, found.tag)
 
     async def space(self, path: str) -> int:
         raise model.NotImplementedHere("An object storage doesn't say how much space is left.")

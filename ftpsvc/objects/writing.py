@@ -86,32 +86,33 @@ class ObjectWriteFile:
         try:
             if digest is not None and digest != found:
                 raise model.Damaged(f"{self._path}: what arrived is not what was sent; its digest is {found}.")
+            tag = ""
             if self._upload is None:
                 data, self._held = bytes(self._held), bytearray()
                 whole = metadata.from_facts(facts, found)
                 await self._calls(self._path, self._engine.put, self._key, data, whole, self._replace)
             else:
-                await self._complete(self._upload)
+                tag = await self._complete(self._upload)
         except BaseException:
             await self.abort()
             raise
         self._is_over = True
         is_late = self._upload is not None and facts != self._expected
         if is_late and self._engine.rewrites and self._size <= MOST_COPIED:
-            await self._say_late(metadata.from_facts(facts, found))
+            await self._say_late(metadata.from_facts(facts, found), tag)
         return Stored(self._size, found)
 
-    async def _complete(self, upload: Upload) -> None:
+    async def _complete(self, upload: Upload) -> str:
         if self._held:
             await self._send(len(self._held))
         while self._sending:
             await self._first_part_sent()
-        await self._calls(self._path, upload.complete, self._replace)
+        return await self._calls(self._path, upload.complete, self._replace)
 
-    async def _say_late(self, facts: dict[str, str]) -> None:
+    async def _say_late(self, facts: dict[str, str], tag: str) -> None:
         """Metadata goes with the beginning of an upload in parts; what was told at its end needs a copy in place."""
         try:
-            await self._calls(self._path, self._engine.rewrite, self._key, facts)
+            await self._calls(self._path, self._engine.rewrite, self._key, facts, tag)
         except model.TransferError as error:
             # The bytes are all there, and that is what the reply is about.
             self._log.warn("{path} was stored without its time: {why}", path=self._path, why=error)

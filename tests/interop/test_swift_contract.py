@@ -17,6 +17,7 @@ from storage_place import Place
 from tree_contract import TreeContract
 
 from ftpsvc.objects import s3
+from ftpsvc.objects.requests import RefusedByS3
 from ftpsvc.objects.s3 import S3Engine
 
 NUMBERS = itertools.count()
@@ -55,3 +56,18 @@ class TestSwift(StorageContract, TreeContract):
     """The contract, in a bucket of Swift's."""
 
     MANY = 25
+
+
+@pytest.mark.usefixtures("place")
+def test_metadata_is_changed_of_the_version_that_is_meant(engine: S3Engine) -> None:
+    upload = engine.upload("tagged/large", {"mtime": "1"}, 5 << 20)
+    for number in (1, 2):
+        upload.send(number, b"x" * (5 << 20))
+    engine.put("tagged/small", b"ours", {"mtime": "1"}, True)
+    for key, tag in (("tagged/large", upload.complete(True)), ("tagged/small", engine.look("tagged/small").tag)):
+        assert tag
+        with pytest.raises(RefusedByS3, match="412"):
+            engine.rewrite(key, {"mtime": "2"}, f'"{"0" * 32}"')
+        assert engine.look(key).metadata["mtime"] == "1"
+        engine.rewrite(key, {"mtime": "3"}, tag)
+        assert engine.look(key).metadata["mtime"] == "3"
