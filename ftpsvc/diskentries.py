@@ -38,6 +38,17 @@ def _kind_and_mode(mode: int) -> tuple[Kind, int]:
     return _KINDS.get(stat.S_IFMT(mode), Kind.OTHER), mode & 0o777
 
 
+def _kind_of(entry: os.DirEntry[str]) -> Kind:
+    """What the folder itself says of an entry that can't be looked at, as in one that may be read and not entered. It
+    is there all the same: a mirror removes what isn't listed."""
+    with contextlib.suppress(OSError):
+        if entry.is_dir(follow_symlinks=False):
+            return Kind.DIRECTORY
+        if entry.is_file(follow_symlinks=False):
+            return Kind.FILE
+    return Kind.OTHER
+
+
 class Scan:
     """A directory being listed, a batch at a time, in threads: the next one while the last one is made use of."""
 
@@ -76,10 +87,15 @@ class Scan:
             # Whatever is wrong with one entry never fails the listing.
             try:
                 status = found.stat(follow_symlinks=False)
-            except OSError:
+            except FileNotFoundError:
                 continue  # it vanished
-            entry = entry_of(name, status)
-            entries.append(entry if entry.kind is not Kind.LINK else self._link(name, status))
+            except OSError:
+                entry = Entry(name, _kind_of(found))
+            else:
+                entry = entry_of(name, status)
+                if entry.kind is Kind.LINK:
+                    entry = self._link(name, status)
+            entries.append(entry)
             if len(entries) == LIST_BATCH:
                 return entries
         self._has_ended = True

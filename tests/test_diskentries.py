@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import support
 from ftpsvc import diskentries
 from ftpsvc.diskentries import Scan
 from ftpsvc.jail import Jail
+from ftpsvc.model import Entry, Kind
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,26 @@ def test_what_is_looked_up_ahead_ends_before_the_folder_is_closed(tmp_path: Path
     assert not closing.is_over
     run.fire()
     closing.result()
+
+
+def test_what_can_not_be_looked_at_is_listed_as_far_as_it_is_known(tmp_path: Path, jail: Jail) -> None:
+    """In a folder that may be read and not entered. What isn't listed a mirror takes for removed."""
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    os.mkfifo(folder / "fifo")
+    fill(folder, 2)
+    folder.chmod(0o444)
+    scan = Scan(jail, support.at_once, b"folder")
+    before = os.geteuid()
+    os.seteuid(before or 65534)  # root may enter any
+    try:
+        found: list[Entry] = []
+        while batch := support.result_of(scan.next()):
+            assert len(batch) <= 3
+            found += batch
+    finally:
+        os.seteuid(before)
+        folder.chmod(0o755)
+    support.result_of(scan.close())
+    kinds = {entry.name: entry.kind for entry in found}
+    assert kinds == {"sub": Kind.DIRECTORY, "fifo": Kind.OTHER, "file0": Kind.FILE, "file1": Kind.FILE}
