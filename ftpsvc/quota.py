@@ -113,13 +113,18 @@ class Quota(Around):
     async def rename(self, source: str, target: str) -> None:
         replaced = None if source == target else await self.found(target)
         await self._storage.rename(source, target)
-        self._give_back(replaced)
+        if replaced is not None and not await self._is_still(source, replaced):
+            self._give_back(replaced)
 
-    def _give_back(self, entry: Entry | None) -> None:
-        if entry is not None:
-            # Bytes that have another name stay where they are, and so do those that only a link has led to.
-            is_gone = entry.is_file and entry.links == 1 and not entry.is_link
-            self.usage.add(-entry.size if is_gone else 0, -1)
+    async def _is_still(self, path: str, entry: Entry) -> bool:
+        """Whether a path leads to this file by now: then a link to a folder has made one name look like two."""
+        found = await self.found(path) if entry.unique else None
+        return found is not None and found.unique == entry.unique
+
+    def _give_back(self, entry: Entry) -> None:
+        # Bytes that have another name stay where they are, and so do those that only a link has led to.
+        is_gone = entry.is_file and entry.links == 1 and not entry.is_link
+        self.usage.add(-entry.size if is_gone else 0, -1)
 
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it, and

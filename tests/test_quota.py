@@ -435,3 +435,19 @@ def test_a_folder_counts_though_whoever_has_made_it_left_before_it_was_synced(tm
     run.close()
     assert os.listdir(tmp_path) == ["a"]
     assert talking(tmp_path, homes, files=1).codes(b"MKD b\r\n") == [552]
+
+
+@pytest.mark.parametrize("names", [1, 2])
+def test_a_file_that_is_renamed_onto_itself_through_a_link_to_its_folder_goes_on_counting(
+    tmp_path: Path, names: int
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to("d")
+    (tmp_path / "d" / "f").write_bytes(b"x" * 300)
+    if names == 2:
+        os.link(tmp_path / "d" / "f", tmp_path / "other")
+    storage = limited(tmp_path)
+    result_of(storage.usage.counted())
+    before = storage.usage.size, storage.usage.files
+    result_of(storage.rename("/d/f", "/link/f"))
+    assert (storage.usage.size, storage.usage.files) == before
