@@ -258,7 +258,10 @@ class LocalDisk:
         try:
             with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
                 _refuse_to_replace_directory(old, old_name, new, new_name)
-                os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
+                if _are_names_of_one_file(old, old_name, new, new_name):
+                    os.unlink(old_name, dir_fd=old)  # rename(2) does nothing then, and calls that a success
+                else:
+                    os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
                 self._jail.forget()
                 await self._committer.sync(new)
         except OSError as error:
@@ -318,6 +321,21 @@ def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: 
     source = os.stat(old_name, dir_fd=old, follow_symlinks=False)
     if stat.S_ISDIR(target.st_mode) and not os.path.samestat(source, target):
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def _are_names_of_one_file(old: int, old_name: bytes, new: int, new_name: bytes) -> bool:
+    source = os.stat(old_name, dir_fd=old, follow_symlinks=False)
+    if source.st_nlink < 2 or stat.S_ISDIR(source.st_mode):
+        return False
+    try:
+        target = os.stat(new_name, dir_fd=new, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if not os.path.samestat(source, target):
+        return False
+    # One name may be written in two ways: through a link to its folder, or where case doesn't count.
+    is_one_name = decode_name(old_name).casefold() == decode_name(new_name).casefold()
+    return not (is_one_name and os.path.samestat(os.fstat(old), os.fstat(new)))
 
 
 def _relative(path: str) -> bytes:

@@ -87,6 +87,18 @@ def test_a_link_inside_is_written_through(inside: Place) -> None:
         assert (inside.folder / path[1:].partition("/")[0]).is_symlink()
 
 
+def test_a_file_with_two_names_has_one_when_it_is_renamed_to_the_other(inside: Place) -> None:
+    (inside.folder / "sub").mkdir()
+    (inside.folder / "again").symlink_to("sub")
+    (inside.folder / "a").write_bytes(b"content")
+    os.link(inside.folder / "a", inside.folder / "sub" / "b")
+    result_of(inside.storage.rename("/sub/b", "/again/b"))
+    assert inside.names("/sub") == {"b"}, "this is one name, written in two ways"
+    result_of(inside.storage.rename("/a", "/sub/b"))
+    assert inside.names() == {"sub", "again"}
+    assert inside.read("/sub/b") == b"content"
+
+
 def test_a_listing_shows_where_links_lead_and_never_fails_for_one(inside: Place, outside: Path) -> None:
     (inside.folder / "file").write_bytes(b"12345")
     (inside.folder / "good").symlink_to("/file")
