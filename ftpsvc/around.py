@@ -44,8 +44,8 @@ class Around:
     async def remove_dir(self, path: str) -> None:
         await self._storage.remove_dir(path)
 
-    async def rename(self, source: str, target: str) -> None:
-        await self._storage.rename(source, target)
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        await self._storage.rename(source, target, replace)
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         await self._storage.set_facts(path, facts)

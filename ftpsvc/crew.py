@@ -103,8 +103,8 @@ class Crew(Lasting):
     async def remove_dir(self, path: str) -> None:
         await self._do(lambda remote: remote.remove_dir(path))
 
-    async def rename(self, source: str, target: str) -> None:
-        await self._do(lambda remote: remote.rename(source, target))
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        await self._do(lambda remote: remote.rename(source, target, replace))
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         await self._do(lambda remote: remote.set_facts(path, facts))

@@ -200,8 +200,8 @@ class HealingRemote(Lasting):
     async def remove_dir(self, path: str) -> None:
         await self.remote.remove_dir(path)
 
-    async def rename(self, source: str, target: str) -> None:
-        await self.remote.rename(source, target)
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        await self.remote.rename(source, target, replace)
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         await self.remote.set_facts(path, facts)

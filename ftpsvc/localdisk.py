@@ -24,7 +24,7 @@ from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
 from ftpsvc.model import Entry, Facts, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, open_free_part
+from ftpsvc.parts import apply_facts, open_free_part, rename_to_new
 from ftpsvc.steadyfiles import SteadyReadFile, demand_unchanged
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
@@ -254,14 +254,13 @@ class LocalDisk:
                 # What nobody sees must not keep it: the parts of uploads that broke off.
                 await done_with(self._run(owning, remove_if_only_parts, os.dup(directory), name))
 
-    async def rename(self, source: str, target: str) -> None:
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
         try:
             with self._parent(source) as (old, old_name), self._parent(target) as (new, new_name):
-                _refuse_to_replace_directory(old, old_name, new, new_name)
-                if _are_names_of_one_file(old, old_name, new, new_name):
-                    os.unlink(old_name, dir_fd=old)  # rename(2) does nothing then, and calls that a success
+                if not replace:
+                    rename_to_new(old, old_name, new, new_name)
                 else:
-                    os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
+                    _rename_over(old, old_name, new, new_name)
                 self._jail.forget()
                 await self._committer.sync(new)
         except OSError as error:
@@ -310,6 +309,15 @@ class LocalDisk:
             yield directory, name
         finally:
             os.close(directory)
+
+
+def _rename_over(old: int, old_name: bytes, new: int, new_name: bytes) -> None:
+    """Rename, and replace what has the name, unless that is a directory."""
+    _refuse_to_replace_directory(old, old_name, new, new_name)
+    if _are_names_of_one_file(old, old_name, new, new_name):
+        os.unlink(old_name, dir_fd=old)  # rename(2) does nothing then, and calls that a success
+    else:
+        os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
 
 
 def _refuse_to_replace_directory(old: int, old_name: bytes, new: int, new_name: bytes) -> None:

@@ -176,8 +176,15 @@ def give_name(directory: int, part: bytes, name: bytes, replace: bool = True) ->
     """Let a part have its name, in one step; without `replace` only if nothing has it. Raises `OSError`."""
     if replace:
         os.rename(part, name, src_dir_fd=directory, dst_dir_fd=directory)
-    elif not _rename_to_new(directory, part, name):
+    elif not _rename_to_new(directory, part, directory, name):
         _link_to_new(directory, part, name)
+
+
+def rename_to_new(old: int, old_name: bytes, new: int, new_name: bytes) -> None:
+    """Give an entry a name that nothing bears, perhaps in another directory. Raises `OSError`."""
+    if not _rename_to_new(old, old_name, new, new_name):
+        _refuse_if_there(new, new_name)  # not in one step with the rename, as below
+        os.rename(old_name, new_name, src_dir_fd=old, dst_dir_fd=new)
 
 
 def _link_to_new(directory: int, part: bytes, name: bytes) -> None:
@@ -212,11 +219,11 @@ _libc = ctypes.CDLL(None, use_errno=True) if platform.system() == "Linux" else N
 _renameat2 = getattr(_libc, "renameat2", None)
 
 
-def _rename_to_new(directory: int, part: bytes, name: bytes) -> bool:
+def _rename_to_new(old: int, old_name: bytes, new: int, new_name: bytes) -> bool:
     """Rename, in one step, to a name that nothing bears; whether that can be done here. Raises `OSError`."""
     if _renameat2 is None:
         return False
-    if _renameat2(directory, part, directory, name, _RENAME_NOREPLACE) == 0:
+    if _renameat2(old, old_name, new, new_name, _RENAME_NOREPLACE) == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.ENOSYS, errno.EINVAL):

@@ -110,9 +110,9 @@ class Quota(Around):
         await self._storage.remove_dir(path)
         self.usage.add(0, -1)
 
-    async def rename(self, source: str, target: str) -> None:
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
         replaced = None if source == target else await self.found(target)
-        await self._storage.rename(source, target)
+        await self._storage.rename(source, target, replace)
         if replaced is not None and not await self._is_still(source, replaced):
             self._give_back(replaced)
 

@@ -349,7 +349,9 @@ class Remote:
     async def remove_dir(self, path: str) -> None:
         await self._ask("RMD", path)
 
-    async def rename(self, source: str, target: str) -> None:
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        if not replace:
+            raise model.NotImplementedHere(f"{target}: no command of FTP renames only to where there is nothing.")
         first = self._ask("RNFR", source)
         second = self._ask("RNTO", target)
         try:

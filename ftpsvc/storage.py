@@ -110,8 +110,11 @@ class Storage(Protocol):
     async def remove_dir(self, path: str) -> None:
         """Remove an empty directory. Raises `NotEmpty`."""
 
-    async def rename(self, source: str, target: str) -> None:
-        """Give an entry another name, in one step. A file there is replaced, a directory is not."""
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        """Give an entry another name, in one step. A file there is replaced, a directory is not.
+
+        Without `replace` nothing is, whatever has that name by then: raises `AlreadyExists`.
+        """
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         """Set modify time and mode, whichever are given."""

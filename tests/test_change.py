@@ -9,7 +9,8 @@ import pytest
 import support
 from support import Conversation, as_ann
 
-from ftpsvc.model import EVERYTHING, Permission
+from ftpsvc.localdisk import LocalDisk
+from ftpsvc.model import EVERYTHING, Entry, Permission
 
 #: 22 November 2026, 05:59:57 UTC.
 MOMENT = 1795327197
@@ -317,3 +318,24 @@ def test_a_rename_replaces_only_for_those_who_may(tmp_path: Path) -> None:
     talk = as_ann(tmp_path, EVERYTHING & ~Permission.OVERWRITE)
     assert talk.codes(b"RNFR a\r\nRNTO b\r\nRNFR a\r\nRNTO c\r\n") == [350, 550, 350, 250]
     assert (tmp_path / "b").read_bytes() == b"b"
+
+
+def test_who_may_not_replace_does_not_replace_what_came_behind_the_look_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "link").symlink_to("nowhere")
+    talk = as_ann(tmp_path, EVERYTHING & ~Permission.OVERWRITE)
+    look = LocalDisk.stat
+
+    async def look_too_early(disk: LocalDisk, path: str) -> Entry:
+        try:
+            return await look(disk, path)
+        finally:
+            if path == "/b":
+                (tmp_path / "b").write_bytes(b"theirs")
+
+    monkeypatch.setattr(LocalDisk, "stat", look_too_early)
+    assert talk.codes(b"RNFR a\r\nRNTO b\r\nRNFR a\r\nRNTO link\r\n") == [350, 550, 350, 550]
+    assert (tmp_path / "b").read_bytes() == b"theirs"
+    assert (tmp_path / "link").is_symlink()

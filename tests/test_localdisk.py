@@ -99,6 +99,27 @@ def test_a_file_with_two_names_has_one_when_it_is_renamed_to_the_other(inside: P
     assert inside.read("/sub/b") == b"content"
 
 
+@pytest.mark.parametrize("has_renameat2", [True, False])
+def test_a_rename_that_may_not_replace_does_not(
+    inside: Place, monkeypatch: pytest.MonkeyPatch, has_renameat2: bool
+) -> None:
+    if not has_renameat2:
+        monkeypatch.setattr("ftpsvc.parts._renameat2", None)
+    for name in ("empty", "folder"):
+        (inside.folder / name).mkdir()
+    (inside.folder / "file").write_bytes(b"file")
+    (inside.folder / "there").write_bytes(b"there")
+    (inside.folder / "link").symlink_to("nowhere")
+    for target in ("/there", "/link", "/empty"):
+        for source in ("/file", "/folder"):
+            with pytest.raises(model.AlreadyExists):
+                result_of(inside.storage.rename(source, target, replace=False))
+    assert inside.read("/there") == b"there"
+    result_of(inside.storage.rename("/file", "/empty/file", replace=False))
+    result_of(inside.storage.rename("/folder", "/empty/folder", replace=False))
+    assert inside.names("/empty") == {"file", "folder"}
+
+
 def test_a_listing_shows_where_links_lead_and_never_fails_for_one(inside: Place, outside: Path) -> None:
     (inside.folder / "file").write_bytes(b"12345")
     (inside.folder / "good").symlink_to("/file")

@@ -215,6 +215,16 @@ def test_what_came_meanwhile_is_not_replaced_by_who_may_not(engine: Counting, si
     assert bytes(engine.whole("file", 100)[1] or b"") == b"theirs"
 
 
+def test_what_is_there_is_not_replaced_by_a_rename_that_may_not(engine: Counting, storage: ObjectStorage) -> None:
+    engine.put("a", b"a", {}, True)
+    engine.put("b", b"b", {}, True)
+    with pytest.raises(model.AlreadyExists):
+        result_of(storage.rename("/a", "/b", replace=False))
+    result_of(storage.rename("/a", "/c", replace=False))
+    assert buckets.names_in(engine) == {"b", "c"}
+    assert bytes(engine.whole("b", 10)[1] or b"") == b"b"
+
+
 def test_a_source_that_was_replaced_during_a_rename_stays() -> None:
     class Late(MemoryEngine):
         def copy(self, source: str, target: str) -> None:

@@ -229,7 +229,7 @@ class ObjectStorage:
         self._bucket.folders.forget(prefix, self._prefix(model.parent_and_name(path)[0]))
         await self._keep_folder(path)
 
-    async def rename(self, source: str, target: str) -> None:
+    async def rename(self, source: str, target: str, replace: bool = True) -> None:
         """A copy, looked at, and the removal of the old: three requests, and at no moment is there neither."""
         found = await self._look(source)
         if found is None:
@@ -242,6 +242,8 @@ class ObjectStorage:
         if source == target:
             return
         old, new = self._key(source), self._key(target)
+        if not replace:
+            await self._demand_nothing_there(target, new)
         await self._calls(source, self._engine.copy, old, new)
         copied = await self._calls(target, self._engine.look, new)
         still = await self._calls(source, self._engine.look, old)
@@ -249,6 +251,14 @@ class ObjectStorage:
             raise model.LocalFault(f"{source} was replaced while it was copied to {target}; both are there now.")
         await self._calls(source, self._engine.remove, old)
         await self._keep_folder(source)
+
+    async def _demand_nothing_there(self, path: str, key: str) -> None:
+        # Engines have no condition for copies. What comes between this look and the next request is replaced.
+        try:
+            await self._calls(path, self._engine.look, key)
+        except model.NotFound:
+            return
+        raise model.AlreadyExists(f"{path} is there already.")
 
     async def set_facts(self, path: str, facts: Facts) -> None:
         found = await self._look(path)

@@ -65,13 +65,14 @@ async def rename_to(session: Session, argument: str) -> Reply:
         raise model.BadSequence("RNFR goes directly before RNTO.")
     path = session.resolve(argument, Permission.RENAME)
     account = session.ready.account
-    if not account.may(path).allows(Permission.OVERWRITE) and await _exists(session, path):
+    may_replace = account.may(path).allows(Permission.OVERWRITE)
+    if not may_replace and await _exists(session, path):
         session.demand(Permission.OVERWRITE, path)
     if account.rules:
         entry = await session.ready.storage.stat(marker.source)
         if account.would_gain(marker.source, path, entry.is_directory):
             raise model.Denied(f"{marker.source}: as {path} this account might do with it what it may not do now.")
-    await _change(session, session.ready.storage.rename(marker.source, path), "RNTO", marker.source, path)
+    await _change(session, session.ready.storage.rename(marker.source, path, may_replace), "RNTO", marker.source, path)
     return Reply(250, f"{marker.source} is {path} now.")
 
 
