@@ -119,11 +119,19 @@ def _status_of(directory: int, name: bytes) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
+def open_to_lock(directory: int, part: bytes) -> int:
+    """A part that can be read, and locked: over NFS that takes the right to write. Raises `OSError`."""
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(part, flags | os.O_RDWR, dir_fd=directory)
+    except PermissionError:  # it has the mode of its file already, which may be a read-only one
+        return os.open(part, flags | os.O_RDONLY, dir_fd=directory)
+
+
 def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
     """The part that an earlier attempt has left and nobody holds, for reading. Raises `OSError` and `BadOffset`."""
     part = known_part(name, owner)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    descriptor = os.open(part, flags, dir_fd=directory)
+    descriptor = open_to_lock(directory, part)
     try:
         if _lock(descriptor, directory, part) is None:
             os.close(descriptor)

@@ -15,13 +15,12 @@ from collections.abc import Generator, Iterator
 
 from ftpsvc.jail import Jail
 from ftpsvc.locks import NoLocks, lock
-from ftpsvc.parts import is_made_up, is_part, made_up_in
+from ftpsvc.parts import is_made_up, is_part, made_up_in, open_to_lock
 
 #: How many entries one step looks at: some milliseconds, for which a thread is not to be had by others.
 STEP = 2000
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_PART = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Sweep:
@@ -81,7 +80,7 @@ def _opened(descriptor: int) -> Iterator[int]:
 def remove_part(directory: int, name: bytes, before: float | None = None) -> bool:
     """Remove a part that no upload holds, and that wasn't written to since `before`; whether it was removed."""
     try:
-        with _opened(os.open(name, _PART, dir_fd=directory)) as part:
+        with _opened(open_to_lock(directory, name)) as part:
             status = os.fstat(part)
             if not stat.S_ISREG(status.st_mode) or (before is not None and status.st_mtime >= before):
                 return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -211,6 +212,42 @@ def test_a_service_that_stops_waits_for_its_sweep(tmp_path: Path) -> None:
     assert not stopping.is_over, "the folder would be closed under the sweep"
     run.fire()
     stopping.result()
+
+
+def test_over_nfs_a_part_is_found_and_swept_too(
+    disk: LocalDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the lock is one of the server's, which takes a descriptor that may write (flock(2))."""
+    lock = fcntl.flock
+
+    def lock_over_nfs(descriptor: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_over_nfs)
+    (tmp_path / "d").mkdir()
+    for path in ("/d/a", "/b"):
+        file = result_of(disk.open_write(path))
+        result_of(file.write(b"x" * 100_000))
+        result_of(file.abort(keep=True))
+        result_of(result_of(disk.open_part(path, 100_000)).close())
+    result_of(disk.remove_dir("/d"))
+    assert result_of(disk.sweep(time.time() + 1)) == 1
+
+
+def test_a_part_with_the_mode_of_a_file_that_may_not_be_written_is_swept(disk: LocalDisk, tmp_path: Path) -> None:
+    """As a server leaves it that is killed just before the rename."""
+    before = os.geteuid()
+    left = part(tmp_path)
+    left.chmod(0o400)
+    for path in (tmp_path, left):
+        os.chown(path, before or 65534, -1)
+    os.seteuid(before or 65534)  # root may write any
+    try:
+        assert result_of(disk.sweep(YESTERDAY)) == 1
+    finally:
+        os.seteuid(before)
 
 
 def test_a_service_that_stops_in_the_middle_of_a_sweep_does_not_finish_it(
