@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from ftpsvc.commons import Common
-from ftpsvc.model import Account
+from ftpsvc.model import Account, TransferError
 from ftpsvc.objects.urls import is_address, location
 from ftpsvc.quota import Quota
 from ftpsvc.storage import Storage
@@ -48,6 +49,8 @@ MakeUsage = Callable[[Callable[[], Deferred[Used]], Callable[[], float], Common,
 
 class Homes:
     """Finds the storage for an account. Who shares a home shares its usage; the parts of uploads are each one's own."""
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -113,7 +116,11 @@ class Homes:
             with contextlib.suppress(OSError):  # whoever logs in hears of it
                 disk = next((disk for (path, _), (_, disk) in self._disks.items() if path == home), None)
                 sweep = self._sweep_unused(home, before, run) if disk is None else disk.sweep(before, run)
-                removed += await sweep
+                try:
+                    removed += await sweep
+                except TransferError as error:
+                    # As an object storage that is away, or lets nobody see its uploads: no reason to leave the others.
+                    self._log.warn("{home}: the parts of broken uploads can't be removed: {why}", home=home, why=error)
         return removed
 
     async def _sweep_unused(self, home: str, before: float, run: str) -> int:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 from typing import Any
 
 import support
 from membership import Place, log, place, quick
 from support import frames
 
+from ftpsvc import model
 from ftpsvc.accounts import WRONG
+from ftpsvc.homes import Homes
+from ftpsvc.localdisk import LocalDisk
 
 __all__ = ["log", "place", "quick"]
 
@@ -63,3 +68,25 @@ def test_who_shares_a_home_shares_no_parts(place: Place) -> None:
     other.take()
     assert other.codes(b"REST 10\r\nSTOR a\r\n", frames(b"y")) == [350, 554]
     assert set(support.take_part(place.root)) == {ord("x")}
+
+
+def test_a_home_that_can_not_be_swept_keeps_no_other_from_it(tmp_path: Path) -> None:
+    """As an object storage that doesn't let the server see the uploads in parts."""
+
+    class Closed:
+        async def sweep(self, before: float, run: str = "") -> int:
+            raise model.Denied("not allowed")
+
+        def close(self) -> None: ...
+
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".ftpsvc-0123").write_bytes(b"left")
+
+    def open_disk(home: str, owner: str) -> Any:
+        return Closed() if home.endswith("closed") else LocalDisk(home, support.at_once)
+
+    homes = Homes(open_disk, support.at_once, lambda: 0.0)
+    homes.known = lambda: [str(tmp_path / name) for name in ("closed", "open")]
+    assert support.result_of(homes.sweep(math.inf)) == 1
+    assert support.take_part(tmp_path / "closed") == b"left"
