@@ -205,13 +205,18 @@ def _sync_both(file: int, directory: int) -> None:
     fsync_directory(directory)
 
 
+#: Why a directory can't be synced alone: it may be written and not read, so that its descriptor is O_PATH; and its file
+#: system has no such call for directories, as VirtualBox's shared folders and some of 9p.
+_NOT_BY_ITSELF = (errno.EBADF, errno.EINVAL)
+
+
 def fsync_directory(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as error:
-        if error.errno != errno.EBADF:
+        if error.errno not in _NOT_BY_ITSELF:
             raise
-        os.sync()  # a directory that may be written and not read: its descriptor is O_PATH, which can't be synced
+        os.sync()
 
 
 @lru_cache(maxsize=256)

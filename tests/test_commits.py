@@ -241,6 +241,15 @@ def test_a_folder_that_can_not_be_synced_fails_its_files_and_no_others(
             commit.result()
 
 
+def test_where_no_folder_can_be_synced_by_itself_everything_is(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sync", lambda: calls.made.append("sync"))
+    calls.broken[f"fsync directory {tmp_path.name}"] = errno.EINVAL
+    assert result_of(write(support.local_disk(tmp_path), "/file", LITTLE)).size == len(LITTLE)
+    assert calls.made == ["fsync part", "rename to file", "sync"]
+
+
 def test_a_folder_that_can_not_be_synced_costs_the_next_upload_of_the_name_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
