@@ -73,8 +73,12 @@ class Alone:
         return self._key is None or os.fstat(self._descriptor).st_size == self.before + size
 
     def undo(self, size: int) -> None:
-        """Cut the file back, but not what others have added behind these bytes. Raises `OSError`."""
-        if self._key is None or self.before <= os.fstat(self._descriptor).st_size <= self.before + size:
+        """Cut the file back, but not what others have added behind these bytes. Raises `OSError`.
+
+        Never make it longer: whoever has emptied it meanwhile, as logrotate does in place, gets no zeros instead.
+        """
+        now = os.fstat(self._descriptor).st_size
+        if self.before < now and (self._key is None or now <= self.before + size):
             os.ftruncate(self._descriptor, self.before)
 
     def end(self) -> None:

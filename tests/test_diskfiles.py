@@ -350,3 +350,14 @@ def test_nothing_is_said_to_be_added_to_a_file_that_another_has_meanwhile(
         result_of(adding.commit())
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert left == {"replaced": {"file": b"new"}, "removed": {}, "renamed": {"elsewhere": b"before"}}[by]
+
+
+def test_a_file_that_others_empty_while_it_is_added_to_is_not_filled_with_zeros(
+    disk: LocalDisk, tmp_path: Path
+) -> None:
+    (tmp_path / "log").write_bytes(b"x" * 1000)
+    adding = result_of(disk.open_append("/log"))
+    result_of(adding.write(b"new"))
+    os.truncate(tmp_path / "log", 0)  # as logrotate does, with copytruncate
+    result_of(adding.abort())
+    assert (tmp_path / "log").read_bytes() == b""
