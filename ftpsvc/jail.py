@@ -147,10 +147,11 @@ class Jail:
     @staticmethod
     def _step(stack: list[int], name: bytes, last: bool, flags: int) -> bytes | None:
         """Descend by one component, or return the text of the link that it is."""
+        is_link_wanted = last and flags & os.O_NOFOLLOW and flags & _O_PATH  # no other open has a link for its result
         for _ in range(MAX_TRIES):
             kind = os.stat(name, dir_fd=stack[-1], follow_symlinks=False).st_mode
             try:
-                if stat.S_ISLNK(kind):
+                if stat.S_ISLNK(kind) and not is_link_wanted:
                     return os.readlink(name, dir_fd=stack[-1])
                 # If the name has become a link since, O_NOFOLLOW makes this fail: nothing outside is ever opened.
                 wanted = flags if last and not stat.S_ISDIR(kind) else _DIRECTORY

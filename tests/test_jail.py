@@ -89,6 +89,15 @@ def test_dots_do_not_lead_outside(jail: Jail) -> None:
     assert refusal(jail, b"../outside/file") == errno.ENOENT
 
 
+@pytest.mark.skipif(not hasattr(os, "O_PATH"), reason="Linux only")
+@pytest.mark.parametrize("target", ["file", "folder", "nowhere", "../outside"])
+def test_a_link_itself_can_be_looked_at(jail: Jail, root: Path, target: str) -> None:
+    (root / "folder" / "link").symlink_to(target)
+    descriptor = jail.open(b"folder/link", os.O_PATH | os.O_NOFOLLOW)
+    assert stat.S_ISLNK(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+
+
 @pytest.mark.parametrize(
     ("target", "found"),
     [
