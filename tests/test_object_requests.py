@@ -95,7 +95,7 @@ def test_it_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_new(requests: Requests) -> None:
-    requests.ask_for_new(Request("PUT", "key", body=b"data"))
+    requests.ask_for_new(Request("PUT", "key", body=b"data"), lambda: False)
 
 
 def test_a_new_object_is_made_under_a_condition() -> None:
@@ -106,6 +106,22 @@ def test_a_new_object_is_made_under_a_condition() -> None:
         make_new(Scripted(answer(412)))
     with pytest.raises(RefusedByS3, match="403"):
         make_new(Scripted(answer(403)))
+
+
+@pytest.mark.parametrize("lost", [ConnectionResetError(), answer(500), answer(200, b"<Error/>")])
+def test_a_new_object_is_ones_own_if_only_the_answer_was_lost(lost: Answer | Exception) -> None:
+    def put(*answers: Answer | Exception) -> None:
+        S3Engine(None, "bucket", Scripted(*answers)).put("key", b"data", {}, False)
+
+    put(lost, answer(412), answer(tag=f'"{PART}"'))
+    for there in (answer(tag=f'"{"0" * 32}"'), answer(404)):
+        with pytest.raises(AlreadyExistsError):
+            put(lost, answer(412), there)
+    with pytest.raises(AlreadyExistsError):
+        put(answer(412))  # whatever is there was there before
+    complete(lost, answer(412), answer(tag=WHOLE), replace=False)
+    with pytest.raises(AlreadyExistsError):
+        complete(lost, answer(412), answer(tag=f'"{PART}"'), replace=False)
 
 
 def test_where_there_are_no_conditions_it_is_looked_for_first() -> None:

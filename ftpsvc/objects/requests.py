@@ -52,6 +52,7 @@ class RefusedByS3(Exception):
         super().__init__(f"{status} {code}".strip())
         self.status = status
         self.code = code
+        self.is_behind_another = False  #: an earlier try has had no answer, and may have done it
 
 
 @dataclass(frozen=True)
@@ -102,27 +103,35 @@ class Requests:
     def ask(self, request: Request) -> Answer:
         """The answer. Raises `RefusedByS3`, and `OSError` or `HTTPException` if there was none."""
         wait, until = FIRST_WAIT, time.monotonic() + RETRY_FOR
+        is_first = True
         while True:
             try:
                 answer = self.once(request)
                 if 200 <= answer.status < 300 and _is_done(answer.body, request.result):
                     return answer
                 error: Exception = (refusal := _refusal(answer))
+                refusal.is_behind_another = not is_first
                 is_passing = refusal.status == 429 or refusal.status < 300 or 500 <= refusal.status != 501
             except (OSError, http.client.HTTPException) as gone:
                 error, is_passing = gone, True
             if not is_passing or time.monotonic() + wait > until:
                 raise error
+            is_first = False
             self._sleep(wait * random.uniform(0.5, 1))
             wait = min(wait * 2, LONGEST_WAIT)
 
-    def ask_for_new(self, request: Request) -> Answer:
-        """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`."""
+    def ask_for_new(self, request: Request, is_done: Callable[[], object]) -> Answer:
+        """A request that makes an object, and nothing where there is one. Raises `AlreadyExistsError`.
+
+        `is_done`: whether the object that is there is the one of this request. It is asked where an answer was lost.
+        """
         try:
             if self._takes_conditions:
                 return self.ask(request._replace(headers={**request.headers, "if-none-match": "*"}))
         except RefusedByS3 as refusal:
             if refusal.status in (409, 412):
+                if refusal.is_behind_another and is_done():
+                    return Answer(200, "", b"")
                 raise AlreadyExistsError(request.key) from refusal
             if refusal.status != 501:
                 raise

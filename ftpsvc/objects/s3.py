@@ -45,7 +45,13 @@ class S3Engine(ObstoreEngine):
             super().put(key, data, metadata, replace)
         else:
             headers = {f"x-amz-meta-{name}": value for name, value in metadata.items()}
-            self._requests.ask_for_new(Request("PUT", key, headers=headers, body=bytes(data)))
+            body = bytes(data)
+            self._requests.ask_for_new(Request("PUT", key, headers=headers, body=body), lambda: self._has(key, body))
+
+    def _has(self, key: str, data: bytes) -> bool:
+        """Whether an object has these bytes: S3 makes its tag of them, unless it encrypts. Then this says no."""
+        found = self._requests.look(key)
+        return found is not None and found.tag.strip('"') == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
     def copy(self, source: str, target: str) -> None:
         self._copy(source, target, {})
@@ -154,9 +160,9 @@ class S3Upload:
         )
         body = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
         request = Request("POST", self._key, {"uploadId": self._name}, {}, body, "CompleteMultipartUploadResult")
-        complete = self._requests.ask if replace else self._requests.ask_for_new
         try:
-            return _tag_in(complete(request).body)
+            done = self._requests.ask(request) if replace else self._requests.ask_for_new(request, self._tag_if_there)
+            return _tag_in(done.body)
         except RefusedByS3 as refusal:
             # An answer may be lost, and the second try finds no such upload any more, because the first has done it.
             if refusal.status != 404 or not (tag := self._tag_if_there()):
