@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import http.client
+import io
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -323,6 +325,22 @@ def answering(answer: bytes) -> Iterator[Requests]:
 def test_an_answer_that_is_cut_short_is_none(cut: bytes) -> None:
     with answering(b"HTTP/1.1 200 OK\r\n" + cut) as requests, pytest.raises(http.client.IncompleteRead):
         requests.once(Request("GET"))
+
+
+def test_a_body_is_given_to_the_socket_in_pieces_as_its_limit_holds_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sendall` takes the limit for all that it is given: a part was cut off that took longer than a silence may."""
+    sent: list[int] = []
+    answered = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    fake: Any = SimpleNamespace(
+        sendall=lambda data: sent.append(len(data)), makefile=lambda _: io.BytesIO(answered), close=lambda: None
+    )
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda self: setattr(self, "sock", fake))
+    body = bytes(10 * requests.PIECE + 1)
+    asking = Requests(Endpoint("http://host/bucket", "r"), Keys("a", "b"))
+    assert asking.once(Request("PUT", "key", body=body)).status == 200
+    assert sum(sent[1:]) == len(body), "behind the headers"
+    assert max(sent) <= requests.PIECE
+    asking.close()
 
 
 def test_a_page_is_read_whatever_the_keys_are_called() -> None:

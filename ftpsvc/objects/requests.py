@@ -12,7 +12,7 @@ import select
 import ssl
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,6 +24,9 @@ from ftpsvc.objects.signing import Keys, query_string, quoted_path, signed
 
 #: For how long, in seconds, one request may be silent, and for how long it is tried again after errors.
 SILENCE, RETRY_FOR = 30.0, 15.0
+
+#: How many bytes of a request may have to wait for `SILENCE`: 9 KB/s are slow, and no silence.
+PIECE = 256 * 1024
 
 #: The waits between tries, in seconds: growing, and none of them exact, so that not all nodes come back at once.
 FIRST_WAIT, LONGEST_WAIT = 0.2, 4.0
@@ -158,7 +161,8 @@ class Requests:
         connection = self._connection()
         try:
             target = f"{path}?{query_string(query)}" if query else path
-            connection.request(method, target, body or None, {**sent, "content-length": str(len(body))})
+            pieces = _pieces(body) if body else None
+            connection.request(method, target, pieces, {**sent, "content-length": str(len(body))})
             response = connection.getresponse()
             answer = Answer(response.status, response.getheader("etag", ""), response.read(MOST_ANSWER))
             if response.length:  # which a read of so many bytes at most doesn't complain about
@@ -184,6 +188,12 @@ class Requests:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
+
+
+def _pieces(body: bytes) -> Iterator[memoryview]:
+    """A body as it is sent: the time in which a socket may be silent is that for all of what it is given at once."""
+    view = memoryview(body)
+    return (view[at : at + PIECE] for at in range(0, len(body), PIECE))
 
 
 def _has_ended(connection: http.client.HTTPConnection) -> bool:
