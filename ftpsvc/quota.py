@@ -57,7 +57,7 @@ class Quota(Around):
         seen = await self._part(path) if kept is None else None
         file = ClaimingFile(self, path, inner, offset, kept or 0, seen)
         try:
-            await file.claim_more(0)
+            await file.begin()
         except BaseException:
             await file.abort(keep=True)
             raise
@@ -160,6 +160,7 @@ class ClaimingFile:
         self._size = size
         self._kept = kept
         self._seen = seen
+        self._there: Entry | None = None
         self._claimed = Used(kept)
         self._growth = 0
         self._is_over = False
@@ -169,12 +170,21 @@ class ClaimingFile:
         if isinstance(self._file, TakesFactsEarly):
             self._file.expect(facts)
 
-    async def claim_more(self, size: int, at_the_end: bool = False) -> None:
+    async def begin(self) -> None:
+        """Claim what it begins with. Raises `OverQuota`."""
+        await self._look()
+        await self._claim_more(0)
+
+    async def _look(self) -> None:
+        """See what is there: at the beginning, and once more at the end. In an object storage that is two requests."""
+        self._there = await self._quota.found(self._path)
+
+    async def _claim_more(self, size: int, at_the_end: bool = False) -> None:
         """Claim for so many bytes more, beside what the file that is there takes up. Raises `OverQuota`.
 
         A larger file than the new one gives back nothing before it is replaced.
         """
-        entry = await self._quota.found(self._path)
+        entry = self._there
         growth = self._size + size - (entry.size if entry is not None and entry.is_file else 0)
         least = growth if at_the_end and not self._kept else self._kept
         needed = Used(max(growth, least), int(entry is None))
@@ -185,7 +195,7 @@ class ClaimingFile:
         self._size += size
 
     async def write(self, chunk: Buffer) -> None:
-        await self.claim_more(len(chunk))
+        await self._claim_more(len(chunk))
         await self._file.write(chunk)
 
     async def opened_part(self, digest: str | None = None) -> int:
@@ -196,7 +206,8 @@ class ClaimingFile:
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         async with self._quota.usage.alone(self._path):
             try:
-                await self.claim_more(0, at_the_end=True)  # what was there may have become another by now
+                await self._look()  # what was there may have become another by now
+                await self._claim_more(0, at_the_end=True)
                 stored = await self._file.commit(facts, digest)
             except BaseException:
                 await self.abort()

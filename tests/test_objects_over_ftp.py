@@ -150,6 +150,16 @@ def test_a_quota_is_held_and_counts_what_is_there(engine: Counting) -> None:
     assert "perm=dfrw;" in text(talk.ask(b"MLST new\r\n")[-1])
 
 
+def test_a_quota_looks_for_the_old_file_twice_however_large_the_new_one_is(engine: Counting) -> None:
+    storage = ObjectStorage(buckets.bucket(engine))
+    account = Account("ann", quota_bytes=1 << 30)
+    quota = Quota(storage, Usage(lambda: Deferred.fromCoroutine(storage.count()), lambda: 0.0), account)
+    talk = Conversation(quota, accounts=support.OneAccount(account, quota)).log_in(user="ann")
+    engine.took()
+    assert talk.codes(b"STOR new\r\n", frames(LARGE, size=1000)) == [150, 226]
+    assert sorted(engine.took()) == ["has_below", "has_below", "look", "look", "page", "upload"]
+
+
 def test_a_home_is_all_that_can_be_reached(engine: Counting) -> None:
     engine.put("secret", b"", {}, True)
     engine.put("home2/secret", b"", {}, True)
