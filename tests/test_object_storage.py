@@ -335,6 +335,19 @@ def test_the_root_is_no_file_though_something_beside_the_home_has_its_name(engin
         result_of(storage.fetch("/"))
 
 
+@pytest.mark.parametrize("name", ["a\tb", "a\x01", "\x7f"])
+def test_a_name_with_control_characters_is_refused_at_once_and_one_that_is_there_keeps_no_folder_from_being_listed(
+    storage: ObjectStorage, name: str
+) -> None:
+    """S3 takes such keys, and our own requests would; obstore, which looks for their times, does not."""
+    objects = [Listed(name, 1, TIME, ""), Listed("vanished", 1, TIME, "")]
+    storage._engine.page = lambda prefix, after="": Page(objects, [name], "")  # type: ignore[method-assign]
+    assert result_of(collected(storage.list("/"))) == []
+    for work in (storage.open_write(f"/{name}"), storage.make_dir(f"/{name}/x"), storage.stat(f"/{name}")):
+        with pytest.raises(model.InvalidName):
+            result_of(work)
+
+
 def test_keys_that_can_be_no_names_do_not_show(storage: ObjectStorage) -> None:
     def pages(prefix: str, after: str = "") -> Page:
         objects = [Listed(key, 1, TIME, "") for key in ("", "ok", ".ftpsvc-folder", ".", "..", "a\0b")]

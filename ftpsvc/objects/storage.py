@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from ftpsvc.usage import Used
 
 #: The longest key that all engines take, in bytes.
 MAX_KEY = 1024
+
+#: What obstore takes in no key, and S3 in all.
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
 @dataclass
@@ -60,8 +64,8 @@ class ObjectStorage:
     # -- looking
 
     def _key(self, path: str) -> str:
-        if "\0" in path:
-            raise model.InvalidName("A name can't hold NUL.")
+        if _CONTROL.search(path):
+            raise model.InvalidName("The name of an object can't hold control characters here.")
         key = self._home + path[1:]
         try:
             length = len(key.encode())
@@ -288,4 +292,4 @@ class ObjectStorage:
 
 def _is_shown(name: str) -> bool:
     """Whether a part of a key can be a name in a listing. Some tools' keys have two slashes in a row, or dots."""
-    return bool(name) and not name.startswith(PART_PREFIX) and name not in (".", "..") and "\0" not in name
+    return bool(name) and not name.startswith(PART_PREFIX) and name not in (".", "..") and not _CONTROL.search(name)
