@@ -16,10 +16,11 @@ from ftpsvc import model
 from ftpsvc.model import Facts, Whole
 from ftpsvc.objects import listed, obstored
 from ftpsvc.objects.calls import Calls
-from ftpsvc.objects.engine import Engine, Listed, Page
+from ftpsvc.objects.engine import Engine, Found, Listed, Page
 from ftpsvc.objects.listed import LOOKS_AT_ONCE
 from ftpsvc.objects.obstored import ObstoreEngine
 from ftpsvc.objects.reading import AHEAD, PIECE
+from ftpsvc.objects.requests import RefusedByS3
 from ftpsvc.objects.storage import ObjectStorage
 from ftpsvc.objects.writing import ObjectWriteFile
 
@@ -120,6 +121,22 @@ def test_what_is_replaced_while_a_page_is_asked_for_is_listed_too(engine: Counti
     assert names(start(collected(storage.list("/"))), run) == ["a", "b"]
     run.jobs.append(asking)
     assert names(first, run) == ["a", "b"]
+
+
+def test_an_object_that_may_not_be_looked_at_is_listed_with_the_time_at_which_it_was_stored() -> None:
+    class Guarded(MemoryEngine):
+        def look(self, key: str) -> Found:
+            if key == "secret":
+                raise RefusedByS3(403, "AccessDenied")
+            return super().look(key)
+
+    engine = Guarded(MemoryStore())
+    for name in ("open", "secret"):
+        engine.put(name, b"", {"mtime": "7"}, True)
+    entries = result_of(collected(ObjectStorage(buckets.bucket(engine)).list("/")))
+    modified = {entry.name: entry.modified for entry in entries}
+    assert modified["open"] == 7_000_000_000
+    assert modified["secret"] > 7_000_000_000
 
 
 def in_parts(engine: Engine, run: ByHand) -> ObjectWriteFile:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from ftpsvc import model
-from ftpsvc.model import Entry, Facts, Kind
+from ftpsvc.model import NO_FACTS, Entry, Facts, Kind
 from ftpsvc.objects.calls import Calls
 from ftpsvc.objects.engine import Engine, Found, Listed
 from ftpsvc.objects.metadata import facts_of
@@ -69,6 +69,8 @@ class Exact:
             found = await self._calls(path, self._engine.look, listed.key)
         except model.NotFound:
             return None
+        except model.Denied:
+            return NO_FACTS  # it may be listed and not read: the others are to be listed all the same
         finally:
             self._turns.release()
         facts = facts_of(found.metadata)
