@@ -355,6 +355,20 @@ def test_a_page_is_read_whatever_the_keys_are_called() -> None:
     assert page.objects[0].modified == 1_577_836_800_123_000_000
 
 
+def test_a_look_while_others_are_served_closes_no_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monitor may be asked each second whether the server is ready; the start leaves nothing open."""
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    objects = Objects(ObjectOptions(environment=keys), Clock())
+    closed: list[Requests] = []
+    monkeypatch.setattr(Requests, "once", lambda *_: answer(200))
+    monkeypatch.setattr(Requests, "close", lambda self: closed.append(self))
+    objects.check("s3://bucket/x")
+    assert len(closed) == 1
+    objects.answers("s3://bucket/x")
+    assert len(closed) == 1
+    objects.close()
+
+
 @pytest.mark.parametrize(("status", "why"), [(403, "keys aren't good"), (404, "no such bucket"), (301, "region")])
 def test_the_start_tells_what_is_amiss(monkeypatch: pytest.MonkeyPatch, status: int, why: str) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}

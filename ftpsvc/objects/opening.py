@@ -98,6 +98,8 @@ class Objects:
             status = engine.first_look(where.prefix)
         except (OSError, HTTPException) as error:
             return f"{where} doesn't answer at this moment ({error}); until it does, clients hear 450"
+        finally:
+            engine.close()  # nothing is to stay open: twistd leaves this process
         if status in _AMISS:
             raise Unusable(_AMISS[status])
         return f"Served from {ENGINES[where.scheme]}: files can't be added to there, and folders not renamed"

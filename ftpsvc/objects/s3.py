@@ -31,11 +31,8 @@ class S3Engine(ObstoreEngine):
         self._requests = requests
 
     def first_look(self, prefix: str) -> int:
-        try:
-            query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
-            return self._requests.once(Request("GET", query=query)).status
-        finally:
-            self._requests.close()  # at the start nothing is to stay open: twistd leaves this process
+        query = {"list-type": "2", "prefix": prefix, "max-keys": "1"}
+        return self._requests.once(Request("GET", query=query)).status
 
     def close(self) -> None:
         self._requests.close()
