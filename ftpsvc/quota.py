@@ -122,9 +122,7 @@ class Quota(Around):
         return found is not None and found.unique == entry.unique
 
     def _give_back(self, entry: Entry) -> None:
-        # Bytes that have another name stay where they are, and so do those that only a link has led to.
-        is_gone = entry.is_file and entry.links == 1 and not entry.is_link
-        self.usage.add(-entry.size if is_gone else 0, -1)
+        self.usage.add(0 if entry.is_link else -_freed(entry), -1)  # what only a link has led to stays where it is
 
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it, and
@@ -144,8 +142,13 @@ class Quota(Around):
         await self.usage.counted()
         await self.usage.look()
         entry = await self._storage.stat(there)
-        left = self._most - self.usage.size + kept + (entry.size if entry.is_file else 0)
+        left = self._most - self.usage.size + kept + _freed(entry)
         return min(space, max(left, 0))
+
+
+def _freed(entry: Entry) -> int:
+    """How many bytes go with a file; those that have another name stay where they are."""
+    return entry.size if entry.is_file and entry.links == 1 else 0
 
 
 class ClaimingFile:
@@ -185,7 +188,7 @@ class ClaimingFile:
         A larger file than the new one gives back nothing before it is replaced.
         """
         entry = self._there
-        growth = self._size + size - (entry.size if entry is not None and entry.is_file else 0)
+        growth = self._size + size - (0 if entry is None else _freed(entry))
         least = growth if at_the_end and not self._kept else self._kept
         needed = Used(max(growth, least), int(entry is None))
         more = Used(needed.size - self._claimed.size, needed.files - self._claimed.files)

@@ -437,6 +437,19 @@ def test_a_folder_counts_though_whoever_has_made_it_left_before_it_was_synced(tm
     assert talking(tmp_path, homes, files=1).codes(b"MKD b\r\n") == [552]
 
 
+def test_what_has_another_name_is_not_given_back_when_it_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 400)
+    os.link(tmp_path / "a", tmp_path / "b")
+    talk = talking(tmp_path)
+    assert talk.ask(b"AVBL a\r\n") == ["213 600"]
+    assert talk.codes(b"STOR a\r\n", frames(b"y" * 601)) == [150, 552]
+    assert talk.codes(b"STOR a\r\n", frames(b"y" * 500)) == [150, 226]
+    assert used(tmp_path) == (900, 2)
+    assert talk.ask(b"AVBL\r\n") == ["213 100"]
+    assert talk.codes(b"STOR b\r\n", frames(b"z" * 500)) == [150, 226]
+    assert used(tmp_path) == (1000, 2)
+
+
 @pytest.mark.parametrize("names", [1, 2])
 def test_a_file_that_is_renamed_onto_itself_through_a_link_to_its_folder_goes_on_counting(
     tmp_path: Path, names: int
