@@ -182,6 +182,19 @@ def test_an_upload_that_fails_is_aborted_behind_its_parts() -> None:
     assert talk.codes(b"NOOP\r\n") == [200]
 
 
+def test_what_waited_for_a_thread_for_too_long_is_not_stored_after_all(engine: Counting) -> None:
+    run = by_hand()
+    clock = support.make_clock()
+    talk = Conversation(ObjectStorage(buckets.bucket(engine, run, clock))).log_in()
+    talk.send(b"STOR file\r\n", frames(b"old"))
+    run.fire()  # the look at the folder
+    clock.advance(PATIENCE)
+    assert talk.codes()[-1:] == [450]
+    engine.put("file", b"what another node has stored since", {}, True)
+    run.close()
+    assert bytes(engine.whole("file", 100)[1] or b"") == b"what another node has stored since"
+
+
 def test_an_engine_that_is_silent_is_a_450_and_the_session_lives_on(engine: Counting) -> None:
     run = by_hand()
     clock = support.make_clock()

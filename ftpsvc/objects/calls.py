@@ -28,6 +28,20 @@ PATIENCE = 60.0
 _log = Logger()
 
 
+class _Call:
+    """A call on its way into a thread."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+        self.is_too_late = False
+
+    def __call__(self) -> Any:
+        if self.is_too_late:
+            raise TimeoutError("it had to wait for a thread for too long")
+        return self._function(*self._args)
+
+
 class Calls:
     """Makes calls where waiting harms nobody."""
 
@@ -36,15 +50,35 @@ class Calls:
         self._run = run
         self._clock = clock
         self._name = name
+        self._under_way: dict[Deferred[Any], _Call] = {}
 
     def begin(self, function: Callable[..., T], *args: Any) -> Deferred[T]:
         """A call that goes on to its end whatever becomes of the caller."""
-        return self._run(function, *args)
+        call = _Call(function, args)
+        job: Deferred[T] = self._run(call)
+        if not job.called:
+            self._under_way[job] = call
+            job.addBoth(self._ended, job)
+        return job
+
+    def _ended(self, result: Any, job: Deferred[Any]) -> Any:
+        del self._under_way[job]
+        return result
 
     async def wait(self, job: Deferred[T], path: str) -> T:
-        """What a call gives. Raises the domain's errors, `Busy` if it takes too long."""
+        """What a call gives. Raises the domain's errors, `Busy` if it takes too long.
+
+        One that no thread has begun by then never will be: it would store what its client was told isn't stored, and
+        perhaps over what somebody has stored since.
+        """
         waiting = done_with(job)
-        late = self._clock.callLater(PATIENCE, waiting.errback, TimeoutError("no answer")) if not job.called else None
+
+        def give_up() -> None:
+            if job in self._under_way:
+                self._under_way[job].is_too_late = True
+            waiting.errback(TimeoutError("no answer"))
+
+        late = self._clock.callLater(PATIENCE, give_up) if not job.called else None
         try:
             return await waiting
         except Exception as error:
