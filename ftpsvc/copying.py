@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ftpsvc.model import ConnectionFailed, ServiceClosing, Stored, TooLarge
-from ftpsvc.storage import CHUNK, SMALL, Storage, announce
+from ftpsvc.storage import CHUNK, SMALL, Storage, announce, timed
 
 #: Told how many bytes have been copied since the last call.
 Progress = Callable[[int], None]
@@ -33,7 +33,7 @@ async def copy(
         except BaseException as error:
             await writing.abort(keep=isinstance(error, ConnectionFailed | ServiceClosing))
             raise
-        return await writing.commit(reading.facts.timed(modified))
+        return await writing.commit(timed(reading.facts, modified))
     finally:
         await reading.close()
 
@@ -44,7 +44,7 @@ async def copy_known(source: Storage, path: str, size: int, target: Storage, nam
         try:
             whole = await source.fetch(path)
             if modified and whole.facts.modified is None:
-                whole = whole._replace(facts=whole.facts.timed(modified))
+                whole = whole._replace(facts=timed(whole.facts, modified))
             return await target.put(name, whole)
         except TooLarge:
             pass  # it has grown since

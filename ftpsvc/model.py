@@ -257,10 +257,6 @@ class Facts(NamedTuple):
     modified: int | None = None
     mode: int | None = None
 
-    def timed(self, listed: int) -> Facts:
-        """With the time that a listing told, 0 if none did, where nothing else tells one, as without MDTM."""
-        return self._replace(modified=listed) if self.modified is None and listed else self
-
 
 NO_FACTS = Facts()
 

@@ -20,16 +20,7 @@ from ftpsvc.digestclient import RemoteDigests
 from ftpsvc.frames import format_facts
 from ftpsvc.inlineclient import InlineFiles
 from ftpsvc.listing import parse_machine_line
-from ftpsvc.model import (
-    ConnectionFailed,
-    Entry,
-    Facts,
-    ProtocolViolation,
-    Stored,
-    TransferError,
-    Whole,
-    encode_name,
-)
+from ftpsvc.model import ConnectionFailed, Entry, Facts, ProtocolViolation, Stored, TransferError, Whole, encode_name
 from ftpsvc.storage import ReadFile, Times, WriteFile
 from ftpsvc.streamclient import REFUSALS, StreamFiles, ask_for_facts, dial_peer, number_in
 from ftpsvc.streamtransfer import Dial

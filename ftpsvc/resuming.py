@@ -17,7 +17,7 @@ from ftpsvc import display, model
 from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import SECOND, Aborted, BadOffset, Changed, ConnectionFailed, Damaged, Entry, ServiceClosing, Stored
-from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, TellsTimes, announce
+from ftpsvc.storage import CHUNK, SMALL, KeepsParts, Storage, TellsDigests, TellsTimes, announce, timed
 
 #: How many bytes are compared by one digest. The other end says nothing while it computes one, and a slow disk must
 #: have read so many before the connection is taken for dead.
@@ -182,7 +182,7 @@ async def _carry(
         except BaseException as error:
             await writing.abort(keep=isinstance(error, FAULTS) and entry.size > SMALL)
             raise
-        return Brought(await writing.commit(facts.timed(entry.modified)), begin.offset, begin.note)
+        return Brought(await writing.commit(timed(facts, entry.modified)), begin.offset, begin.note)
     finally:
         await reading.close()
 

@@ -219,6 +219,11 @@ class AnnouncesFacts(Protocol):
         """Say what the commit will bring, and don't wait."""
 
 
+def timed(facts: Facts, listed: int) -> Facts:
+    """These with the time that a listing told, 0 if none did, where nothing else tells one, as without MDTM."""
+    return facts._replace(modified=listed) if facts.modified is None and listed else facts
+
+
 def announce(storage: object, path: str, facts: Facts) -> None:
     """Tell a storage early with which facts a file will come, if it wants to know."""
     if facts != NO_FACTS and isinstance(storage, AnnouncesFacts):
