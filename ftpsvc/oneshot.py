@@ -175,8 +175,8 @@ async def _get(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     trees = tree_words(given)
     for server, targets in groupby(map(target_of, urls), lambda target: replace(target, path="")):
         paths = [target.path or "/" for target in targets]
-        if await shell.at(server):
-            for line in [["cat", path] for path in paths] if local == STANDARD else [["get", *trees, *paths, local]]:
+        for line in [["cat", path] for path in paths] if local == STANDARD else [["get", *trees, *paths, local]]:
+            if await shell.at(server):
                 await shell.carry_out(*line)
 
 

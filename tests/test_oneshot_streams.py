@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,3 +129,23 @@ def test_every_kind_of_input_is_read_to_its_end(served: tuple[Path, str], run: R
         with open(tmp_path / "file" if kind == "file" else "/dev/null", "rb") as given:
             assert run("put", "-", f"{url}/read", stdin=given).returncode == 0
     assert (folder / "read").read_bytes() == data
+
+
+def test_what_comes_behind_a_connection_that_was_given_up_has_another(run: Run) -> None:
+    accepted = 0
+
+    def serve() -> None:
+        nonlocal accepted
+        for _ in range(2):
+            connection, _ = listening.accept()
+            accepted += 1
+            with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):
+                connection.sendall(b"220 x\r\n")
+                for line in lines:
+                    connection.sendall(b"zzz\r\n" if line.startswith((b"SIZE", b"EPSV")) else b"230 x\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"ftp://127.0.0.1:{listening.getsockname()[1]}"
+        threading.Thread(target=serve, daemon=True).start()
+        done = run("get", f"{url}/a", f"{url}/b", "-")
+    assert (done.returncode, accepted, b"Not connected" in done.stderr) == (1, 2, False)
