@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NoReturn
@@ -97,19 +98,20 @@ def _meant(typed: str, found: Sequence[tuple[str, Entry]]) -> list[tuple[str, En
 def _claimed(plans: Sequence[Plan], names: Names) -> list[Plan]:
     """Give these their names; those that are left, because nothing before has brought the same. Raises what keeps all
     of them."""
-    new = dict(names)
+    new: Names = {}
+    known = ChainMap(new, names)  # not a copy: there may be thousands of names, and as many words
     left = []
     for plan in plans:
         if plan.old is not None and plan.old.is_directory:
             raise model.NotAFile(f"{quote(plan.name)} is a folder, and a folder is not replaced by a file.")
-        if plan.name not in new:
+        if plan.name not in known:
             left.append(plan)
-        claim(new, plan.name, (plan.server.target, plan.path))
+        claim(known, plan.name, (plan.server.target, plan.path))
     names.update(new)
     return left
 
 
-def claim(names: Names, name: str, origin: tuple[Target, str]) -> None:
+def claim(names: MutableMapping[str, tuple[Target, str]], name: str, origin: tuple[Target, str]) -> None:
     """Give a name to what is brought from there. Raises `BadArgument` if another one has it."""
     if (other := names.setdefault(name, origin)) != origin:
         first, second = _told_apart(other, origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -107,6 +108,32 @@ def test_many_names_are_looked_up_at_once(desk: Desk) -> None:
         turns += 1
     assert "stored 40 of 40 files" in desk.said()
     assert turns < 40
+
+
+class Costly(dict[str, Any]):
+    """Says how often it was looked through."""
+
+    passes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        Costly.passes += 1
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        Costly.passes += 1
+        return super().keys()
+
+
+def test_thousands_of_words_are_not_gone_through_for_each_of_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abc":
+        (desk.here / name).write_bytes(b"x")
+    desk.shell.names_given = Costly()
+    desk.type("mput a b c")
+    assert (len(desk.shell.names_given), Costly.passes) == (3, 0)
+    taken_apart: list[str] = []
+    monkeypatch.setattr(desk.shell, "words_of", lambda line: taken_apart.append(line) or line.split())
+    few, many = (len(taken_apart) for words in ("1 2", "1 2 3 4 5 6 7 8") if desk.type(f"mput {words}"))
+    assert many == 2 * few
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(desk: Desk) -> None:

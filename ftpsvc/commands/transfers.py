@@ -219,11 +219,12 @@ class Transfers(Trees):
 
     def _telling(self, job: Job, count: int) -> Callable[[TransferError], None]:
         """Says why one of so many can't be carried. Why the only one can't is raised."""
+        command = self.words_of(job.line)[0]  # once, because a script's line may have thousands of words
 
         def failed(error: TransferError) -> None:
             if count == 1 or job.is_interrupted:
                 raise error
-            self.complain(f"{self.words_of(job.line)[0]}: {error}", error)
+            self.complain(f"{command}: {error}", error)
 
         return failed
 
