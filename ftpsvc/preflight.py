@@ -51,12 +51,12 @@ async def planned(
             meant[file] = _meant(source.path(file), found[file])
     items = [item for of_one in meant.values() for item in of_one]
     is_many = len(files) > 1 or any(len(of_one) > 1 for of_one in found.values())
-    plans = iter(await _planned(source, items, target, to, is_many) if items else ())
+    plans = iter(await _planned(source, items, target, to, is_many, failed) if items else ())
     names = {} if given is None else given
     left: list[Plan] = []
     for of_one in meant.values():
         with _telling(failed):
-            left += _claimed(list(islice(plans, len(of_one))), names)
+            left += _claimed([plan for plan in islice(plans, len(of_one)) if plan is not None], names)
     return left
 
 
@@ -134,8 +134,14 @@ async def again(source: Place, path: str, target: Place, name: str) -> Plan:
 
 
 async def _planned(
-    source: Place, meant: Sequence[tuple[str, Entry]], target: Place, to: str, is_many: bool
-) -> list[Plan]:
+    source: Place,
+    meant: Sequence[tuple[str, Entry]],
+    target: Place,
+    to: str,
+    is_many: bool,
+    failed: Callable[[TransferError], object],
+) -> list[Plan | None]:
+    """The plans for these; None for one whose name the target refuses to look up, which `failed` is told."""
     goal = target.path(to)
     there = await _found(target, goal)
     if not (there.is_directory if there is not None else await target.has_folder(goal)):
@@ -146,11 +152,13 @@ async def _planned(
     old: dict[str, Entry | None] = {}
 
     async def look(name: str) -> None:
-        old[name] = await _found(target, name)
+        with _telling(failed):
+            old[name] = await _found(target, name)
 
     await together(names, look)
     return [
-        Plan(source, path, target, name, entry, old[name]) for (path, entry), name in zip(meant, names, strict=True)
+        Plan(source, path, target, name, entry, old[name]) if name in old else None
+        for (path, entry), name in zip(meant, names, strict=True)
     ]
 
 

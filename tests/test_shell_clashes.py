@@ -10,6 +10,7 @@ import pytest
 import support
 from desk import Desk
 
+from ftpsvc import model
 from ftpsvc.pacing import SHARES
 
 
@@ -184,6 +185,23 @@ def test_several_files_go_into_a_folder_and_one_that_is_missing_keeps_none_of_th
     assert "stored 2 of 2 files" in desk.type("put a b up/")
     assert sorted(os.listdir(desk.there / "up")) == ["a", "b"]
     assert desk.type("get nosuch neither sub/").count("get: no ") == 2
+
+
+def test_a_name_that_a_server_does_not_like_keeps_none_of_the_others(desk: Desk) -> None:
+    for name in ("a", "odd", "z"):
+        (desk.here / name).write_bytes(b"x")
+    look = desk.remote.stat
+
+    async def stat(path: str) -> Any:
+        if path == "/odd":
+            raise model.InvalidName("553 Such a name can't be.")
+        return await look(path)
+
+    desk.remote.stat = stat  # type: ignore[method-assign]
+    said = desk.type("mput a odd z")
+    assert "stored 2 of 2 files" in said and said.endswith("mput: 553 Such a name can't be.\n")
+    assert sorted(os.listdir(desk.there)) == ["a", "z"]
+    assert desk.type("mput o*") == "mput: 553 Such a name can't be.\n"
 
 
 def test_an_interrupt_in_the_middle_of_several(desk: Desk) -> None:
