@@ -185,9 +185,16 @@ async def check(plans: Sequence[Plan]) -> None:
 async def _check_space(target: Place, folder: str, plans: Sequence[Plan]) -> None:
     free = await target.space(folder)
     needed = sum(plan.size for plan in plans)
-    if free is not None and free < needed:
-        needed -= sum([await _not_needed(plan, free) for plan in plans])
-    if free is not None and free < needed:
+    if free is None or free >= needed:
+        return
+    not_needed: list[int] = []
+
+    async def look(plan: Plan) -> None:
+        not_needed.append(await _not_needed(plan, free))
+
+    await together(plans, look)
+    needed -= sum(not_needed)
+    if free < needed:
         where = "the disk" if isinstance(target, Here) else "the server"
         raise model.NoSpace(f"need {display.size(needed)}, {where} has {display.size(free)} free. Nothing transferred.")
 

@@ -111,6 +111,23 @@ def test_many_names_are_looked_up_at_once(desk: Desk) -> None:
     assert turns < 40
 
 
+def test_what_is_there_of_many_files_is_looked_up_at_once(desk: Desk) -> None:
+    for number in range(40):
+        (desk.here / str(number)).write_bytes(b"x")
+
+    async def space(path: str) -> int:
+        return 39
+
+    desk.remote.space = space  # type: ignore[method-assign]
+    started = support.start(desk.shell.onecmd("mput *"))
+    turns = 0
+    while not started.is_over:
+        desk.step()
+        turns += 1
+    assert "need 40 B, the server has 39 B free" in desk.said()
+    assert turns < 40
+
+
 class Costly(dict[str, Any]):
     """Says how often it was looked through."""
 
