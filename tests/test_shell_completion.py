@@ -58,3 +58,14 @@ def test_a_listing_that_a_command_has_overtaken_is_not_believed(desk: Desk) -> N
     support.start(desk.shell.completions("get "))  # while one types; the answer comes later
     desk.type("mkdir new")
     assert desk.completed("cd n") == ["cd new/"]
+
+
+def test_behind_two_words_there_may_be_one_more_or_the_folder_for_all(desk: Desk) -> None:
+    for name in ("a", "b", "box"):
+        (desk.here / name).write_bytes(b"x")
+    (desk.there / "bin").mkdir()
+    (desk.there / "bin" / "deep").mkdir()
+    (desk.there / "big").write_bytes(b"x")
+    assert desk.completed("store a b b") == ["store a b b", "store a b bin/", "store a b box"]
+    assert desk.completed("store -r a b bin/") == ["store -r a b bin/deep/"]
+    assert desk.completed("retrieve bin big bi") == ["retrieve bin big big", "retrieve bin big bin/"]

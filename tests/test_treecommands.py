@@ -191,7 +191,7 @@ def test_options_and_folders_are_completed(desk: Desk) -> None:
     assert desk.completed("mirror -R site p") == ["mirror -R site pub/"]
     assert desk.completed("get -r p") == ["get -r pub/"] and desk.completed("get -r pub s") == ["get -r pub site/"]
     assert desk.completed("put -r s") == ["put -r site/"] and desk.completed("put -r site p") == ["put -r site pub/"]
-    assert desk.completed("get -r pub site s") == desk.completed("mirror --exclude s") == []
+    assert desk.completed("mirror pub site s") == desk.completed("mirror --exclude s") == []
 
 
 def test_a_rate_holds_for_trees_too(desk: Desk) -> None:

@@ -142,7 +142,14 @@ class Transfers(Trees):
     async def _carried_offers(self, text: str, source: Place, target: Place) -> list[Offer]:
         before = self._typed_before
         words = parse(before).words if "-r" in before else before
-        return self._tree_options(text) or await self._tree_offers(text, words, source, target)
+        if len(words) < 2 or text.startswith("-"):
+            return self._tree_options(text) or await self._tree_offers(text, words, source, target)
+        offers: dict[str, Offer] = {}  # one more that is carried, or the folder that they all go to
+        for place in (target, source):
+            with contextlib.suppress(TransferError):
+                found = await self._offers(place, text, only_folders=place is target)
+                offers.update({offer.text: offer for offer in found})
+        return [offers[name] for name in sorted(offers)]
 
     # -- one or many
 
