@@ -70,6 +70,21 @@ def test_files_are_removed_by_patterns(desk: Desk) -> None:
     assert desk.type("rm pub/d.txt") == 'rm: no "d.txt" in /pub (550). Close: c.txt.\n'
 
 
+def test_folders_are_removed_though_a_file_can_not_be(desk: Desk) -> None:
+    tree(desk)
+    (desk.there / "x").write_bytes(b"x")
+    remove = desk.remote.remove
+
+    async def refuse(path: str) -> None:
+        if path == "/x":
+            raise model.Denied("550 Not that one.")
+        await remove(path)
+
+    desk.remote.remove = refuse  # type: ignore[method-assign]
+    assert desk.type("rm -r x pub") == "removed 6 names\nrm: /x: 550 Not that one.\n"
+    assert desk.type("rm x") == "rm: 550 Not that one.\n"
+
+
 def test_what_a_link_leads_to_is_not_removed_with_it(desk: Desk) -> None:
     for name in ("keep/a", "pub/b"):
         (desk.there / name).parent.mkdir()

@@ -122,11 +122,18 @@ class Commands(Console):
             yield line
 
     async def _every(
-        self, job: Job, command: str, paths: Sequence[str], work: Callable[[str], Awaitable[object]], at_once: int = 1
+        self,
+        job: Job,
+        command: str,
+        paths: Sequence[str],
+        work: Callable[[str], Awaitable[object]],
+        at_once: int = 1,
+        others: int = 0,
     ) -> int:
         """Do the same with each of these, and say where it failed: that keeps none of the others. How many went well.
 
-        Raises what failed with the only one, and what ends all: a lost connection.
+        Raises what failed with the only one, and what ends all: a lost connection. `others`: to how many more, that
+        come behind these, something else is done.
         """
         done = 0
 
@@ -137,7 +144,7 @@ class Commands(Console):
             except (ConnectionFailed, ServiceClosing, ProtocolViolation):
                 raise
             except TransferError as error:
-                if len(paths) == 1 or job.is_interrupted:
+                if len(paths) + others == 1 or job.is_interrupted:
                     raise
                 self.complain(f"{command}: {quote(path)}: {error}", error)
             else:

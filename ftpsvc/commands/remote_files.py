@@ -137,7 +137,8 @@ class RemoteFiles(Commands):
         trees = [(top, await self._to_be_removed(server, top)) for top in folders]
         self.has_begun(job)
         files = [path for path, entry in found if not _is_folder(entry)]
-        report = Report(removed=await self._every(job, "rm", files, server.storage.remove, AT_ONCE))
+        removed = await self._every(job, "rm", files, server.storage.remove, AT_ONCE, len(trees))
+        report = Report(removed=removed)
         for top, removals in trees:
             await remove(removals, Side(server.storage, parent_and_name(top)[0]), Unbreakable(), report)
         for text, error in zip(report.failed.told("failed"), report.failed.causes, strict=False):
