@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -183,44 +184,81 @@ def _step(walk: Iterator[Used]) -> Used | None:
 def _walk(home: str) -> Iterator[Used]:
     """Everything below a folder. A file with many names counts once; what can't be looked at doesn't count."""
     seen: set[tuple[int, int]] = set()
-    folders = [b"."]
-    while folders:
-        folder = folders.pop()
-        with contextlib.suppress(OSError), _opened(home, folder) as descriptor, os.scandir(descriptor) as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        folders.append(folder + b"/" + os.fsencode(entry.name))
-                    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
-                        if (status.st_dev, status.st_ino) in seen:
-                            yield Used(0, 1)
-                            continue
-                        seen.add((status.st_dev, status.st_ino))
-                    yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, 1)
-
-
-#: The longest path in bytes that Linux takes at once.
-_LONGEST_PATH = 4095
-
-
-@contextlib.contextmanager
-def _opened(home: str, folder: bytes) -> Iterator[int]:
-    """A folder in a home, by a path of any length: clients have paths that begin at the home, and carry folders into
-    one another. What lies deeper than the system takes in one path would not be counted."""
-    descriptor = os.open(home, _FOLDER)
     try:
-        while folder:
-            cut = len(folder) if len(folder) <= _LONGEST_PATH else folder.rindex(b"/", 0, _LONGEST_PATH)
-            above, descriptor = descriptor, os.open(folder[:cut], _FOLDER | os.O_NOFOLLOW, dir_fd=descriptor)
-            os.close(above)
-            folder = folder[cut + 1 :]
-        yield descriptor
+        descent = _Descent(home)
+    except OSError:
+        return
+    folders = [(0, b".")]  # how deep it lies, and its name: its path may be of any length, and there are many of them
+    try:
+        while folders:
+            depth, name = folders.pop()
+            with contextlib.suppress(OSError), os.scandir(descent.enter(depth, name)) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISDIR(status.st_mode):
+                            folders.append((depth + 1, os.fsencode(entry.name)))
+                        if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+                            if (status.st_dev, status.st_ino) in seen:
+                                yield Used(0, 1)
+                                continue
+                            seen.add((status.st_dev, status.st_ino))
+                        yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, 1)
     finally:
-        os.close(descriptor)
+        descent.close()
 
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class _Descent:
+    """Goes from folder to folder in a home, by steps that are names, down, and `..`, up.
+
+    Clients have paths that begin at the home, and carry folders into one another: a path may be longer than the system
+    takes, and than there is memory for, if each of many folders has its own.
+    """
+
+    def __init__(self, home: str) -> None:
+        """Raises `OSError`."""
+        self._home = home
+        self._descriptor = os.open(home, _FOLDER)
+        self._at = 0
+        self._way = [(b".", self._identity())]  #: the folders down to the one that was entered last
+
+    def enter(self, depth: int, name: bytes) -> int:
+        """A descriptor of a folder in the last one that was entered so deep, good until the next. Raises `OSError`."""
+        del self._way[max(depth, 1) :]
+        try:
+            self._climb()
+        except OSError:  # somebody has carried a folder elsewhere in which we were: from the beginning, then
+            self._step(self._home, 0)
+            self._climb()
+        if depth:
+            self._step(name, depth)
+            self._way.append((name, self._identity()))
+        return self._descriptor
+
+    def _climb(self) -> None:
+        last = len(self._way) - 1
+        while self._at > last:
+            self._step(b"..", self._at - 1)
+        while self._at < last:
+            self._step(self._way[self._at + 1][0], self._at + 1)
+        if self._identity() != self._way[last][1]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def _step(self, name: str | bytes, to: int) -> None:
+        flags = _FOLDER | os.O_NOFOLLOW if to else _FOLDER  # the home may be a link
+        before, self._descriptor = self._descriptor, os.open(name, flags, dir_fd=self._descriptor)
+        os.close(before)
+        self._at = to
+
+    def _identity(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 def since_the_start() -> float:
