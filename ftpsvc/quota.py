@@ -66,10 +66,11 @@ class Quota(Around):
     async def count_kept(self, path: str, seen: Entry | None) -> None:
         """Have what is left of an upload count, or of one before it, of which this one may not have touched a byte.
 
-        `seen`: what the last count has seen, and counts already.
+        `seen`: what counts already, by the last count or another upload, and goes on to do so if it is still there.
         """
         part = await self._part(path)
-        self.usage.keep(self._name, path, 0 if part is None or part == seen else part.size)
+        if part is None or part != seen:
+            self.usage.keep(self._name, path, 0 if part is None else part.size)
 
     async def _part(self, path: str) -> Entry | None:
         """What an upload has left that nobody holds; whoever has one counts it."""

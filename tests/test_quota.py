@@ -502,3 +502,19 @@ def test_a_file_that_is_renamed_onto_itself_through_a_link_to_its_folder_goes_on
     before = storage.usage.size, storage.usage.files
     result_of(storage.rename("/d/f", "/link/f"))
     assert (storage.usage.size, storage.usage.files) == before
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_part_that_two_uploads_leave_alone_goes_on_counting(tmp_path: Path, first: int) -> None:
+    quota = limited(tmp_path, 300_000)
+    broken = result_of(quota.open_write("/a"))
+    result_of(broken.write(b"x" * 200_000))
+    result_of(broken.abort(keep=True))
+    files = [result_of(quota.open_write("/a")) for _ in range(2)]
+    for file in files:
+        result_of(file.write(b"y"))
+    for file in (files[first], files[1 - first]):
+        result_of(file.commit())
+    assert (quota.usage.size, quota.usage.files) == (used(tmp_path)[0], 1) == (200_001, 1)
+    for part in support.parts_in(tmp_path):
+        part.unlink()
