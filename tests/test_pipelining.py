@@ -7,6 +7,7 @@ import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import support
@@ -188,8 +189,14 @@ class Ended:
     mode = "passive"
     connection = None
 
+    def look(self) -> None:
+        """It is here."""
+
     def connected(self, limit: float) -> Deferred[Ended]:
         return succeed(self)
+
+    def moved(self) -> None:
+        """Nobody waits for it."""
 
     async def secured(self, connection: Ended) -> None:
         """It is in clear."""
@@ -217,6 +224,20 @@ def test_what_came_while_a_file_was_opened_takes_effect_on_its_transfer(
     talk.link.pump()  # and nothing more comes that would have it looked for
     assert talk.codes(b"NOOP\r\n") == [150, *([213] if behind else []), 426, 226, 200]
     assert (tmp_path / "a").read_bytes() == b"old and whole"
+
+
+def test_many_questions_for_the_progress_of_a_transfer_are_answered_together(tmp_path: Path) -> None:
+    run = support.by_hand()
+    talk = Conversation(Slow(support.local_disk(tmp_path), run)).log_in(inline=False)
+    talk.server.data._way = Ended()
+    with mock.patch.object(talk.server, "flush", wraps=talk.server.flush) as flush:
+        talk.send(b"STOR a\r\n" + b"STAT\r\n" * 1000)
+        run.fire()
+        assert flush.call_count < 20
+    talk.clock.advance(0)
+    talk.link.pump()
+    run.close()
+    assert talk.codes() == [150] + [213] * 1000 + [226]
 
 
 class Slow(Around):
