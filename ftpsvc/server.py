@@ -106,7 +106,8 @@ class ServerProtocol(LineThenRaw):
     def bytes_arrived(self) -> None:
         super().bytes_arrived()
         if (stream := self.stream) is not None:
-            self._look_ahead.heed(stream, self._outbox.post)
+            if stream.has_begun:
+                self._look_ahead.heed(stream, self._outbox.post)
             if len(self.incoming) >= self._server.limits.waiting:
                 # Nothing more is read, so not even an ABOR would be heard.
                 why = f"{len(self.incoming)} bytes of commands wait for a transfer's end."
@@ -330,6 +331,7 @@ class ServerProtocol(LineThenRaw):
         if (stream := self.stream) is not None:
             self.flush()  # each by itself: aria2 waits a minute for a last reply that came together with the 150
             if reply.code == 150:
+                stream.has_begun = True
                 self._look_ahead.heed(stream, self._outbox.post)  # what came before there was a transfer to be stopped
 
     def _answer(self, outcome: Outcome) -> None:

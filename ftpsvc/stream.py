@@ -32,6 +32,7 @@ class Stream:
         self._limit = limit
         self._ascii = ascii
         self._paces = paces
+        self.has_begun = False  #: whether the client was told so
         self._reason: TransferError | None = None
         self._pump: pump.RangePump | None = None
         self._moved = 0

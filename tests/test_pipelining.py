@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import tracemalloc
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.frames import digest_of
+from ftpsvc.model import Entry, Kind
 
 
 def test_everything_in_one_segment_is_answered_in_order(tmp_path: Path) -> None:
@@ -204,6 +206,12 @@ class Ended:
     async def read(self) -> bytes:
         return b""
 
+    async def write(self, data: bytes) -> None:
+        """It is taken."""
+
+    async def finish(self) -> None:
+        """It has ended."""
+
     def close(self, why: model.TransferError | None = None) -> None:
         """Nothing is open."""
 
@@ -240,8 +248,30 @@ def test_many_questions_for_the_progress_of_a_transfer_are_answered_together(tmp
     assert talk.codes() == [150] + [213] * 1000 + [226]
 
 
+@pytest.mark.parametrize(("is_away", "first"), [(False, [150, 213, 226]), (True, [450, 211])])
+def test_what_is_asked_of_a_listing_is_answered_behind_its_first_reply(
+    tmp_path: Path, is_away: bool, first: list[int]
+) -> None:
+    run = support.by_hand()
+    storage = Slow(support.local_disk(tmp_path), run)
+    storage.is_away = is_away
+    talk = Conversation(storage).log_in(inline=False)
+    talk.server.data._way = Ended()
+    talk.send(b"LIST\r\nSTAT\r\n")
+    talk.send(b"NOOP\r\n")
+    assert talk.codes() == []
+    while run.jobs:
+        run.fire()
+    talk.clock.advance(0)
+    talk.link.pump()
+    run.close()
+    assert talk.codes() == [*first, 200]
+
+
 class Slow(Around):
     """A storage in which it takes a while to open a file, as an object storage, or a home that has to be counted."""
+
+    is_away = False
 
     def __init__(self, storage: Any, run: support.ByHand) -> None:
         super().__init__(storage)
@@ -250,6 +280,12 @@ class Slow(Around):
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> Any:
         await self._run(lambda: None)
         return await self._storage.open_write(path, offset, replace)
+
+    async def list(self, path: str) -> AsyncGenerator[Entry, None]:
+        await self._run(lambda: None)
+        if self.is_away:
+            raise model.Busy(f"{path}: the storage doesn't answer.")
+        yield Entry("file", Kind.FILE)
 
 
 def test_a_client_that_never_takes_the_last_reply_is_dropped(tmp_path: Path) -> None:
