@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ftpsvc import model
 from ftpsvc.around import Around
-from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
+from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Kind, Stored, Whole
 from ftpsvc.storage import Buffer, ShowsPart, Storage, TakesFactsEarly, WriteFile
 from ftpsvc.usage import Usage, Used
 
@@ -38,6 +38,14 @@ class Quota(Around):
         except (model.NotFound, model.NotADirectory):
             return None
         return entry._replace(size=self.usage.size_of(entry))
+
+    async def _named(self, path: str) -> Entry | None:
+        """The same for who takes the name away, which a link may have that leads round in a circle, or to where nobody
+        may look."""
+        try:
+            return await self.found(path)
+        except model.Unavailable:
+            return Entry(path.rpartition("/")[2], Kind.LINK, is_link=True)
 
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:
         await self.usage.counted()
@@ -100,7 +108,7 @@ class Quota(Around):
             raise
 
     async def remove(self, path: str) -> None:
-        entry = await self.found(path)
+        entry = await self._named(path)
         await self._storage.remove(path)
         if entry is None:
             self.usage.add(0, -1)  # it was a link that leads nowhere
@@ -112,7 +120,7 @@ class Quota(Around):
         self.usage.add(0, -1)
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
-        replaced = None if source == target else await self.found(target)
+        replaced = None if source == target else await self._named(target)
         await self._storage.rename(source, target, replace)
         if replaced is not None and not await self._is_still(source, replaced):
             self._give_back(replaced)

@@ -247,6 +247,16 @@ def test_all_kinds_of_files_are_counted_and_links_lead_nowhere(tmp_path: Path) -
     assert (quota.usage.size, quota.usage.files) == (10, 5)
 
 
+@pytest.mark.parametrize("commands", [b"DELE x\r\n", b"RNFR a\r\nRNTO x\r\n"])
+def test_a_link_that_leads_round_in_a_circle_is_taken_away_as_any_other(tmp_path: Path, commands: bytes) -> None:
+    (tmp_path / "x").symlink_to("x")
+    (tmp_path / "a").write_bytes(b"content")
+    homes = homes_for()
+    assert talking(tmp_path, homes).codes(commands)[-1] == 250
+    usage = limited(tmp_path, homes=homes).usage
+    assert (usage.size, usage.files) == used(tmp_path) == (7, 1)
+
+
 def test_what_lies_deeper_than_one_path_leads_is_counted_too(tmp_path: Path) -> None:
     talk = talking(tmp_path, size=100_000)
     deep = b"/".join([b"n" * 250] * 16)
