@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tracemalloc
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -152,39 +151,6 @@ def test_the_number_of_files_and_folders_has_a_limit_too(tmp_path: Path) -> None
     assert used(tmp_path) == (0, 2)
 
 
-def test_a_part_that_is_kept_counts_until_it_is_gone_on_from(tmp_path: Path) -> None:
-    homes = homes_for()
-    lost = talking(tmp_path, homes)
-    lost.send(b"STOR a\r\n", frames(b"x" * 800)[:-40])
-    lost.link.lose()
-    talk = talking(tmp_path, homes)
-    assert talk.codes(b"STOR b\r\n", frames(b"y" * 202)) == [150, 552]
-    came = support.parts_in(tmp_path)[0].stat().st_size
-    assert talk.codes(b"REST %d\r\nSTOR a\r\n" % came, frames(b"z" * (1000 - came))) == [350, 150, 226]
-    assert used(tmp_path) == (1000, 1)
-    assert talk.ask(b"AVBL\r\n") == ["213 0"]
-
-
-@pytest.mark.parametrize("goes_on", [True, False])
-@pytest.mark.parametrize("old", [b"", b"old"])
-def test_what_is_kept_of_a_file_is_room_for_it_when_its_size_is_announced(
-    tmp_path: Path, goes_on: bool, old: bytes
-) -> None:
-    if old:
-        (tmp_path / "a").write_bytes(old)
-    homes = homes_for()
-    begun_and_lost(talking(tmp_path, homes), b"STOR a", frames(b"x" * 800)[:-40])
-    came = support.parts_in(tmp_path)[0].stat().st_size
-    talk = talking(tmp_path, homes)
-    assert talk.codes(b"ALLO 1000\r\nSTOR b\r\n", frames(b"z" * 1000)) == [200, 552]
-    rest = came if goes_on else 0
-    lines = b"ALLO 1000\r\nREST %d\r\nSTOR a\r\n" % rest
-    assert talk.codes(lines, frames(b"y" * (1000 - rest))) == [200, 350, 150, 226]
-    assert (tmp_path / "a").stat().st_size == 1000
-    for part in support.parts_in(tmp_path):
-        part.unlink()
-
-
 def test_an_upload_that_fails_gives_everything_back(tmp_path: Path) -> None:
     talk = talking(tmp_path)
     assert talk.codes(b"STOR a\r\n", frames(b"x" * 900, digest="0" * 32)) == [150, 451]
@@ -255,54 +221,6 @@ def test_a_link_that_leads_round_in_a_circle_is_taken_away_as_any_other(tmp_path
     assert talking(tmp_path, homes).codes(commands)[-1] == 250
     usage = limited(tmp_path, homes=homes).usage
     assert (usage.size, usage.files) == used(tmp_path) == (7, 1)
-
-
-def test_what_lies_deeper_than_one_path_leads_is_counted_too(tmp_path: Path) -> None:
-    talk = talking(tmp_path, size=100_000)
-    deep = b"/".join([b"n" * 250] * 16)
-    for top in (b"a", b"b"):
-        paths = [top, *(top + b"/" + deep[: n * 251 - 1] for n in range(1, 17))]
-        assert {code for path in paths for code in talk.codes(b"MKD " + path + b"\r\n")} == {257}
-        assert talk.codes(b"STOR " + paths[-1] + b"/f\r\n", frames(b"x" * 40_000)) == [150, 226]
-    assert talk.codes(b"RNFR b\r\nRNTO a/" + deep + b"/b\r\n") == [350, 250]
-    assert talking(tmp_path, size=100_000).ask(b"AVBL\r\n") == ["213 20000"]  # by whom it is counted anew
-
-
-def test_to_count_what_lies_deep_takes_no_memory_for_each_way_there(tmp_path: Path) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(320):
-        os.mkdir(b"n" * 250, dir_fd=folder)
-        above, folder = folder, os.open(b"n" * 250, os.O_RDONLY, dir_fd=folder)
-        os.close(above)
-    for n in range(300):
-        os.mkdir(str(n), dir_fd=folder)
-    os.close(folder)
-    tracemalloc.start()
-    try:
-        quota = limited(tmp_path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert quota.usage.files == 620
-    assert peak < 2_000_000  # the ways to the 300 together are 24 MB long
-
-
-@pytest.mark.parametrize("steps", range(14))
-def test_what_is_carried_elsewhere_during_a_count_ends_it_nowhere_else(tmp_path: Path, steps: int) -> None:
-    home, away = tmp_path / "home", tmp_path / "away"
-    for name in ("a", "b", "c"):
-        (home / name / "deep" / "deeper").mkdir(parents=True)
-        (home / name / "deep" / "deeper" / "f").write_bytes(b"x")
-    run = support.by_hand()
-    with mock.patch("ftpsvc.homes.COUNT_STEP", 1):
-        quota = limited(home, homes=homes_for(run))
-        for _ in range(steps):
-            run.fire()
-        (home / "b" / "deep").rename(away)
-        while run.jobs:
-            run.fire()
-    assert 9 <= quota.usage.files <= 12
-    assert 2 <= quota.usage.size <= 3
 
 
 @pytest.mark.parametrize(
@@ -407,84 +325,6 @@ def test_what_is_counted_is_what_is_there(tmp_path_factory: pytest.TempPathFacto
     support.LEFT_OPEN.remove(disk)
 
 
-def begun_and_lost(talk: Conversation, line: bytes, *more: bytes) -> None:
-    talk.send(line + b"\r\n", *more)
-    talk.link.lose()
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        [b"STOR a\r\n"],  # and is lost before the first byte
-        [b"REST 1\r\n", b"STOR a\r\n"],
-        [b"STOR a\r\n", frames(b"x" * 10)[:-40]],
-        [b"STOR a\r\n", frames(b"x" * 10)],  # a small file becomes one without touching the part
-        [b"STOR a\r\n", b"FAIL\r\n"],
-        [b"REST 1\r\n", b"STOR a\r\n", b"FAIL\r\n"],
-        [b"REST 10\r\n", b"STOR a\r\n", frames(b"x" * 100_000)[:-40]],
-        [b"STOR a\r\n", frames(b"x" * 250_000)[:-40]],
-        [b"STOR a\r\n", frames(b"x" * 250_000)],
-        [b"APPE a\r\n", frames(b"x" * 10)],
-        [b"APPE a\r\n", frames(b"x" * 100_000)],
-    ],
-)
-def test_a_part_counts_as_long_as_it_is_there_whatever_is_begun_behind_it(tmp_path: Path, then: list[bytes]) -> None:
-    homes = homes_for()
-    most = 1_000_000
-    begun_and_lost(talking(tmp_path, homes, size=most), b"STOR a", frames(b"x" * 200_000)[:-40])
-    begun_and_lost(talking(tmp_path, homes, size=most), then[0].rstrip(), *then[1:])
-    assert talking(tmp_path, homes, size=most).ask(b"AVBL\r\n") == [f"213 {most - used(tmp_path)[0]}"]
-    for part in support.parts_in(tmp_path):
-        part.unlink()
-
-
-@pytest.mark.parametrize("then", [[frames(b"x" * 10)], [], [b"FAIL\r\n"]])
-def test_a_part_that_was_there_at_the_count_counts_once_while_nobody_writes_to_it(
-    tmp_path: Path, then: list[bytes]
-) -> None:
-    begun_and_lost(talking(tmp_path, size=1_000_000), b"STOR a", frames(b"x" * 200_000)[:-40])
-    homes = homes_for()  # after a restart
-    for _ in range(2):
-        begun_and_lost(talking(tmp_path, homes, size=1_000_000), b"STOR a", *then)
-    assert talking(tmp_path, homes, size=1_000_000).ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"]
-    for part in support.parts_in(tmp_path):
-        part.unlink()
-
-
-def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
-    homes = homes_for()
-    for name in ("ann", "bob", "bob", "ann"):
-        quota = homes.storage(str(tmp_path), Account(name, quota_bytes=1_000_000), name)
-        file = result_of(quota.open_write("/a"))
-        result_of(file.write(b"x" * (100_000 if name == "ann" else 200_000)))
-        result_of(file.abort(keep=True))
-    assert result_of(quota.space("/")) == 1_000_000 - used(tmp_path)[0] == 700_000
-    for part in support.parts_in(tmp_path):
-        part.unlink()
-
-
-def test_who_begins_where_a_part_is_kept_has_no_room_beside_it(tmp_path: Path) -> None:
-    homes = homes_for()
-    begun_and_lost(talking(tmp_path, homes, size=400_000), b"STOR a", frames(b"x" * 300_000)[:-40])
-    waiting = talking(tmp_path, homes, size=400_000)
-    waiting.send(b"STOR a\r\n")
-    assert talking(tmp_path, homes, size=400_000).codes(b"STOR b\r\n", frames(b"y" * 200_000)) == [150, 552]
-    waiting.send(frames(b"z" * 400_000))
-    assert waiting.codes() == [150, 226]
-    assert used(tmp_path) == (400_000, 1)
-
-
-def test_a_folder_counts_though_whoever_has_made_it_left_before_it_was_synced(tmp_path: Path) -> None:
-    run = support.by_hand()
-    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: 0.0)
-    talk = talking(tmp_path, homes, files=1)
-    talk.send(b"MKD a\r\n")
-    talk.link.lose()
-    run.close()
-    assert os.listdir(tmp_path) == ["a"]
-    assert talking(tmp_path, homes, files=1).codes(b"MKD b\r\n") == [552]
-
-
 def test_what_has_another_name_is_not_given_back_when_it_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x" * 400)
     os.link(tmp_path / "a", tmp_path / "b")
@@ -512,19 +352,3 @@ def test_a_file_that_is_renamed_onto_itself_through_a_link_to_its_folder_goes_on
     before = storage.usage.size, storage.usage.files
     result_of(storage.rename("/d/f", "/link/f"))
     assert (storage.usage.size, storage.usage.files) == before
-
-
-@pytest.mark.parametrize("first", [0, 1])
-def test_a_part_that_two_uploads_leave_alone_goes_on_counting(tmp_path: Path, first: int) -> None:
-    quota = limited(tmp_path, 300_000)
-    broken = result_of(quota.open_write("/a"))
-    result_of(broken.write(b"x" * 200_000))
-    result_of(broken.abort(keep=True))
-    files = [result_of(quota.open_write("/a")) for _ in range(2)]
-    for file in files:
-        result_of(file.write(b"y"))
-    for file in (files[first], files[1 - first]):
-        result_of(file.commit())
-    assert (quota.usage.size, quota.usage.files) == (used(tmp_path)[0], 1) == (200_001, 1)
-    for part in support.parts_in(tmp_path):
-        part.unlink()

@@ -1,0 +1,141 @@
+"""What a quota counts of uploads that broke off, and of clients that left."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import support
+from support import Conversation, frames, result_of
+from test_quota import homes_for, limited, talking, used
+
+from ftpsvc.homes import Homes
+from ftpsvc.model import Account
+
+
+def test_a_part_that_is_kept_counts_until_it_is_gone_on_from(tmp_path: Path) -> None:
+    homes = homes_for()
+    lost = talking(tmp_path, homes)
+    lost.send(b"STOR a\r\n", frames(b"x" * 800)[:-40])
+    lost.link.lose()
+    talk = talking(tmp_path, homes)
+    assert talk.codes(b"STOR b\r\n", frames(b"y" * 202)) == [150, 552]
+    came = support.parts_in(tmp_path)[0].stat().st_size
+    assert talk.codes(b"REST %d\r\nSTOR a\r\n" % came, frames(b"z" * (1000 - came))) == [350, 150, 226]
+    assert used(tmp_path) == (1000, 1)
+    assert talk.ask(b"AVBL\r\n") == ["213 0"]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("old", [b"", b"old"])
+def test_what_is_kept_of_a_file_is_room_for_it_when_its_size_is_announced(
+    tmp_path: Path, goes_on: bool, old: bytes
+) -> None:
+    if old:
+        (tmp_path / "a").write_bytes(old)
+    homes = homes_for()
+    begun_and_lost(talking(tmp_path, homes), b"STOR a", frames(b"x" * 800)[:-40])
+    came = support.parts_in(tmp_path)[0].stat().st_size
+    talk = talking(tmp_path, homes)
+    assert talk.codes(b"ALLO 1000\r\nSTOR b\r\n", frames(b"z" * 1000)) == [200, 552]
+    rest = came if goes_on else 0
+    lines = b"ALLO 1000\r\nREST %d\r\nSTOR a\r\n" % rest
+    assert talk.codes(lines, frames(b"y" * (1000 - rest))) == [200, 350, 150, 226]
+    assert (tmp_path / "a").stat().st_size == 1000
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+def begun_and_lost(talk: Conversation, line: bytes, *more: bytes) -> None:
+    talk.send(line + b"\r\n", *more)
+    talk.link.lose()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [b"STOR a\r\n"],  # and is lost before the first byte
+        [b"REST 1\r\n", b"STOR a\r\n"],
+        [b"STOR a\r\n", frames(b"x" * 10)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 10)],  # a small file becomes one without touching the part
+        [b"STOR a\r\n", b"FAIL\r\n"],
+        [b"REST 1\r\n", b"STOR a\r\n", b"FAIL\r\n"],
+        [b"REST 10\r\n", b"STOR a\r\n", frames(b"x" * 100_000)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 250_000)[:-40]],
+        [b"STOR a\r\n", frames(b"x" * 250_000)],
+        [b"APPE a\r\n", frames(b"x" * 10)],
+        [b"APPE a\r\n", frames(b"x" * 100_000)],
+    ],
+)
+def test_a_part_counts_as_long_as_it_is_there_whatever_is_begun_behind_it(tmp_path: Path, then: list[bytes]) -> None:
+    homes = homes_for()
+    most = 1_000_000
+    begun_and_lost(talking(tmp_path, homes, size=most), b"STOR a", frames(b"x" * 200_000)[:-40])
+    begun_and_lost(talking(tmp_path, homes, size=most), then[0].rstrip(), *then[1:])
+    assert talking(tmp_path, homes, size=most).ask(b"AVBL\r\n") == [f"213 {most - used(tmp_path)[0]}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+@pytest.mark.parametrize("then", [[frames(b"x" * 10)], [], [b"FAIL\r\n"]])
+def test_a_part_that_was_there_at_the_count_counts_once_while_nobody_writes_to_it(
+    tmp_path: Path, then: list[bytes]
+) -> None:
+    begun_and_lost(talking(tmp_path, size=1_000_000), b"STOR a", frames(b"x" * 200_000)[:-40])
+    homes = homes_for()  # after a restart
+    for _ in range(2):
+        begun_and_lost(talking(tmp_path, homes, size=1_000_000), b"STOR a", *then)
+    assert talking(tmp_path, homes, size=1_000_000).ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
+    homes = homes_for()
+    for name in ("ann", "bob", "bob", "ann"):
+        quota = homes.storage(str(tmp_path), Account(name, quota_bytes=1_000_000), name)
+        file = result_of(quota.open_write("/a"))
+        result_of(file.write(b"x" * (100_000 if name == "ann" else 200_000)))
+        result_of(file.abort(keep=True))
+    assert result_of(quota.space("/")) == 1_000_000 - used(tmp_path)[0] == 700_000
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+def test_who_begins_where_a_part_is_kept_has_no_room_beside_it(tmp_path: Path) -> None:
+    homes = homes_for()
+    begun_and_lost(talking(tmp_path, homes, size=400_000), b"STOR a", frames(b"x" * 300_000)[:-40])
+    waiting = talking(tmp_path, homes, size=400_000)
+    waiting.send(b"STOR a\r\n")
+    assert talking(tmp_path, homes, size=400_000).codes(b"STOR b\r\n", frames(b"y" * 200_000)) == [150, 552]
+    waiting.send(frames(b"z" * 400_000))
+    assert waiting.codes() == [150, 226]
+    assert used(tmp_path) == (400_000, 1)
+
+
+def test_a_folder_counts_though_whoever_has_made_it_left_before_it_was_synced(tmp_path: Path) -> None:
+    run = support.by_hand()
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: 0.0)
+    talk = talking(tmp_path, homes, files=1)
+    talk.send(b"MKD a\r\n")
+    talk.link.lose()
+    run.close()
+    assert os.listdir(tmp_path) == ["a"]
+    assert talking(tmp_path, homes, files=1).codes(b"MKD b\r\n") == [552]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_part_that_two_uploads_leave_alone_goes_on_counting(tmp_path: Path, first: int) -> None:
+    quota = limited(tmp_path, 300_000)
+    broken = result_of(quota.open_write("/a"))
+    result_of(broken.write(b"x" * 200_000))
+    result_of(broken.abort(keep=True))
+    files = [result_of(quota.open_write("/a")) for _ in range(2)]
+    for file in files:
+        result_of(file.write(b"y"))
+    for file in (files[first], files[1 - first]):
+        result_of(file.commit())
+    assert (quota.usage.size, quota.usage.files) == (used(tmp_path)[0], 1) == (200_001, 1)
+    for part in support.parts_in(tmp_path):
+        part.unlink()
