@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+
+from ftpsvc.model import ConnectionFailed, ProtocolViolation, ServiceClosing, TransferError
 
 T = TypeVar("T")
 
@@ -91,6 +94,17 @@ async def each(items: Iterable[T]) -> AsyncGenerator[T, None]:
     """What is at hand, for `for_each`."""
     for item in items:
         yield item
+
+
+@contextlib.contextmanager
+def telling(failed: Callable[[TransferError], object]) -> Iterator[None]:
+    """Around one of many: tell of its error, if that isn't one that ends all of them."""
+    try:
+        yield
+    except (ConnectionFailed, ServiceClosing, ProtocolViolation):
+        raise
+    except TransferError as error:
+        failed(error)
 
 
 class Room:

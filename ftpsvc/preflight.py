@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import ChainMap
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NoReturn
 
 from ftpsvc import display, model
 from ftpsvc.model import (
-    ConnectionFailed,
     Entry,
-    ProtocolViolation,
-    ServiceClosing,
     TransferError,
     Unavailable,
     parent_and_name,
 )
+from ftpsvc.parallel import telling
 from ftpsvc.places import Here, Place
 from ftpsvc.resuming import CANNOT, kept_of
 from ftpsvc.targets import Names, Target
@@ -47,7 +44,7 @@ async def planned(
     found = await matching(source, files, failed)
     meant: dict[str, list[tuple[str, Entry]]] = {}
     for file in found:
-        with _telling(failed):
+        with telling(failed):
             meant[file] = _meant(source.path(file), found[file])
     items = [item for of_one in meant.values() for item in of_one]
     is_many = len(files) > 1 or any(len(of_one) > 1 for of_one in found.values())
@@ -55,7 +52,7 @@ async def planned(
     names = {} if given is None else given
     left: list[Plan] = []
     for of_one in meant.values():
-        with _telling(failed):
+        with telling(failed):
             left += _claimed([plan for plan in islice(plans, len(of_one)) if plan is not None], names)
     return left
 
@@ -67,22 +64,11 @@ async def matching(
     found: dict[str, list[tuple[str, Entry]]] = {word: [] for word in typed}
 
     async def look(word: str) -> None:
-        with _telling(failed):
+        with telling(failed):
             found[word] = await source.matching(word)
 
     await together(found, look)
     return {word: of_one for word, of_one in found.items() if of_one}
-
-
-@contextlib.contextmanager
-def _telling(failed: Callable[[TransferError], object]) -> Iterator[None]:
-    """Tell of an error, if it isn't one that ends all."""
-    try:
-        yield
-    except (ConnectionFailed, ServiceClosing, ProtocolViolation):
-        raise
-    except TransferError as error:
-        failed(error)
 
 
 def _meant(typed: str, found: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
@@ -152,7 +138,7 @@ async def _planned(
     old: dict[str, Entry | None] = {}
 
     async def look(name: str) -> None:
-        with _telling(failed):
+        with telling(failed):
             old[name] = await _found(target, name)
 
     await together(names, look)

@@ -25,6 +25,11 @@ from ftpsvc.storage import SMALL, Storage
 from ftpsvc.words import quote
 
 
+def server_of(*ends: Place) -> There:
+    """The end that is a server."""
+    return next(place for place in ends if isinstance(place, There))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be carried where. All paths are absolute."""
@@ -69,7 +74,7 @@ class Plan:
     @property
     def server(self) -> There:
         """The end that is a server."""
-        return next(place for place in (self.source, self.target) if isinstance(place, There))
+        return server_of(self.source, self.target)
 
     @property
     def is_download(self) -> bool:

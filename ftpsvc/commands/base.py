@@ -16,16 +16,9 @@ from ftpsvc.crew import Healing, lasting
 from ftpsvc.healing import Redial
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Journal
-from ftpsvc.model import (
-    BadArgument,
-    ConnectionFailed,
-    Entry,
-    ProtocolViolation,
-    ServiceClosing,
-    TransferError,
-)
+from ftpsvc.model import BadArgument, Entry, TransferError
 from ftpsvc.pacing import Pace, Paced
-from ftpsvc.parallel import each, for_each
+from ftpsvc.parallel import each, for_each, telling
 from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.settings import Settings
@@ -137,17 +130,15 @@ class Commands(Console):
         """
         done = 0
 
+        def failed(path: str, error: TransferError) -> None:
+            if len(paths) + others == 1 or job.is_interrupted:
+                raise error
+            self.complain(f"{command}: {quote(path)}: {error}", error)
+
         async def one(path: str) -> None:
             nonlocal done
-            try:
+            with telling(lambda error: failed(path, error)):
                 await work(path)
-            except (ConnectionFailed, ServiceClosing, ProtocolViolation):
-                raise
-            except TransferError as error:
-                if len(paths) + others == 1 or job.is_interrupted:
-                    raise
-                self.complain(f"{command}: {quote(path)}: {error}", error)
-            else:
                 done += 1
 
         await for_each(each(paths), one, at_once)

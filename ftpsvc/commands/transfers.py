@@ -17,7 +17,7 @@ from ftpsvc.jobs import Job
 from ftpsvc.journal import Unfinished
 from ftpsvc.model import Aborted, BadArgument, ConnectionFailed, Entry, ServiceClosing, TransferError, parent_and_name
 from ftpsvc.parallel import each, for_each
-from ftpsvc.places import Place, There
+from ftpsvc.places import Place
 from ftpsvc.plans import described, step_event
 from ftpsvc.progress import Progress
 from ftpsvc.steps import Do, Step
@@ -163,8 +163,7 @@ class Transfers(Trees):
 
     async def _carry_all(self, job: Job, command: str, source: Place, target: Place, options: TreeOptions) -> None:
         """What -r means: folders with all that is in them, and files as without it."""
-        there = source if isinstance(source, There) else target
-        assert isinstance(there, There)
+        there = transfers.server_of(source, target)
         if options.delete:
             raise BadArgument("only mirror removes anything. Use: mirror --delete")
         if options.up:
@@ -195,8 +194,7 @@ class Transfers(Trees):
         options: TreeOptions,
     ) -> None:
         """Carry the files among these together, and then one folder behind the other; `options` have where to."""
-        there = source if isinstance(source, There) else target
-        assert isinstance(there, There)
+        there = transfers.server_of(source, target)
         files = [(path, entry) for path, entry in items if not entry.is_directory]
         works: list[tuple[str, Entry | None]] = [(path, entry) for path, entry in items if entry.is_directory]
         if options.dry_run:
@@ -248,8 +246,7 @@ class Transfers(Trees):
         job.has_questions = True
         given = self.names_given if given is None else given
         plans = await preflight.planned(source, files, target, to, given, self._telling(job, len(files)))
-        policy = policy or self.settings.overwrite
-        plans = await clashes.settled(plans, policy, self._around.ask, self.note)
+        plans = await clashes.settled(plans, policy or self.settings.overwrite, self._around.ask, self.note)
         if not plans:
             return
         await preflight.check(plans)
