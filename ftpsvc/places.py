@@ -187,7 +187,11 @@ class Place:
         try:
             return (await self.storage.stat(path)).is_directory
         except Unavailable:
-            return False
+            return await self.can_be_entered(path)
+
+    async def can_be_entered(self, path: str) -> bool:
+        """Whether a path that can't be looked at is a folder all the same."""
+        return False
 
     def _code(self, error: TransferError) -> str:
         return ""
@@ -261,9 +265,7 @@ class There(Place):
         except (Unavailable, NotImplementedHere, model.ProtocolViolation):
             return None
 
-    async def has_folder(self, path: str) -> bool:
-        if await super().has_folder(path):
-            return True
+    async def can_be_entered(self, path: str) -> bool:
         try:
             await self.remote.change_directory(path)  # a drop box shows nothing, and can be gone to
         except TransferError:

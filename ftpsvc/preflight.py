@@ -130,7 +130,7 @@ async def _planned(
     """The plans for these; None for one whose name the target refuses to look up, which `failed` is told."""
     goal = target.path(to)
     there = await _found(target, goal)
-    if not (there.is_directory if there is not None else await target.has_folder(goal)):
+    if not (there.is_directory if there is not None else await target.can_be_entered(goal)):
         if to.endswith("/") or is_many:
             raise model.NotFound(f"there is no folder {quote(goal)}.")
         return [Plan(source, path, target, goal, entry, there) for path, entry in meant]
