@@ -23,7 +23,7 @@ class Active(Way):
     mode = "active"
 
     def __init__(self, reactor: Any, target: Address, local: IP, tls: Expected) -> None:
-        super().__init__(reactor, f"{target.host} port {target.port}", tls)
+        super().__init__(reactor, tls)
         self._target = target
         self._local = local
 
@@ -56,9 +56,12 @@ class Active(Way):
         if code:
             self.close(self._failure(code))
             return
-        self._reactor.removeWriter(self)
+        self._unwatch()
         connected, self._socket = self._socket, None
         self._adopt(connected)
+
+    def _unwatch(self) -> None:
+        self._reactor.removeWriter(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """How the reactor may tell of a refusal."""
@@ -66,7 +69,11 @@ class Active(Way):
         self.close(self._failure(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNREFUSED))
 
     def _failure(self, code: int) -> TransferError:
-        return NoDataConnection(f"Can't connect to {self._peer}: {os.strerror(code)}.")
+        return NoDataConnection(f"{self._vain}: {os.strerror(code)}.")
 
     def silence(self, limit: float) -> str:
-        return f"Can't connect to {self._peer}: no answer within {limit:g} seconds."
+        return f"{self._vain}: no answer within {limit:g} seconds."
+
+    @property
+    def _vain(self) -> str:
+        return f"Can't connect to {self._target.host} port {self._target.port}"

@@ -69,7 +69,8 @@ class Passive(Way):
         is_scarce: bool = False,
     ) -> None:
         """`is_scarce`: somebody else may wait for the port to be free again."""
-        super().__init__(reactor, str(peer), tls)
+        super().__init__(reactor, tls)
+        self._peer = peer
         self._ports = ports
         self._is_scarce = is_scarce
         self._socket = listening
@@ -125,6 +126,9 @@ class Passive(Way):
             self._closing = None  # which would lead back here, and keep the session for Python's collector
         self._ports.closed(self)
         super()._give_up_socket()
+
+    def _unwatch(self) -> None:
+        self._reactor.removeReader(self)
 
     def silence(self, limit: float) -> str:
         return f"No data connection came from {self._peer} within {limit:g} seconds."

@@ -27,10 +27,8 @@ class Way:
 
     mode = ""  #: what it is called in records
 
-    def __init__(self, reactor: Any, peer: str, tls: Expected) -> None:
-        """`peer` is for messages."""
+    def __init__(self, reactor: Any, tls: Expected) -> None:
         self._reactor = reactor
-        self._peer = peer
         self._tls = tls
         self._socket: socket.socket | None = None
         self._waiter: Deferred[DataConnection] | None = None
@@ -92,10 +90,13 @@ class Way:
 
     def _give_up_socket(self) -> None:
         if self._socket is not None:
-            self._reactor.removeReader(self)
-            self._reactor.removeWriter(self)
+            self._unwatch()
             self._socket.close()
             self._socket = None
+
+    def _unwatch(self) -> None:
+        """Have the reactor look at the socket no more."""
+        raise NotImplementedError
 
     def _adopt(self, connected: socket.socket) -> None:
         """Here is the connection. The one place where a data connection begins, and its TLS."""

@@ -81,7 +81,7 @@ class MemoryData(DataSetup):
 
     def _prepare(self) -> None:
         self.forget()
-        self.ways.append(MemoryWay(self._clock, "the test", lambda: None))
+        self.ways.append(MemoryWay(self._clock, lambda: None))
         self._way = self.ways[-1]
 
     def listen(self, tells_address: bool = True) -> Address:
