@@ -48,7 +48,6 @@ log_level = WARNING
 _NODE = """\
 devices = {devices}
 mount_check = false
-fallocate_reserve = 0
 [pipeline:main]
 pipeline = {kind}-server
 [app:{kind}-server]
@@ -89,17 +88,38 @@ use = egg:swift#versioned_writes
 allow_versioned_writes = true
 """
 
-# What swift-ring-builder does in five commands.
-_RING = """\
+# What swift-ring-builder does in five commands for each kind.
+_RINGS = """\
 import sys
 from swift.common.ring import RingBuilder
-kind, *ports = sys.argv[1:]
-builder = RingBuilder(8, len(ports), 1)
-for zone, port in enumerate(ports, 1):
-    place = dict(region=1, zone=zone, ip="127.0.0.1", port=int(port), replication_ip="127.0.0.1")
-    builder.add_dev(dict(place, replication_port=int(port), device="disk", weight=1, meta=""))
-builder.rebalance()
-builder.get_ring().save(kind + ".ring.gz")
+for ring in sys.argv[1:]:
+    kind, *ports = ring.split(",")
+    builder = RingBuilder(8, len(ports), 1)
+    for zone, port in enumerate(ports, 1):
+        place = dict(region=1, zone=zone, ip="127.0.0.1", port=int(port), replication_ip="127.0.0.1")
+        builder.add_dev(dict(place, replication_port=int(port), device="disk", weight=1, meta=""))
+    builder.rebalance()
+    builder.get_ring().save(kind + ".ring.gz")
+"""
+
+# The three servers of a node in one process: to import Swift nine times over takes longer than many a test.
+_SERVERS = """\
+import os
+import sys
+import eventlet
+from eventlet import wsgi
+from swift.common.utils import eventlet_monkey_patch
+from swift.common.wsgi import SwiftHttpProtocol, loadapp
+eventlet_monkey_patch()
+nowhere = open(os.devnull, "w")
+servers = []
+for server in sys.argv[1:]:
+    port, _, configuration = server.partition(",")
+    place = eventlet.listen(("127.0.0.1", int(port)))
+    how = dict(protocol=SwiftHttpProtocol, capitalize_response_headers=False)
+    servers.append(eventlet.spawn(wsgi.server, place, loadapp(configuration), nowhere, **how))
+for server in servers:
+    server.wait()
 """
 
 _SWIFT = """\
@@ -187,9 +207,9 @@ class Swift:
     def _configure(self) -> None:
         folder, user = self._folder, _user()
         (folder / "swift.conf").write_text(_SWIFT)
+        rings = [",".join([kind, *(str(self._ports[kind, node]) for node in NODES)]) for kind in KINDS]
+        subprocess.run([PYTHON, "-c", _RINGS, *rings], cwd=folder, check=True, env=_environment(folder))
         for kind in KINDS:
-            ports = [str(self._ports[kind, node]) for node in NODES]
-            subprocess.run([PYTHON, "-c", _RING, kind, *ports], cwd=folder, check=True, env=_environment(folder))
             for node in NODES:
                 (folder / str(node) / "disk").mkdir(parents=True, exist_ok=True)
                 common = _COMMON.format(port=self._ports[kind, node], user=user, folder=folder)
@@ -218,12 +238,11 @@ class Swift:
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=own)
 
     def start_node(self, node: int) -> None:
-        for kind in KINDS:
-            self._spawn(f"{kind}-{node}", f"swift-{kind}-server", str(self._folder / f"{kind}-{node}.conf"))
+        servers = [f"{self._ports[kind, node]},{self._folder / f'{kind}-{node}.conf'}" for kind in KINDS]
+        self._spawn(f"node-{node}", PYTHON, "-c", _SERVERS, *servers)
 
     def kill_node(self, node: int) -> None:
-        for kind in KINDS:
-            self._end(f"{kind}-{node}", signal.SIGKILL)
+        self._end(f"node-{node}", signal.SIGKILL)
 
     def stop_proxy(self) -> None:
         """Let nobody get an answer any more."""
