@@ -45,7 +45,7 @@ def machine_lines(
     told = format_time if exact else format_milliseconds
     if facts != FACTS:
         return lambda entry: f"{_chosen_facts(entry, permissions, facts, told)} {entry.name}"
-    of_a_file = f";perm={_perm(True, False, permissions.value)};unique="
+    of_a_file = f";perm={_perm(Kind.FILE, permissions.value)};unique="
 
     def line(entry: Entry) -> str:
         name, kind, size, modified, mode, _, unique, is_link = entry
@@ -53,7 +53,7 @@ def machine_lines(
             start, perm = f"type=file;size={size}", of_a_file
         else:
             start = f"type={_TYPES[kind]}"
-            perm = f";perm={_perm(False, kind is Kind.DIRECTORY, permissions.value)};unique="
+            perm = f";perm={_perm(kind, permissions.value)};unique="
         link = "X.link=1;" if is_link else ""
         return f"{start};modify={told(modified)}{perm}{unique}{_mode_fact(mode)}{link} {name}"
 
@@ -70,7 +70,7 @@ def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...],
         "type": _TYPES[entry.kind],
         "size": str(entry.size) if entry.kind is Kind.FILE else "",
         "modify": told(entry.modified),
-        "perm": _perm(entry.is_file, entry.is_directory, permissions.value),
+        "perm": _perm(entry.kind, permissions.value),
         "unique": entry.unique,
         "UNIX.mode": f"{entry.mode:04o}",
         "X.link": "1" if entry.is_link else "",  # a fact of our own (RFC 3659, section 7.5): a link leads there
@@ -78,32 +78,35 @@ def _chosen_facts(entry: Entry, permissions: Permission, facts: tuple[str, ...],
     return "".join(f"{fact}={values[fact]};" for fact in facts if values[fact])
 
 
+#: What the perm fact can say of each kind, and the permission that each letter takes.
+_PERM: dict[Kind, tuple[tuple[str, Permission], ...]] = {
+    Kind.FILE: (
+        ("a", Permission.APPEND),
+        ("d", Permission.DELETE),
+        ("f", Permission.RENAME),
+        ("r", Permission.READ),
+        ("w", Permission.OVERWRITE),
+    ),
+    Kind.DIRECTORY: (
+        ("c", Permission.WRITE),
+        ("d", Permission.DELETE),
+        ("e", Permission(0)),
+        ("f", Permission.RENAME),
+        ("l", Permission.LIST),
+        ("m", Permission.MAKE_DIRECTORY),
+        ("p", Permission.DELETE),
+    ),
+    # RNFR looks at what a link leads to, and this one leads nowhere.
+    Kind.LINK: (("d", Permission.DELETE),),
+    Kind.OTHER: (("d", Permission.DELETE), ("f", Permission.RENAME)),
+}
+
+
 @lru_cache(maxsize=1024)
-def _perm(is_file: bool, is_directory: bool, permissions: int) -> str:
+def _perm(kind: Kind, permissions: int) -> str:
     """The perm fact (RFC 3659, section 7.5.5): what this account may do with such an entry."""
     may = Permission(permissions)
-    letters: tuple[tuple[str, Permission], ...]
-    if is_directory:
-        letters = (
-            ("c", Permission.WRITE),
-            ("d", Permission.DELETE),
-            ("e", Permission(0)),
-            ("f", Permission.RENAME),
-            ("l", Permission.LIST),
-            ("m", Permission.MAKE_DIRECTORY),
-            ("p", Permission.DELETE),
-        )
-    elif not is_file:
-        letters = (("d", Permission.DELETE), ("f", Permission.RENAME))
-    else:
-        letters = (
-            ("a", Permission.APPEND),
-            ("d", Permission.DELETE),
-            ("f", Permission.RENAME),
-            ("r", Permission.READ),
-            ("w", Permission.OVERWRITE),
-        )
-    return "".join(letter for letter, needed in letters if needed in may)
+    return "".join(letter for letter, needed in _PERM[kind] if needed in may)
 
 
 # What our own server sends of files and folders, which is to be quick. Other lines are taken apart fact by fact.

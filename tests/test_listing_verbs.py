@@ -173,3 +173,12 @@ def test_a_link_is_told_by_mlst_as_by_mlsd(talk: Conversation, tmp_path: Path) -
         (answer,) = talk.ask(b"MLST " + name + b"\r\n")
         assert f"\n {listed[name].decode()}; /{name.decode()}\n" in str(answer)
         assert ("X.link=1" in str(answer)) == name.startswith(b"to ")
+
+
+def test_the_perm_fact_of_a_link_that_leads_nowhere_promises_what_can_be_done(
+    talk: Conversation, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (line,) = [line for line in lines(talk, b"MLSD") if line.endswith(b" link")]
+    assert b"perm=d;" in line
+    assert talk.codes(b"RNFR link\r\nDELE link\r\n") == [550, 250]
