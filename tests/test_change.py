@@ -236,6 +236,9 @@ def test_mdtm_sets_the_time_of_the_longest_name_too(talk: Conversation, tmp_path
         b"SITE CHMOD u+x a",
         b"SITE CHMOD 644",
         b"SITE CHMOD",
+        b"SITE FACTS",
+        b"SITE PART",
+        b"SITE PART ",
     ],
 )
 def test_what_can_not_be_read_is_501_and_changes_nothing(talk: Conversation, tmp_path: Path, line: bytes) -> None:

@@ -55,6 +55,8 @@ async def _refuse_directory(session: Session, path: str) -> None:
 
 async def part_digest(session: Session, argument: str) -> Reply:
     """`SITE PART name`: how much of a broken upload is kept, and its digest, of the bytes that RANG said."""
+    if not argument:
+        raise model.BadArgument("SITE PART takes a name.")
     path = session.resolve(argument, Permission.WRITE | Permission.OVERWRITE)
     if session.ready.account.name == model.ANONYMOUS.name:
         # All guests are one account: the part may be somebody else's, and the digests of single bytes are its content.
