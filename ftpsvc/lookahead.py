@@ -93,11 +93,11 @@ class LookAhead:
         except BadCommand:
             self._only_status = False
             return
-        self._only_status = self._only_status and command == ("STAT", None)
+        self._only_status = self._only_status and command.verb == "STAT" and not command.argument
         if self._only_status:
             self._status_ends.add(self._at)
             self._unanswered += 1
-        elif command.verb == "ABOR":
+        elif command.verb == "ABOR" and not command.argument:  # else it is refused when its turn comes
             self._abort_at = self._at
         elif command.verb == "MODE" and (command.argument or "").upper() in ("I", "S"):
             self._is_inline = (command.argument or "").upper() == "I"

@@ -19,6 +19,7 @@ def looking(*arrived: bytes) -> tuple[Incoming, LookAhead]:
     [
         b"ABOR\r\n",
         b"abor\n",
+        b"ABOR \r\n",
         b"\xff\xf4\xff\xf2ABOR\r\n",
         b"NOOP\r\nRETR y\r\nABOR\r\nNOOP\r\n",
         b"\r\nno command at all\r\nABOR\r\n",
@@ -39,6 +40,7 @@ def test_an_abor_that_waits_is_found(waiting: bytes) -> None:
         b"ABOR",
         b"NOOP\r\n",
         b"RETR ABOR\r\n",
+        b"ABOR x\r\n",
         b"STOR ABOR\r\n",
         b"STOR y\r\nDATA 6\r\nABOR\r\n",
         b"STOR y\r\nDATA 12\r\nABOR\r\nABOR\r\n",
@@ -93,3 +95,14 @@ def test_an_abor_stops_only_the_transfers_before_it() -> None:
     assert not look.finds_abort(True)
     incoming.feed(b"ABOR\r\n")
     assert look.finds_abort(True)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "count"),
+    [(b"STAT\r\nstat \r\n", 2), (b"STAT /\r\n", 0), (b"STAT\r\nNOOP\r\nSTAT\r\n", 1), (b"\r\nSTAT\r\n", 0)],
+)
+def test_what_asks_for_the_state_of_a_transfer_is_found_as_long_as_nothing_else_waits(
+    waiting: bytes, count: int
+) -> None:
+    _, look = looking(waiting)
+    assert look.finds_status() == count
