@@ -161,6 +161,8 @@ class Stream:
                     await self._turn(connection, self._paces.up, piece)
                     self._moved += len(piece)
                     await file.write(lines.convert(piece) if self._ascii else piece)
+                connection.moved()  # it is the client's turn from here on, however long ours was
+                self._seen = self._moved
             if rest := lines.rest():
                 await file.write(rest)
             await self._look_at_the_control_connection()

@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import weakref
 from pathlib import Path
+from typing import cast
 
 import pytest
 import support
@@ -15,6 +16,7 @@ from OpenSSL import SSL
 from ports import free_ports
 from secured import key_updates
 from streams import reset
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -22,9 +24,13 @@ from twisted.python.failure import Failure
 
 from ftpsvc import certificates, passive
 from ftpsvc.dataconnection import DataConnection
+from ftpsvc.limits import Limits
 from ftpsvc.model import Aborted, ConnectionFailed, HandshakeFailed, NoDataConnection
 from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
+from ftpsvc.rates import Rates
+from ftpsvc.storage import Buffer, WriteFile
+from ftpsvc.stream import Stream
 from ftpsvc.tls import ServerTLS
 from ftpsvc.tunnel import Tunnel
 
@@ -262,3 +268,35 @@ def test_where_no_port_is_given_the_system_finds_one_behind_bad_guesses(monkeypa
         monkeypatch.undo()
         with listen(HERE, range(0)) as found:
             assert found.getsockname()[1] in passive.ports_of_the_system()
+
+
+# -- when an upload stands still
+
+
+class SlowFile:
+    """Takes each chunk when the test lets it."""
+
+    def __init__(self) -> None:
+        self.writing: Deferred[None] = Deferred()
+
+    async def write(self, chunk: Buffer) -> None:
+        await self.writing
+
+
+def test_an_upload_stands_still_since_its_last_byte_and_not_since_somebody_looked() -> None:
+    reactor = MemoryReactorClock()
+    way, client = met(reactor)
+    stream = Stream(way, reactor, support.at_once, 30.0, False, Rates(Limits(), reactor).free)
+    file = SlowFile()
+    upload = Deferred.fromCoroutine(stream.receive_file(cast(WriteFile, file)))
+    reactor.advance(10)
+    assert way.connection is not None
+    way.connection.dataReceived(b"x")
+    reactor.advance(300)
+    assert stream.stalled_since is None  # it is the disk that is waited for
+    file.writing.callback(None)
+    reactor.advance(200)
+    assert stream.stalled_since == 310
+    upload.addErrback(lambda failure: failure.trap(Aborted))
+    stream.fail(Aborted("enough"))
+    part(way, client)
