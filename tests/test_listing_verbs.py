@@ -54,6 +54,15 @@ def test_something_with_the_name_of_an_option_is_that(talk: Conversation, tmp_pa
     assert lines(talk, b"NLST -a -l") == [b"-l"]
 
 
+def test_a_name_behind_an_option_may_begin_with_spaces(talk: Conversation, tmp_path: Path) -> None:
+    (tmp_path / " a.txt").touch()
+    (tmp_path / "  d").touch()
+    assert lines(talk, b"NLST -l  a.txt") == [b" a.txt"]
+    assert lines(talk, b"NLST -l   d") == [b"  d"]
+    assert lines(talk, b"NLST -l  d") == [b"d/e.txt"]
+    assert lines(talk, b"NLST -l  -a  b.*") == [b"b.txt"]
+
+
 def test_a_single_dash_is_a_name(talk: Conversation) -> None:
     assert talk.codes(b"LIST -\r\n") == [550]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -132,16 +132,24 @@ class _Shown(NamedTuple):
 
 
 #: Clients send the options of `ls`, and mean what LIST does anyway.
-_OPTION = re.compile(r"-[A-Za-z0-9]+(?: +|$)")
+_OPTION = re.compile(r"-[A-Za-z0-9]+(?: |$)")
+
+
+def _readings(argument: str) -> Iterator[str]:
+    """The ways to read it, the most literal first: as it is, and without each of the options before it. A name may
+    begin with a space; only where there is none like that are more spaces behind an option nothing."""
+    yield argument
+    while option := _OPTION.match(argument):
+        argument = argument[option.end() :]
+        yield argument
+        if argument.startswith(" "):
+            argument = argument.lstrip(" ")
+            yield argument
 
 
 async def _what(session: Session, argument: str) -> _Shown:
     """What the argument of LIST, NLST or STAT means: a name, if something bears it; else options, else a pattern."""
-    while (entry := await _found(session, argument)) is None:
-        option = _OPTION.match(argument)
-        if option is None:
-            break
-        argument = argument[option.end() :]
+    entry, argument = await _found(session, argument)
     path = session.resolve(argument, Permission.LIST)
     folder, slash, last = argument.rpartition("/")
     if entry is None and is_pattern(last):
@@ -157,15 +165,20 @@ async def _what(session: Session, argument: str) -> _Shown:
     return _Shown(path, folder + slash if last == name else f"{parent.rstrip('/')}/", only=entry)
 
 
-async def _found(session: Session, argument: str) -> Entry | None:
-    try:
-        return await session.ready.storage.stat(session.resolve(argument, Permission.LIST))
-    except (model.NotFound, model.NotADirectory):
-        return None
-    except (model.InvalidName, model.Denied):
-        if _OPTION.match(argument):
-            return None  # with the options before it a name may be too long, or stand where the account may do nothing
-        raise
+async def _found(session: Session, argument: str) -> tuple[Entry | None, str]:
+    """What is there under the first reading that means something, and that reading; the last, if none does."""
+    *literal, last = _readings(argument)
+    for reading in literal:
+        # With options before it a name may be too long, or stand where the account may do nothing.
+        with suppress(model.NotFound, model.NotADirectory, model.InvalidName, model.Denied):
+            return await _entry(session, reading), reading
+    with suppress(model.NotFound, model.NotADirectory):
+        return await _entry(session, last), last
+    return None, last
+
+
+async def _entry(session: Session, argument: str) -> Entry:
+    return await session.ready.storage.stat(session.resolve(argument, Permission.LIST))
 
 
 async def _demand_folder(session: Session, path: str) -> None:
