@@ -12,9 +12,10 @@ from support import Conversation, OneAccount, frames, local_disk, make_clock
 
 from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
-from ftpsvc.model import Account
+from ftpsvc.model import Account, Permission
 from ftpsvc.recording import GATHER, MAX_GATHERED, Recorder
 from ftpsvc.records import Change, Ending, Happening, Record, SessionEvent, Transfer
+from ftpsvc.rules import PathRule
 
 
 @pytest.fixture
@@ -53,6 +54,30 @@ def test_each_ending_has_its_record_and_cause(talk: Conversation, kept: Kept) ->
     assert (found["STOR"].bytes, found["STOR"].cause) == (3, "The client ended the transfer: no more.")
     assert (found["RETR"].mode, found["RETR"].bytes) == ("", 0)
     assert all(bool(record.cause) is (record.ending is not Ending.COMPLETE) for record in found.values())
+
+
+@pytest.mark.parametrize(
+    ("before", "line", "path"),
+    [
+        (b"", b"RETR in/a", "/in/a"),
+        (b"", b"STOR a", "/a"),
+        (b"", b"APPE a", "/a"),
+        (b"TYPE A\r\nREST 3\r\n", b"RETR a", "/a"),
+        (b"RANG 0 3\r\n", b"APPE in/a", "/in/a"),
+        (b"REST 3\r\n", b"APPE in/a", "/in/a"),
+        (b"", b"RETR " + b"n" * 256, "n" * 256),
+    ],
+)
+def test_what_is_refused_before_anything_is_looked_at_has_a_record_too(
+    tmp_path: Path, before: bytes, line: bytes, path: str
+) -> None:
+    account = Account("ann", Permission.READ, rules=(PathRule("/in", Permission.APPEND | Permission.WRITE),))
+    talk = Conversation(None, accounts=OneAccount(account, local_disk(tmp_path)))
+    kept = Kept(talk.factory)
+    talk.log_in(inline=False, user="ann").ask(b"TYPE I\r\n" + before + line + b"\r\n")
+    (record,) = kept.of(Transfer)
+    assert (record.verb, record.path, record.ending) == (line[:4].decode(), path, Ending.REJECTED)
+    assert record.cause
 
 
 def test_what_was_changed_has_a_record_and_what_was_not_has_none(talk: Conversation, kept: Kept) -> None:

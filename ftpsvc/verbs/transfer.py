@@ -55,17 +55,24 @@ async def restart(session: Session, argument: str) -> Reply:
 class _Record:
     """Counts what a transfer does, and makes exactly one record of how it ended."""
 
-    def __init__(self, session: Session, verb: str, path: str, declared: int | None = None) -> None:
+    def __init__(self, session: Session, verb: str, argument: str, declared: int | None = None) -> None:
         """`declared`: how many bytes ALLO said that it will have."""
         self._session = session
         self._declared = declared
-        self._offset = session.take_offset()
+        marker = session.ready.marker
+        self._offset = marker.offset if isinstance(marker, Restart) else 0
         self.verb = verb
-        self.path = path
+        self.path = argument  #: as it was sent, where it means no path
         self._account = session.ready.account.name
         self.began = session.clock()
         self.total = declared
         self._channel: Channel | None = None
+
+    def resolve(self, needed: Permission) -> str:
+        """As `Session.resolve`; what is refused here is recorded with its path."""
+        self.path = model.resolve(self._session.ready.cwd, self.path)
+        self._session.demand(needed, self.path)
+        return self.path
 
     @property
     def moved(self) -> int:
@@ -124,11 +131,11 @@ class _Record:
 
 
 async def retrieve(session: Session, argument: str) -> Reply:
-    path = session.resolve(argument, Permission.READ)
-    offset = session.take_offset()
-    wanted = session.take_range()
-    record = _Record(session, "RETR", path)
+    record = _Record(session, "RETR", argument)
     with record:
+        path = record.resolve(Permission.READ)
+        offset = session.take_offset()
+        wanted = session.take_range()
         sent = None if offset or wanted else await _send_whole(session, record, path)
         if wanted is not None:
             sent = await _send_range(session, record, path, wanted)
@@ -202,9 +209,9 @@ def _refuse_range(session: Session) -> None:
 
 async def store(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    path = session.resolve(argument, _STORE)
-    record = _Record(session, "STOR", path, declared)
+    record = _Record(session, "STOR", argument, declared)
     with record:
+        path = record.resolve(_STORE)
         _refuse_range(session)
         if path in session.committing:
             await session.control.settled()  # commits have no order among themselves, and the last command is to win
@@ -273,12 +280,12 @@ async def _demand_room(session: Session, path: str, declared: int | None) -> Non
 
 async def append(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    path = session.resolve(argument, Permission.APPEND)
-    _refuse_range(session)
-    if session.take_offset():
-        raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
-    record = _Record(session, "APPE", path, declared)
+    record = _Record(session, "APPE", argument, declared)
     with record:
+        path = record.resolve(Permission.APPEND)
+        _refuse_range(session)
+        if session.take_offset():
+            raise model.BadSequence("APPE adds at the end: REST goes with STOR and RETR.")
         # What it adds to has to be in its place, under whatever name it was stored.
         await session.control.settled()
         if not session.ready.account.may(path).allows(Permission.WRITE):
@@ -299,14 +306,14 @@ async def _demand_something_there(session: Session, path: str) -> None:
 
 async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     declared = session.take_declared()
-    _refuse_range(session)
-    if session.take_offset():
-        raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
     folder, slash, wanted = argument.rpartition("/")
     name = f"{folder}{slash}{wanted or 'file'}-{token_hex(8)}"
-    path = session.resolve(name, Permission.WRITE)
-    record = _Record(session, "STOU", path, declared)
+    record = _Record(session, "STOU", name, declared)
     with record:
+        _refuse_range(session)
+        if session.take_offset():
+            raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
+        path = record.resolve(Permission.WRITE)
         await _demand_nothing_there(session, path)
         await _demand_room(session, path, declared)
         file = await session.ready.storage.open_write(path, replace=False)
