@@ -30,8 +30,8 @@ class LookAhead:
         self._in_sequence = False
         self._is_at_rein = False
         self._only_status = True
-        self._status_ends: set[int] = set()
-        self._unanswered = 0
+        self._statuses = 0
+        self._behind_statuses = 0
 
     def heed(self, transfer: Channel, reply: Callable[[Reply], None]) -> None:
         """Let those that wait take effect on a transfer that has a connection of its own: this one is free for replies.
@@ -40,28 +40,23 @@ class LookAhead:
         """
         if not self._incoming:
             return  # most often so, and a small file takes long enough
-        for _ in range(self.finds_status()):
+        for _ in range(self.take_statuses()):
             # 213 and a number are what clients take for progress.
             reply(Reply(213, f"Status: {transfer.moved} bytes transferred"))
         if self.finds_abort(False):
             transfer.fail(Aborted(ABORTED))
 
-    def finds_status(self) -> int:
-        """How many STATs about the transfer have come since the last time, with no other command before them.
+    def take_statuses(self) -> int:
+        """Take the STATs about the transfer that have come with no other command before them; how many there were.
 
-        They are answered at once, which an answer in its place would be too late for; `was_answered` tells of each
-        when its place comes.
+        They are answered at once, which an answer in its place would be too late for. They don't wait for that place
+        either: who asks every second would fill within hours what may wait.
         """
         self.finds_abort(False)
-        count, self._unanswered = self._unanswered, 0
+        count, self._statuses = self._statuses, 0
+        if count:
+            self._incoming.raw(self._behind_statuses - self._incoming.taken)
         return count
-
-    def was_answered(self) -> bool:
-        """Whether the line that was taken last is a STAT that was answered ahead."""
-        if self._incoming.taken not in self._status_ends:
-            return False
-        self._status_ends.discard(self._incoming.taken)
-        return True
 
     def finds_abort(self, is_inline: bool) -> bool:
         """Whether an ABOR waits. `is_inline`: the mode of the command that is being carried out."""
@@ -95,8 +90,8 @@ class LookAhead:
             return
         self._only_status = self._only_status and command.verb == "STAT" and not command.argument
         if self._only_status:
-            self._status_ends.add(self._at)
-            self._unanswered += 1
+            self._statuses += 1
+            self._behind_statuses = self._at
         elif command.verb == "ABOR" and not command.argument:  # else it is refused when its turn comes
             self._abort_at = self._at
         elif command.verb == "MODE" and (command.argument or "").upper() in ("I", "S"):

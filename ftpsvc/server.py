@@ -263,8 +263,7 @@ class ServerProtocol(LineThenRaw):
                 await self.arrival()
                 turn = TURN
                 continue
-            if not self._look_ahead.was_answered():
-                await self._carry_out(line)
+            await self._carry_out(line)
             turn -= 1
             if not turn or self.is_clogged:
                 turn = TURN

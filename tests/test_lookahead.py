@@ -104,5 +104,20 @@ def test_an_abor_stops_only_the_transfers_before_it() -> None:
 def test_what_asks_for_the_state_of_a_transfer_is_found_as_long_as_nothing_else_waits(
     waiting: bytes, count: int
 ) -> None:
-    _, look = looking(waiting)
-    assert look.finds_status() == count
+    incoming, look = looking(waiting)
+    assert look.take_statuses() == count
+    assert len(incoming) == (0 if count == 2 else len(waiting) - count * len(b"STAT\r\n"))
+
+
+def test_who_asks_for_the_state_of_a_long_transfer_again_and_again_fills_nothing() -> None:
+    incoming, look = looking()
+    for _ in range(3):
+        incoming.feed(b"STAT\r\nST")
+        assert look.take_statuses() == 1
+        incoming.feed(b"AT\r\n")
+        assert look.take_statuses() == 1
+        assert len(incoming) == 0
+    incoming.feed(b"NOOP\r\nSTAT\r\nABOR\r\n")
+    assert look.take_statuses() == 0
+    assert look.finds_abort(False)
+    assert incoming.line() == b"NOOP"
