@@ -137,7 +137,10 @@ class LocalDisk:
         return file
 
     def _begin(self, lent: int, name: bytes, mode: int | None, may_replace: bool = True) -> DiskWriteFile:
-        """Begin a file at a place that `_target` has found."""
+        """Begin a file at a place that `_target` has found. Raises `OSError` where none can be made."""
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=lent, effective_ids=True):
+            # The first bytes would find out too; but by then a client has been told to send, and sends it all.
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         replaces = mode is not None
         mode = self._mode if mode is None else mode
         return DiskWriteFile(os.dup(lent), name, mode, replaces, self._owner, self._run, self._committer, may_replace)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
@@ -11,6 +13,7 @@ from support import ByHand, collected, result_of, start
 from tree_contract import TreeContract
 
 from ftpsvc import model
+from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Kind
 
 
@@ -259,3 +262,22 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     for wrong in (tmp_path / "file", tmp_path / "missing"):
         with pytest.raises(OSError):
             support.local_disk(wrong)
+
+
+@pytest.mark.parametrize("method", [LocalDisk.open_write, LocalDisk.open_append])
+def test_an_upload_does_not_begin_where_no_file_can_be_made(tmp_path: Path, method: Callable[..., Any]) -> None:
+    """Who is told to send sends all of it, and would learn only then."""
+    tmp_path.chmod(0o755)
+    for name, mode in (("open", 0o777), ("shut", 0o555)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+    disk = support.local_disk(tmp_path)
+    before = os.geteuid()
+    os.seteuid(before or 65534)  # root may write anywhere
+    try:
+        with pytest.raises(model.Denied):
+            result_of(method(disk, "/shut/new"))
+        result_of(result_of(method(disk, "/open/new")).abort())
+    finally:
+        os.seteuid(before)
+    assert os.listdir(tmp_path / "open") == []
