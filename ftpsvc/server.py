@@ -106,12 +106,14 @@ class ServerProtocol(LineThenRaw):
     def bytes_arrived(self) -> None:
         super().bytes_arrived()
         if (stream := self.stream) is not None:
-            if stream.has_begun:
-                self._look_ahead.heed(stream, self._outbox.post)
-            if len(self.incoming) >= self._server.limits.waiting:
-                # Nothing more is read, so not even an ABOR would be heard.
-                why = f"{len(self.incoming)} bytes of commands wait for a transfer's end."
-                stream.fail(OverLimit(why, "max-waiting"))
+            self._heed(stream)
+
+    def _heed(self, stream: Stream) -> None:
+        if stream.has_begun:
+            self._look_ahead.heed(stream, self._outbox.post)
+        if (size := len(self.incoming)) >= self._server.limits.waiting:
+            # Nothing more is read, so not even an ABOR would be heard.
+            stream.fail(OverLimit(f"{size} bytes of commands wait for a transfer's end.", "max-waiting"))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, as `nc -N` does behind its last line. What it has sent is carried out and answered.
@@ -263,6 +265,7 @@ class ServerProtocol(LineThenRaw):
                 await self.arrival()
                 turn = TURN
                 continue
+            self.resume_reading()  # an ABOR may be next, or the client's end
             await self._carry_out(line)
             turn -= 1
             if not turn or self.is_clogged:
@@ -331,7 +334,7 @@ class ServerProtocol(LineThenRaw):
             self.flush()  # each by itself: aria2 waits a minute for a last reply that came together with the 150
             if reply.code == 150:
                 stream.has_begun = True
-                self._look_ahead.heed(stream, self._outbox.post)  # what came before there was a transfer to be stopped
+                self._heed(stream)  # what came before there was a transfer to be stopped
 
     def _answer(self, outcome: Outcome) -> None:
         """Send a reply, or keep a place for it until it is known."""

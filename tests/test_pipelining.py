@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, succeed
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.frames import digest_of
+from ftpsvc.limits import Limits
 from ftpsvc.model import Entry, Kind
 
 
@@ -324,3 +325,16 @@ def test_digests_are_those_of_each_file_however_many_are_under_way(tmp_path: Pat
     assert [a for a in answers if str(a).startswith("226")] == [
         f"226 Stored {len(data)} bytes, xxh3-128 {digest_of(data)}." for data in contents
     ]
+
+
+def test_what_comes_behind_many_commands_is_heard_while_the_last_of_them_is_carried_out(tmp_path: Path) -> None:
+    """Reading stops while too much waits; not while a transfer runs behind which nothing does."""
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    run = support.by_hand()
+    talk = Conversation(support.local_disk(tmp_path, run), run, Limits(delay=0, line=1000, waiting=1000)).log_in()
+    talk.send(b"NOOP\r\n" * 300 + b"RETR file\r\n")
+    talk.send(b"ABOR\r\n")
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    assert talk.codes()[300:] == [150, "FAIL", 426, 226]

@@ -63,9 +63,17 @@ def client(server: Server, tls: bool) -> Iterator[Client]:
 def half_an_upload(client: Client, folder: Path, way: str = "EPSV", command: str = "STOR file") -> socket.socket:
     """An upload of which all that was sent has arrived."""
     data = client.begin(way, command)
+    send_half(data, folder)
+    return data
+
+
+def send_half(data: socket.socket, folder: Path) -> None:
     data.sendall(NEW)
     eventually(lambda: [part.stat().st_size for part in support.parts_in(folder)] == [len(NEW)])
-    return data
+
+
+#: Somewhat more than may wait, so that all of it comes before reading stops.
+MANY = b"NOOP\r\n" * (MAX_WAITING // 6 + 2000)
 
 
 def is_as_before(folder: Path) -> bool:
@@ -224,6 +232,19 @@ def test_abor_stops_an_upload_and_keeps_the_old_file(client: Client, folder: Pat
     assert os.listdir(folder) == ["file"]
 
 
+def test_abor_is_heard_behind_more_commands_than_may_wait(client: Client, folder: Path) -> None:
+    """As is the end of the control connection, or a killed client's half would be taken for the whole."""
+    data = client.passive()
+    client.send(MANY + b"STOR file\r\n")
+    assert client.codes(MANY.count(b"\n") + 1)[-1] == 150
+    data = client.protected(data)
+    send_half(data, folder)
+    client.send(b"ABOR\r\n")
+    assert client.codes(2) == [426, 226]
+    data.close()
+    assert is_as_before(folder)
+
+
 @pytest.mark.parametrize("is_first", [True, False], ids=["ABOR first", "the end first"])
 def test_abor_and_the_end_of_the_data_at_once_have_one_outcome(client: Client, folder: Path, is_first: bool) -> None:
     """Where ABOR comes first it is an abort. Where the end does, the upload was whole: then the answers say that."""
@@ -379,15 +400,18 @@ def test_a_full_disk_keeps_the_old_file_and_gives_the_space_back(small_disk: Pat
     server.kill()
 
 
+@pytest.mark.parametrize("before", [b"", b"NOOP\r\n" * 1000], ids=["begun", "waiting"])
 @pytest.mark.parametrize("command", ["RETR huge", "STOR file"])
-def test_who_sends_more_behind_a_transfer_than_may_wait_is_told_so(server: Server, folder: Path, command: str) -> None:
+def test_who_sends_more_behind_a_transfer_than_may_wait_is_told_so(
+    server: Server, folder: Path, command: str, before: bytes
+) -> None:
     (folder / "file").write_bytes(OLD)
     with open(folder / "huge", "wb") as file:
         file.truncate(1 << 32)
     client = Client(server)
-    data = client.begin("EPSV", command)
-    client.send(b"NOOP\r\n" * (MAX_WAITING // 6 + 1))
-    assert client.reply().startswith("421 ")
+    data = client.passive()
+    client.send(before + command.encode() + b"\r\n" + MANY)
+    assert client.codes(before.count(b"\n") + 2)[-2:] == [150, 421]
     data.close()
     client.close()
     assert (folder / "file").read_bytes() == OLD
