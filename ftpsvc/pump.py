@@ -279,16 +279,22 @@ class RangePump:
 
     def _ask_for_turn(self) -> bool:
         """See how much the next step may move; False if that isn't known yet, or not yet its time."""
-        most = min(STEP, self._pace.most or STEP)
-        size = min(most, self._digested - self._at)
-        if size < most and self._digested < self._end:
+        if self._lacks_digest():
             return False
-        self._granted = size
+        size = self._granted = min(self._step_size, self._digested - self._at)
         wait = self._pace.take(size)
         if wait:
             self._pace.is_resting = True
             self._rest = self._pace.clock.callLater(wait, self._has_rested)
         return not wait
+
+    @property
+    def _step_size(self) -> int:
+        return min(STEP, self._pace.most or STEP)
+
+    def _lacks_digest(self) -> bool:
+        """Whether a whole step can't be sent yet, because the thread has not come so far."""
+        return self._digested - self._at < self._step_size and self._digested < self._end
 
     def _has_rested(self) -> None:
         self._stop_resting()
@@ -303,8 +309,8 @@ class RangePump:
 
     def _has_to_wait(self) -> bool:
         """Whether the thread or the pace has to come first; the reactor hears of it when it has."""
-        waits_for_digest = not self._header and self._fault is None and self._at == self._digested < self._end
-        return self._rest is not None or waits_for_digest
+        is_between = self._at == self._frame_end and not self._granted and self._fault is None
+        return self._rest is not None or (is_between and self._lacks_digest())
 
     def _failed(self, error: OSError) -> None:
         """sendfile doesn't say whether it failed at the socket or at the file."""

@@ -12,6 +12,7 @@ import pytest
 import support
 
 from ftpsvc import pump
+from ftpsvc.model import ConnectionFailed
 from ftpsvc.rates import Pace
 
 
@@ -31,9 +32,14 @@ def test_a_call_to_sendfile_fills_segments_to_the_last_byte() -> None:
 class Reactor:
     """As much of one as a pump needs that has nothing to send yet."""
 
-    def removeWriter(self, writer: Any) -> None: ...
+    def __init__(self) -> None:
+        self.writers: set[Any] = set()
 
-    def addWriter(self, writer: Any) -> None: ...
+    def removeWriter(self, writer: Any) -> None:
+        self.writers.discard(writer)
+
+    def addWriter(self, writer: Any) -> None:
+        self.writers.add(writer)
 
 
 def test_the_thread_alone_says_how_far_it_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,5 +67,35 @@ def test_the_thread_alone_says_how_far_it_has_read(tmp_path: Path, monkeypatch: 
         monkeypatch.undo()
         assert pumping._digested == size
         pumping._direct.close()
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("ahead", [0, 1, pump.STEP - 1])
+def test_who_waits_for_the_thread_is_not_asked_all_the_time(tmp_path: Path, ahead: int) -> None:
+    """It may be in the middle of a step: then each turn of the reactor found something to do, in vain."""
+    (tmp_path / "file").write_bytes(bytes(2 * pump.STEP))
+    ends = socket.socketpair()
+    reactor = Reactor()
+    transport: Any = SimpleNamespace(
+        getHandle=lambda: ends[0],
+        reactor=reactor,
+        registerProducer=lambda producer, _: producer.resumeProducing(),
+        startWriting=lambda: None,
+        unregisterProducer=lambda: None,
+    )
+    run, pace = support.by_hand(), Pace(support.make_clock())
+    with open(tmp_path / "file", "rb") as file:
+        pumping = pump.RangePump(transport, run, file.fileno(), 0, 2 * pump.STEP, lambda: None, pace)
+        sending = support.start(pumping.send())
+        pumping._digested = ahead
+        pumping.resumeProducing()
+        assert not reactor.writers
+        pumping._digested = 0
+        run.fire()
+        assert reactor.writers
+        pumping.stopProducing()
+        with pytest.raises(ConnectionFailed):
+            sending.result()
     for end in ends:
         end.close()
