@@ -65,6 +65,11 @@ class Inline:
     def moved(self) -> int:
         return self._moved if self._sender is None else self._sender.moved
 
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether it is the client, and not a disk, that has to do something. Of sendfile nobody knows which."""
+        return self._protocol.is_waiting or self._sender is not None
+
     # -- sending
 
     async def send_file(self, file: ReadFile, offset: int) -> Sent:

@@ -232,8 +232,8 @@ class ServerProtocol(LineThenRaw):
 
     @property
     def is_at_work(self) -> bool:
-        if self._channel is not None:
-            return self._paces.are_resting
+        if isinstance(self._channel, Inline):
+            return self._paces.are_resting or not self._channel.waits_for_client
         return self._outbox.pending > 0 or not self.is_waiting
 
     # -- commands

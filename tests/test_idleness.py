@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import support
-from support import Conversation
+from support import Conversation, frames
 
+from ftpsvc import diskfiles
 from ftpsvc.limits import Limits
 
 
@@ -105,3 +106,25 @@ def test_a_download_that_stalls_for_good_is_cut_off(tmp_path: Path) -> None:
     talk.clock.advance(5)
     talk.link.pump()
     assert talk.is_closed
+
+
+@pytest.mark.parametrize(
+    ("command", "data"), [(b"STOR new", bytes(1 << 20)), (b"RETR old", b"")], ids=["upload", "download"]
+)
+def test_nobody_is_idle_while_the_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: bytes, data: bytes
+) -> None:
+    (tmp_path / "old").write_bytes(bytes(1 << 20))
+    monkeypatch.setattr(diskfiles, "read_at_once", lambda *_: None)  # nothing of it is in the page cache
+    run = support.by_hand()
+    limits = Limits(delay=0, idle=10)
+    talk = Conversation(support.local_disk(tmp_path, run), run, limits, cut=lambda: 1 << 18).log_in()
+    assert talk.codes(command + b"\r\n", frames(data, 1 << 18) if data else b"") == [150]
+    assert run.jobs
+    for _ in range(10):
+        talk.clock.advance(10)
+        talk.link.pump()
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    assert talk.codes()[-1:] == [226]
