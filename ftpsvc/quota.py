@@ -108,6 +108,7 @@ class Quota(Around):
             raise
 
     async def remove(self, path: str) -> None:
+        await self.usage.count_over()
         entry = await self._named(path)
         await self._storage.remove(path)
         if entry is None:
@@ -116,10 +117,12 @@ class Quota(Around):
             self._give_back(entry)
 
     async def remove_dir(self, path: str) -> None:
+        await self.usage.count_over()
         await self._storage.remove_dir(path)
         self.usage.add(0, -1)
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
+        await self.usage.count_over()
         replaced = None if source == target else await self._named(target)
         await self._storage.rename(source, target, replace)
         if replaced is not None and not await self._is_still(source, replaced):

@@ -111,12 +111,16 @@ class Usage:
 
     async def counted(self) -> None:
         """Wait for the first count. Raises `Busy` if there is none."""
+        await self.count_over()
+        if self._known is None:
+            raise model.Busy("What lies in this account's home could not be counted. Try again later.")
+
+    async def count_over(self) -> None:
+        """The same for who takes something away: the count may have seen it, and who would say so?"""
         if self._known is None:
             self.look_again()
             if self._counting is not None:
                 await done_with(self._counting)
-            if self._known is None:
-                raise model.Busy("What lies in this account's home could not be counted. Try again later.")
 
     async def look(self) -> None:
         """See to it that what is remembered here is what lies there by now."""

@@ -172,6 +172,27 @@ def test_uploads_wait_until_the_home_has_been_counted(tmp_path: Path) -> None:
     result_of(file.abort())
 
 
+@pytest.mark.parametrize("commands", [b"DELE old\r\n", b"RNFR new\r\nRNTO old\r\n", b"RMD d\r\n"])
+def test_what_goes_during_the_first_count_does_not_count(tmp_path: Path, commands: bytes) -> None:
+    """The count may have seen it, and nobody would know of it until the next."""
+    (tmp_path / "old").write_bytes(b"x" * MOST)
+    (tmp_path / "new").write_bytes(b"")
+    (tmp_path / "d").mkdir()
+    run = support.by_hand()
+    homes = homes_for(run)
+    talk = talking(tmp_path, homes)
+    seen, run.jobs = [(job(), done) for job, done in run.jobs], []
+    assert talk.codes(commands)[-1:] != [250]
+    for found, done in seen:
+        done.callback(found)
+    while run.jobs:
+        run.fire()
+    talk.link.pump()
+    assert talk.codes()[-1:] == [250]
+    usage = limited(tmp_path, homes=homes).usage
+    assert (usage.size, usage.files) == used(tmp_path)
+
+
 def test_a_home_that_can_not_be_counted_takes_nothing(logged_errors: Any, tmp_path: Path) -> None:
     usage = Usage(lambda: fail(OSError(5, "the disk is ill")), lambda: 0.0)
     quota = Quota(support.local_disk(tmp_path), usage, Account("ann", quota_bytes=MOST))
