@@ -40,11 +40,11 @@ class Quota(Around):
         return entry._replace(size=self.usage.size_of(entry))
 
     async def _named(self, path: str) -> Entry | None:
-        """The same for who takes the name away, which a link may have that leads round in a circle, or to where nobody
-        may look."""
+        """The same for who takes the name away, which a link may have that leads round in a circle, to where nobody may
+        look, or to what is no name."""
         try:
             return await self.found(path)
-        except model.Unavailable:
+        except (model.Unavailable, model.InvalidName):
             return Entry(path.rpartition("/")[2], Kind.LINK, is_link=True)
 
     async def open_write(self, path: str, offset: int = 0, replace: bool = True) -> WriteFile:

@@ -234,9 +234,12 @@ def test_all_kinds_of_files_are_counted_and_links_lead_nowhere(tmp_path: Path) -
     assert (quota.usage.size, quota.usage.files) == (10, 5)
 
 
+@pytest.mark.parametrize("target", ["x", "n" * 256], ids=["round in a circle", "to no name"])
 @pytest.mark.parametrize("commands", [b"DELE x\r\n", b"RNFR a\r\nRNTO x\r\n"])
-def test_a_link_that_leads_round_in_a_circle_is_taken_away_as_any_other(tmp_path: Path, commands: bytes) -> None:
-    (tmp_path / "x").symlink_to("x")
+def test_a_link_that_can_not_be_followed_is_taken_away_as_any_other(
+    tmp_path: Path, commands: bytes, target: str
+) -> None:
+    (tmp_path / "x").symlink_to(target)
     (tmp_path / "a").write_bytes(b"content")
     homes = homes_for()
     assert talking(tmp_path, homes).codes(commands)[-1] == 250
