@@ -101,6 +101,10 @@ class Control(Protocol):
     def has_more(self) -> bool:
         """Whether more has arrived behind the command that is carried out."""
 
+    @property
+    def lost(self) -> model.TransferError | None:
+        """Why there is no connection any more; None while there is one."""
+
     def reply(self, reply: Reply) -> None:
         """Send a reply in its turn."""
 

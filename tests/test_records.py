@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import LoggedErrors
 from hall import Hall, Kept
-from support import Conversation, OneAccount, frames, local_disk, make_clock
+from support import Conversation, OneAccount, by_hand, frames, local_disk, make_clock
 
 from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
@@ -78,6 +78,20 @@ def test_what_is_refused_before_anything_is_looked_at_has_a_record_too(
     (record,) = kept.of(Transfer)
     assert (record.verb, record.path, record.ending) == (line[:4].decode(), path, Ending.REJECTED)
     assert record.cause
+
+
+def test_what_breaks_off_with_the_connection_has_that_for_its_cause(tmp_path: Path) -> None:
+    """Also where it was something else that was waited for."""
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    run = by_hand()
+    talk = Conversation(local_disk(tmp_path, run), run)
+    kept = Kept(talk.factory)
+    talk.log_in().send(b"RETR file\r\n")
+    talk.link.lose()
+    while run.jobs:
+        run.fire()
+    (record,) = kept.of(Transfer)
+    assert record.cause.startswith("The connection was lost: ")
 
 
 def test_what_was_changed_has_a_record_and_what_was_not_has_none(talk: Conversation, kept: Kept) -> None:

@@ -119,7 +119,8 @@ class _Record:
             ending, cause = Ending.COMPLETE, ""
         else:
             ending = Ending.REJECTED if self._channel is None else Ending.ABORTED
-            cause = str(error) or type(error).__name__
+            # One that says nothing is that of a wait which was given up, because the client is gone.
+            cause = str(error) or str(session.control.lost or type(error).__name__)
         mode = "" if self._channel is None else self._channel.mode
         seconds = session.clock() - self.began
         session.control.record(
