@@ -99,8 +99,8 @@ class OwnNotes:
 #: Addresses whose failed logins are remembered. Who attacks from more of them can make the oldest forgotten.
 MAX_KNOWN = 10_000
 
-#: Parts of broken uploads whose sizes are remembered for a quota. One that is forgotten counts twice when somebody has
-#: gone on from it, until the home is counted again.
+#: Uploads under way, and parts of broken ones, of which it is remembered what a quota counts. Of two who go on at once
+#: from one that was forgotten each has the room of it, until the home is counted again.
 MAX_KEPT = 10_000
 
 

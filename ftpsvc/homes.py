@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from ftpsvc.commons import Common
 from ftpsvc.model import Account, TransferError
 from ftpsvc.objects.urls import is_address, location
+from ftpsvc.parts import is_part
 from ftpsvc.quota import Quota
 from ftpsvc.storage import Storage
 from ftpsvc.threads import Run
@@ -176,7 +177,7 @@ def _step(walk: Iterator[Used]) -> Used | None:
         if n == COUNT_STEP:
             break
     else:
-        if not files:
+        if not (size or files):
             return None
     return Used(size, files)
 
@@ -203,7 +204,9 @@ def _walk(home: str) -> Iterator[Used]:
                                 yield Used(0, 1)
                                 continue
                             seen.add((status.st_dev, status.st_ino))
-                        yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, 1)
+                        # What becomes of a part is told with its bytes alone, since it is no file yet.
+                        files = 0 if is_part(os.fsencode(entry.name)) else 1
+                        yield Used(status.st_size if stat.S_ISREG(status.st_mode) else 0, files)
     finally:
         descent.close()
 

@@ -61,9 +61,11 @@ class Quota(Around):
         return GrowingFile(self, path, file, before)
 
     async def _claiming(self, path: str, inner: WriteFile, offset: int) -> WriteFile:
-        kept = self.usage.take_kept(self._name, path)
-        seen = await self._part(path) if kept is None else None
-        file = ClaimingFile(self, path, inner, offset, kept or 0, seen)
+        is_for_us = self.usage.take_kept(self._name, path)
+        # What is there, and not what was: with its folder a part may have been carried elsewhere, where it counts on.
+        part = await self._part(path)
+        kept, seen = (part.size, None) if is_for_us and part is not None else (0, part)
+        file = ClaimingFile(self, path, inner, offset, kept, seen)
         try:
             await file.begin()
         except BaseException:
@@ -74,7 +76,7 @@ class Quota(Around):
     async def count_kept(self, path: str, seen: Entry | None) -> None:
         """Have what is left of an upload count, or of one before it, of which this one may not have touched a byte.
 
-        `seen`: what counts already, by the last count or another upload, and goes on to do so if it is still there.
+        `seen`: what another upload has counted, and goes on to do so if it is still there.
         """
         part = await self._part(path)
         if part is None or part != seen:
@@ -139,7 +141,8 @@ class Quota(Around):
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it, and
         with what is kept of it, whether there is a file yet or not."""
-        kept = self.usage.kept(self._name, path)
+        part = None if self.usage.is_taken(self._name, path) else await self._part(path)
+        kept = 0 if part is None else part.size
         there = path
         if kept and await self.found(path) is None:
             there = model.parent_and_name(path)[0]

@@ -180,28 +180,32 @@ class Usage:
 
     def keep(self, owner: str, path: str, size: int) -> None:
         """So much of a broken upload lies there by now, and goes on counting; 0: nothing."""
-        counted = known.counted if (known := self._known) else LONG_AGO
-        before = self.take_kept(owner, path) or 0
-        self._common.kept.change(self._kept(owner, path), lambda _: (size, counted) if size else None)
+        known, found = self._known, list[Note | None]()
+
+        def kept(note: Note | None) -> Note | None:
+            found.append(note)
+            return (size, known.counted if known else LONG_AGO) if size else None
+
+        self._common.kept.change(self._kept(owner, path), kept)
+        before = _counted_of(found[0], known) or 0
         if size != before:
             self.add(size - before)
 
-    def take_kept(self, owner: str, path: str) -> int | None:
-        """How much of what is counted was kept there, for the one who goes on from it, or writes over it.
+    def take_kept(self, owner: str, path: str) -> bool:
+        """Whether what is kept there is for this upload, to go on from or to write over, and nobody else's until it
+        calls `keep`. It counts, by the last count or since."""
+        known, found = self._known, list[Note | None]()
 
-        None where that isn't known, or not any more: what lies there then the last count has seen, like anything else.
-        """
-        found: list[Note] = []
-        self._common.kept.change(self._kept(owner, path), lambda note: found.append(note) if note else None)
-        return self._counted_of(found[0]) if found else None
+        def taken(note: Note | None) -> Note | None:
+            found.append(note)
+            return (0, known.counted) if known else None
 
-    def kept(self, owner: str, path: str) -> int:
-        """The same for who only wants to know; 0 where it isn't known."""
-        note = self._common.kept.get(self._kept(owner, path))
-        return (self._counted_of(note) if note else None) or 0
+        self._common.kept.change(self._kept(owner, path), taken)
+        return _counted_of(found[0], known) != 0
 
-    def _counted_of(self, note: Note) -> int | None:
-        return int(note[0]) if (known := self._known) and note[1] == known.counted else None
+    def is_taken(self, owner: str, path: str) -> bool:
+        """Whether what is kept there is for an upload that is under way."""
+        return _counted_of(self._common.kept.get(self._kept(owner, path)), self._known) == 0
 
     def _kept(self, owner: str, path: str) -> str:
         # Each account has a part of its own.
@@ -226,6 +230,10 @@ class Usage:
             lock, waiting = self._commits.pop(path)
             if waiting > 1:
                 self._commits[path] = lock, waiting - 1
+
+
+def _counted_of(kept: Note | None, known: _Known | None) -> int | None:
+    return int(kept[0]) if kept and known and kept[1] == known.counted else None
 
 
 def _grown(known: _Known, size: int, files: int) -> _Known:

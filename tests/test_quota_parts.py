@@ -91,6 +91,52 @@ def test_a_part_that_was_there_at_the_count_counts_once_while_nobody_writes_to_i
         part.unlink()
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("announced", [b"", b"ALLO 900000\r\n"])
+def test_a_part_that_was_there_at_the_count_is_room_for_who_goes_on_from_it(
+    tmp_path: Path, goes_on: bool, announced: bytes
+) -> None:
+    begun_and_lost(talking(tmp_path, size=1_000_000), b"STOR a", frames(b"x" * 800_000)[:-40])
+    came = support.parts_in(tmp_path)[0].stat().st_size if goes_on else 0
+    talk = talking(tmp_path, homes_for(), size=1_000_000)  # after a restart
+    lines = announced + b"REST %d\r\nSTOR a\r\n" % came
+    assert talk.codes(lines, frames(b"y" * (900_000 - came)))[-2:] == [150, 226]
+    assert used(tmp_path) == (900_000, 1)
+    assert talk.ask(b"AVBL\r\n") == ["213 100000"]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_part_that_was_there_at_the_count_is_room_for_one_upload_at_a_time(
+    tmp_path: Path, first: int, size: int
+) -> None:
+    begun_and_lost(talking(tmp_path, size=300_000), b"STOR a", frames(b"x" * 200_000)[:-40])
+    quota = limited(tmp_path, 400_000)  # after a restart
+    files = [result_of(quota.open_write("/a")) for _ in range(2)]
+    for file in files:
+        result_of(file.write(b"y" * size))
+    for file in (files[first], files[1 - first]):
+        result_of(file.commit())
+    assert (quota.usage.size, quota.usage.files) == (used(tmp_path)[0], 1)
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
+@pytest.mark.parametrize("names", [[b"d/a"], [b"e/a", b"d/a"], [b"d/a", b"e/a"]])
+def test_a_part_that_is_carried_elsewhere_with_its_folder_goes_on_counting(tmp_path: Path, names: list[bytes]) -> None:
+    homes = homes_for()
+    talk = talking(tmp_path, homes, size=1_000_000)
+    assert talk.codes(b"MKD d\r\n") == [257]
+    begun_and_lost(talk, b"STOR d/a", frames(b"x" * 200_000)[:-40])
+    talk = talking(tmp_path, homes, size=1_000_000)
+    assert talk.codes(b"RNFR d\r\nRNTO e\r\nMKD d\r\n") == [350, 250, 257]
+    for name in names:
+        assert talk.codes(b"STOR %s\r\n" % name, frames(b"y" * 100_000)) == [150, 226]
+        assert talk.ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"]
+    for part in (tmp_path / "e").glob(".ftpsvc-*"):
+        part.unlink()
+
+
 def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
     homes = homes_for()
     for name in ("ann", "bob", "bob", "ann"):
