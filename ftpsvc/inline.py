@@ -67,8 +67,9 @@ class Inline:
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether it is the client, and not a disk, that has to do something. Of sendfile nobody knows which."""
-        return self._protocol.is_waiting or self._sender is not None
+        """Whether it is the client, and not a disk, that has to do something."""
+        is_pumping = self._sender is not None and not self._sender.waits_for_disk
+        return self._protocol.is_waiting or is_pumping
 
     # -- sending
 

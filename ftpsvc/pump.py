@@ -156,6 +156,12 @@ class RangePump:
         """How many bytes have been sent."""
         return self._at - self._offset
 
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether nothing can be sent before the thread has read more."""
+        is_between = self._at == self._frame_end and not self._granted and self._fault is None
+        return is_between and self._lacks_digest()
+
     async def send(self) -> str:
         """Send all of it; its digest. Raises `LocalFault`, `Aborted` or `ConnectionFailed`.
 
@@ -309,8 +315,7 @@ class RangePump:
 
     def _has_to_wait(self) -> bool:
         """Whether the thread or the pace has to come first; the reactor hears of it when it has."""
-        is_between = self._at == self._frame_end and not self._granted and self._fault is None
-        return self._rest is not None or (is_between and self._lacks_digest())
+        return self._rest is not None or self.waits_for_disk
 
     def _failed(self, error: OSError) -> None:
         """sendfile doesn't say whether it failed at the socket or at the file."""

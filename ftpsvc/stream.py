@@ -52,7 +52,8 @@ class Stream:
         connection = self._way.connection
         if connection is None or self._paces.are_resting:
             return None
-        if not (connection.is_waiting or self._pump is not None):
+        is_pumping = self._pump is not None and not self._pump.waits_for_disk
+        if not (connection.is_waiting or is_pumping):
             return None
         if self.moved != self._seen:
             # The kernel sends by the megabyte, and a slow reader may take minutes for one: not a stall.

@@ -12,8 +12,10 @@ import pytest
 import support
 
 from ftpsvc import pump
+from ftpsvc.inline import Inline
 from ftpsvc.model import ConnectionFailed
 from ftpsvc.rates import Pace
+from ftpsvc.stream import Stream
 
 
 def test_a_call_to_sendfile_fills_segments_to_the_last_byte() -> None:
@@ -91,11 +93,28 @@ def test_who_waits_for_the_thread_is_not_asked_all_the_time(tmp_path: Path, ahea
         pumping._digested = ahead
         pumping.resumeProducing()
         assert not reactor.writers
+        assert pumping.waits_for_disk
         pumping._digested = 0
         run.fire()
         assert reactor.writers
+        assert not pumping.waits_for_disk
         pumping.stopProducing()
         with pytest.raises(ConnectionFailed):
             sending.result()
     for end in ends:
         end.close()
+
+
+def test_who_retrieves_a_file_is_not_idle_while_its_disk_is_waited_for() -> None:
+    paces: Any = SimpleNamespace(are_resting=False)
+    pumping: Any = SimpleNamespace(moved=0, waits_for_disk=True)
+    connection = SimpleNamespace(is_waiting=False, moved_at=1.0)
+    way: Any = SimpleNamespace(connection=connection)
+    stream = Stream(way, None, support.at_once, 0, False, paces)
+    inline = Inline(SimpleNamespace(is_waiting=False), way, support.at_once, way, paces)  # type: ignore[arg-type]
+    stream._pump = inline._sender = pumping
+    assert stream.stalled_since is None
+    assert not inline.waits_for_client
+    pumping.waits_for_disk = False
+    assert stream.stalled_since == 1.0
+    assert inline.waits_for_client
