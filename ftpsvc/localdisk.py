@@ -245,8 +245,11 @@ class LocalDisk:
         with self._parent(path) as (directory, name):
             os.unlink(name, dir_fd=directory)
 
-    @_in_domain_terms
     async def remove_dir(self, path: str) -> None:
+        await self.remove_dir_and_parts(path)
+
+    @_in_domain_terms
+    async def remove_dir_and_parts(self, path: str) -> int:
         self._jail.forget()
         with self._parent(path) as (directory, name):
             try:
@@ -255,7 +258,8 @@ class LocalDisk:
                 if error.errno != errno.ENOTEMPTY:
                     raise
                 # What nobody sees must not keep it: the parts of uploads that broke off.
-                await done_with(self._run(owning, remove_if_only_parts, os.dup(directory), name))
+                return await done_with(self._run(owning, remove_if_only_parts, os.dup(directory), name))
+            return 0
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
         try:

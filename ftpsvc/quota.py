@@ -10,7 +10,7 @@ from __future__ import annotations
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Kind, Stored, Whole
-from ftpsvc.storage import Buffer, ShowsPart, Storage, TakesFactsEarly, WriteFile
+from ftpsvc.storage import Buffer, RemovesParts, ShowsPart, Storage, TakesFactsEarly, WriteFile
 from ftpsvc.usage import Usage, Used
 
 
@@ -120,8 +120,12 @@ class Quota(Around):
 
     async def remove_dir(self, path: str) -> None:
         await self.usage.count_over()
-        await self._storage.remove_dir(path)
-        self.usage.add(0, -1)
+        size = 0
+        if isinstance(self._storage, RemovesParts):
+            size = await self._storage.remove_dir_and_parts(path)
+        else:
+            await self._storage.remove_dir(path)
+        self.usage.add(-size, -1)
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
         await self.usage.count_over()

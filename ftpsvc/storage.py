@@ -135,6 +135,14 @@ class KeepsParts(Protocol):
 
 
 @runtime_checkable
+class RemovesParts(Protocol):
+    """A storage in whose folders parts may lie that nobody sees."""
+
+    async def remove_dir_and_parts(self, path: str) -> int:
+        """The same as `remove_dir`; how many bytes of parts went with it."""
+
+
+@runtime_checkable
 class ShowsPart(Protocol):
     """A `WriteFile` that can be looked at before anything bears its name."""
 

@@ -104,15 +104,18 @@ def _is_free(part: int, name: bytes, is_old: bool) -> bool:
     return True
 
 
-def remove_if_only_parts(parent: int, name: bytes) -> None:
-    """Remove a directory in which nothing is left but parts that no upload holds. Raises `OSError` if there is more."""
+def remove_if_only_parts(parent: int, name: bytes) -> int:
+    """Remove a directory in which nothing is left but parts that no upload holds; how many bytes those had. Raises
+    `OSError` if there is more."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    size = 0
     with _opened(os.open(name, flags, dir_fd=parent)) as directory, os.scandir(directory) as entries:
         parts = []
         for entry in entries:
             if not is_part(os.fsencode(entry.name)):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-            parts.append(os.fsencode(entry.name))
-        for part in parts:
-            remove_part(directory, part)
+            parts.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False).st_size))
+        for part, its_size in parts:
+            size += its_size * remove_part(directory, part)
     os.rmdir(name, dir_fd=parent)
+    return size

@@ -137,6 +137,19 @@ def test_a_part_that_is_carried_elsewhere_with_its_folder_goes_on_counting(tmp_p
         part.unlink()
 
 
+def test_a_part_that_goes_with_its_folder_is_given_back(tmp_path: Path) -> None:
+    homes = homes_for()
+    talk = talking(tmp_path, homes, size=1_000_000)
+    assert talk.codes(b"MKD d\r\n") == [257]
+    begun_and_lost(talk, b"STOR d/a", frames(b"x" * 200_000)[:-40])
+    talk = talking(tmp_path, homes, size=1_000_000)
+    assert talk.ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"] != ["213 1000000"]
+    assert talk.codes(b"RMD d\r\n") == [250]
+    assert talk.ask(b"AVBL\r\n") == ["213 1000000"]
+    assert talk.codes(b"MKD d\r\nSTOR d/a\r\n", frames(b"x" * 200_000)) == [257, 150, 226]
+    assert talk.ask(b"AVBL\r\n") == ["213 800000"]
+
+
 def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
     homes = homes_for()
     for name in ("ann", "bob", "bob", "ann"):
