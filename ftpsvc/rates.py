@@ -39,7 +39,8 @@ class Bucket:
         Whoever comes next waits behind this one, so those who share a bucket have equal parts of it.
         """
         now = self._clock.seconds()
-        self._tokens = min(self._tokens + (now - self._at) * self.rate, self.rate * BURST) - size
+        since = max(now - self._at, 0.0)  # it is the time of day, and may have been set back
+        self._tokens = min(self._tokens + since * self.rate, self.rate * BURST) - size
         self._at = now
         return max(0.0, -self._tokens / self.rate)
 

@@ -58,6 +58,17 @@ def test_who_was_idle_has_no_more_than_the_burst_in_advance() -> None:
     assert bucket.take(100) == pytest.approx(0.1)
 
 
+def test_a_clock_that_is_set_back_takes_no_tokens() -> None:
+    """It is the time of day, which is set by the network's: else nothing would move for as long as it was ahead."""
+    clock = Clock()
+    clock.advance(7200)
+    bucket = Bucket(1000, clock)
+    clock.rightNow -= 3600
+    assert bucket.take(100) == pytest.approx(0.1)
+    clock.advance(0.1)
+    assert bucket.take(100) == pytest.approx(0.1)
+
+
 def test_those_who_share_a_bucket_have_equal_parts() -> None:
     clock = Clock()
     bucket = Bucket(1000, clock)
