@@ -58,7 +58,8 @@ class Pace:
         """Pay for the time since the last time, at the rate of then; the rate."""
         now, rate, before = self._clock.seconds(), self._rate(), self._last_rate
         if rate and before:
-            self._paid = min(self._paid + (now - self._paid_at) * before, self._read + rate)
+            since = max(now - self._paid_at, 0.0)  # it is the time of day, and may have been set back
+            self._paid = min(self._paid + since * before, self._read + rate)
         else:
             self._paid = self._read
         self._paid_at, self._last_rate = now, rate

@@ -19,6 +19,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
+from ftpsvc import pacing
 from ftpsvc.accounts import AnonymousOnly
 from ftpsvc.factory import ServerFactory
 from ftpsvc.limits import Limits
@@ -67,6 +68,18 @@ def test_a_clock_that_is_set_back_takes_no_tokens() -> None:
     assert bucket.take(100) == pytest.approx(0.1)
     clock.advance(0.1)
     assert bucket.take(100) == pytest.approx(0.1)
+
+
+def test_a_clock_that_is_set_back_holds_up_no_reader_at_a_rate() -> None:
+    """The client's side of it."""
+    clock = support.make_clock()
+    clock.advance(7200)
+    pace = pacing.Pace(lambda: 1000, clock)
+    for _ in range(2):
+        reading = support.start(pace.keep(100))
+        clock.advance(0.1)
+        assert reading.is_over
+        clock.rightNow -= 3600
 
 
 def test_those_who_share_a_bucket_have_equal_parts() -> None:
