@@ -52,7 +52,8 @@ Names = dict[str, tuple[Target, str]]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HOST = re.compile(r"(?:\[(?P<bracketed>[^\[\]\s]+)\]|(?P<host>[^\s/\[\]:]+))(?::(?P<port>[^/:]*))?")
-_BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%\w+)?")
+_PORT = re.compile("[0-9]{1,5}")
+_BARE_IPV6 = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^\s/\[\]:]+)?")
 
 
 def is_url(word: str) -> bool:
@@ -76,11 +77,12 @@ def target_of(word: str, port: str = "") -> Target:
             "FTPSVC_PASSWORD or FTPSVC_PASSWORD_COMMAND."
         )
     host, its_port = _host_and_port(where)
-    if port and its_port and its_port != port:
+    its_number = _number(its_port, host, False) if its_port else None  # a number is no password, and may be repeated
+    number = _number(port, host, True) if port else its_number or DEFAULT_PORT
+    if its_number not in (None, number):
         raise BadArgument(f"two ports, {its_port} and {port}. Use: connect {quote(host)} {port}")
     user = _decoded(before) if scheme else before
     path = _without_type(path) if scheme else path
-    number = _number(port or its_port, host, bool(port)) if port or its_port else DEFAULT_PORT
     return Target(host, number, user, protection, path=_decoded(slash + path))
 
 
@@ -108,12 +110,13 @@ def _host_and_port(where: str) -> tuple[str, str]:
         return where, ""
     match = _HOST.fullmatch(where)
     if match is None:
-        raise BadArgument(f"{quote(where)} is no name that a host can have. {USAGE}")
+        typed = "what stands there" if ":" in where else quote(where)  # as in `_number`
+        raise BadArgument(f"{typed} is no name that a host can have. {USAGE}")
     return (match["bracketed"] or match["host"]).replace("%25", "%"), match["port"] or ""
 
 
 def _number(port: str, host: str, is_word: bool) -> int:
-    if port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536:
+    if _PORT.fullmatch(port) and 0 < int(port) < 65536:
         return int(port)
     # Behind a name and a colon may stand a password, whose @ was forgotten or has a slash before it.
     typed = f'"{port}"' if is_word or port.isdigit() else "what stands behind the colon"

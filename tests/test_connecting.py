@@ -42,6 +42,9 @@ FINGERPRINT = ":".join(["AB"] * 32)
         ("mia@h 21", Target("h", 21, "mia")),
         ("mia@work@h", Target("h", user="mia@work")),
         ("mia@::1 21", Target("::1", 21, "mia")),
+        ("fe80::1%eth0.100 21", Target("fe80::1%eth0.100", 21)),
+        ("fe80::1%br-lan", Target("fe80::1%br-lan")),
+        ("h:21 21", Target("h", 21)),
         ("--tls h", Target("h", protection=Protection.REQUIRED)),
         ("--implicit mia@h 990", Target("h", 990, "mia", Protection.IMPLICIT)),
         ("--clear h", Target("h", protection=Protection.NONE)),
@@ -62,6 +65,9 @@ def test_what_is_meant(typed: str, meant: Target) -> None:
         ("", "a word is missing. Use: connect"),
         ("--tls", "a word is missing"),
         ("h 1 2", "too many words"),
+        ("h:1 2", "two ports, 1 and 2"),
+        ("h 0065535999", "no port; those are 1 to 65535"),
+        ("a/b", "a/b is no name that a host can have"),
         ("--frobnicate h", "no option --frobnicate"),
         ("--fingerprint", "no option --fingerprint that could stand there"),
         ("--fingerprint AB h", "AB is no SHA-256 fingerprint"),
@@ -111,6 +117,13 @@ def test_no_file_is_sent_as_text() -> None:
 def test_what_may_be_a_password_is_not_repeated_as_a_port(typed: str) -> None:
     with pytest.raises(BadArgument, match="what stands behind the colon is no port"):
         target_of([typed])
+
+
+@pytest.mark.parametrize("typed", ["mia:s3:cr3t", "mia:s3/cr3t@h", "ftp://mia:s3:cr/3t@h/", "mia:s3cr3t 21"])
+def test_what_may_be_a_password_is_not_repeated_in_any_other_way(typed: str) -> None:
+    with pytest.raises(BadArgument) as refusal:
+        target_of(typed.split())
+    assert "s3" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("typed", ["mia:{}@h", "ftp://mia:{}@h/", "--tls mia:{}@h 21", "mia:a@{}@h", "'mia:a {}@h'"])
