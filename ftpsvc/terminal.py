@@ -130,7 +130,11 @@ class Terminal:
         while True:
             with self._toolbar(session, shell):
                 line = await self._typed(session, session.prompt_async(lambda: shell.prompt), "")
-            yield "quit" if line is None else line  # which asks once more while there are jobs
+            if line is None:
+                yield "quit"  # which asks once more while there are jobs
+                continue
+            for command in line.split("\n"):  # several are there when they were pasted
+                yield command
 
     async def _typed(
         self, session: PromptSession[str], prompt: Coroutine[Any, Any, str], at_ctrl_c: str | None

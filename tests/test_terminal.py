@@ -73,6 +73,12 @@ def test_ctrl_c_at_the_prompt_clears_the_line(screen: Screen) -> None:
     assert "no such command" not in screen.until("\r\n/\r\n")
 
 
+def test_lines_that_are_pasted_together_are_commands_of_their_own(screen: Screen, tmp_path: Path) -> None:
+    screen.press("\x1b[200~mkdir one\rmkdir two\x1b[201~\r")
+    screen.until(r"made /one\r\n(?s:.)*made /two\r\n")
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["one", "two"]
+
+
 def test_typing_goes_on_while_a_completion_waits_for_the_server(screen: Screen, server: Server) -> None:
     with server.held():
         screen.press("help \x08\x08\x08\x08\x08list x\t")
