@@ -7,6 +7,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, takewhile
 from typing import Any
 
 from ftpsvc.model import Entry, Kind, TransferError
@@ -128,9 +129,11 @@ def clipped(text: str, most: int) -> str:
     """As much of a text as fits into so many columns, with an ellipsis for the rest."""
     if columns(text) <= most:
         return text
-    while columns(text) >= most:
-        text = text[:-1]
-    return text + "…"
+    if most < 1:
+        return ""
+    # Letter by letter, because a server's words may be long, and are drawn again and again.
+    widths = accumulate(map(columns, text))
+    return text[: sum(1 for _ in takewhile(lambda width: width < most, widths))] + "…"
 
 
 #: What stands before the words that a longer row of a table goes on beneath: a name, and at least two spaces.

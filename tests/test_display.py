@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ftpsvc.display import counted, duration, fitted, listing, part, percent, size
+from ftpsvc.display import clipped, columns, counted, duration, fitted, listing, part, percent, size
 from ftpsvc.model import Entry, Kind
 
 
@@ -117,3 +117,10 @@ def test_on_a_narrow_terminal_no_word_of_help_is_lost(width: int) -> None:
     assert fitted(HELP, width).split() == HELP.split()
     longest = max(map(len, HELP.split()))
     assert all(len(row) <= max(width, longest + 4) for row in fitted(HELP, width).split("\n"))
+
+
+@pytest.mark.parametrize("text", ["abcd", "a漢字", "e\u0301e\u0301e\u0301e\u0301"])
+def test_what_is_clipped_fits_and_is_as_long_as_can_be(text: str) -> None:
+    assert [columns(clipped(text, most)) for most in (-1, 0, 1)] == [0, 0, 1]
+    assert clipped(text, 3)[-1] == "…" and columns(clipped(text, 3)) in (2, 3)
+    assert clipped(text, columns(text)) == text
