@@ -9,7 +9,7 @@ from typing import Any
 from ftpsvc import display
 from ftpsvc.model import decode_name, encode_name
 from ftpsvc.steps import Do, Step
-from ftpsvc.words import quote
+from ftpsvc.words import escape, quote
 
 
 class Removals:
@@ -104,7 +104,7 @@ def described(step: Step) -> str:
     """A step of the plan, for a person."""
     slash = "/" if step.entry.is_directory else ""
     size = f" ({display.size(step.entry.size)})" if step.do in (Do.COPY, Do.REPLACE, Do.EXCHANGE) and not slash else ""
-    why = f": {step.why}" if step.why else ""
+    why = f": {escape(step.why)}" if step.why else ""
     return f"{step.do.value} {quote(step.path) if step.path else '.'}{slash}{size}{why}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from ftpsvc.words import escape
+
 #: The rate is the mean of this many seconds: long enough to be calm, short enough to show a change.
 RATE_WINDOW = 5.0
 
@@ -50,7 +52,7 @@ class Progress:
         """What may be told that nothing can move, and why: `warn` hears of what is new, and the progress shows it."""
 
         def tell(text: str, is_new: bool) -> None:
-            self.notice = text
+            self.notice = escape(text)  # half of it may come from the other end
             self._moved = self._now()  # it stands still, and that is no stall: why is said
             if is_new and text:
                 warn(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftpsvc import display
 from ftpsvc.model import TransferError
-from ftpsvc.words import quote
+from ftpsvc.words import escape, quote
 
 #: Of how many entries the reasons are kept. A million files that all fail fail for a few reasons.
 MAX_REASONS = 1000
@@ -33,7 +33,7 @@ class Reasons:
 
     def told(self, word: str) -> Iterator[str]:
         for path, why in self.first[:MAX_TOLD]:
-            yield f"{word} {quote(path) if path else '.'}: {why}"
+            yield f"{word} {quote(path) if path else '.'}: {escape(why)}"
         if self.count > MAX_TOLD:
             yield f"{word}: and {self.count - MAX_TOLD} more"
 

@@ -22,7 +22,7 @@ from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.resuming import NOT_VERIFIED, Brought, Known, bring
 from ftpsvc.storage import SMALL, Storage
-from ftpsvc.words import quote
+from ftpsvc.words import escape, quote
 
 
 def server_of(*ends: Place) -> There:
@@ -192,7 +192,7 @@ def report(plan: Plan, progress: Progress, brought: Brought) -> str:
     done = "retrieved" if plan.is_download else "stored"
     went_on = f", went on from {display.size(brought.resumed)}" if brought.resumed else ""
     checked = f", {NOT_VERIFIED}" if brought.note == NOT_VERIFIED else plan.checked
-    note = f", {brought.note}" if brought.note not in ("", NOT_VERIFIED) else ""
+    note = f", {escape(brought.note)}" if brought.note not in ("", NOT_VERIFIED) else ""
     return f"{done} {label}: {_took(brought.stored.size, progress, brought.resumed)}{went_on}{checked}{note}{replaced}"
 
 

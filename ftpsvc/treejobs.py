@@ -21,6 +21,7 @@ from ftpsvc.reports import Report
 from ftpsvc.steps import Side
 from ftpsvc.storage import Storage
 from ftpsvc.treeoptions import TreeOptions
+from ftpsvc.words import escape, quote
 
 #: Connections for one command, where the server has no MODE I.
 PARALLEL = 4
@@ -66,7 +67,8 @@ class TreeJob:
 
     @property
     def label(self) -> str:
-        return (self.local if self.options.up else self.remote).rpartition("/")[2] or "/"
+        """The folder's name as it can be shown."""
+        return escape((self.local if self.options.up else self.remote).rpartition("/")[2]) or "/"
 
 
 async def carry(job: TreeJob, desk: Desk, memory: Unfinished | None = None) -> Report:
@@ -94,7 +96,7 @@ async def carry(job: TreeJob, desk: Desk, memory: Unfinished | None = None) -> R
 
         async def may_remove(removals: int, present: int) -> bool:
             share = f"{display.percent(removals, present)} %"
-            question = f"Remove {removals} of {present} names ({share}) in {target.top}?"
+            question = f"Remove {removals} of {present} names ({share}) in {quote(target.top)}?"
             if job.options.force or desk.ask is None:
                 return job.options.force
             with shown.hidden():

@@ -11,6 +11,7 @@ import support
 from twisted.internet.task import Clock
 
 from ftpsvc import views
+from ftpsvc.jobs import Job
 from ftpsvc.progress import RATE_WINDOW, SAMPLE_EVERY, STALL, Progress
 from ftpsvc.views import LOG_EVERY, PATIENCE, REDRAW, ProgressLine, ProgressLog, line
 
@@ -28,6 +29,22 @@ def test_a_notice_is_shown_in_the_place_of_all_else() -> None:
     progress.notice = "Trying again in 4 s"
     assert views.far(progress) == views.line(progress, "a", 80) == "Trying again in 4 s"
     assert views.line(progress, "a", 12) == "Trying ag…"
+
+
+def test_what_a_server_said_last_commands_no_terminal() -> None:
+    progress = Progress(1000, Clock().seconds)
+    progress.telling(lambda text: None)("Trying again in 4 s: 421 \x1b]0;owned\x07", True)
+    shown = [views.far(progress), views.line(progress, "a", 80)]
+    assert shown == ["Trying again in 4 s: 421 \\x1b]0;owned\\x07"] * 2
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_a_terminal_may_be_as_narrow_as_it_likes(columns: int) -> None:
+    progress = moving(1000, 4, 100, Clock())
+    progress.notice = "Trying again in 4 s"
+    assert len(views.line(progress, "a", columns)) < columns
+    job = Job("get a")
+    assert len(views.toolbar([job], columns)) < columns
 
 
 def test_a_steady_transfer_has_its_rate_and_an_end() -> None:

@@ -14,7 +14,8 @@ from twotrees import content, write
 from ftpsvc import model
 from ftpsvc.clienttls import Protection
 from ftpsvc.journal import Job
-from ftpsvc.resuming import NOTHING, Known
+from ftpsvc.model import Stored
+from ftpsvc.resuming import NOTHING, Brought, Known
 from ftpsvc.targets import Target
 
 DATA = os.urandom(300_000)
@@ -105,6 +106,16 @@ def test_a_file_that_was_stopped_is_resumed(desk: Desk, monkeypatch: pytest.Monk
     assert ", went on from 1.2 MB, digest checked" in desk.type("resume all")
     assert (desk.here / "big").read_bytes() == DATA * 10
     assert desk.unfinished() == []
+
+
+def test_why_a_file_was_started_over_commands_no_terminal(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(desk.there / "a", b"1")
+
+    async def brought(*ends: object, **how: object) -> Brought:
+        return Brought(Stored(1, ""), 0, "started over: 501 no REST \x1b]0;owned\x07")
+
+    monkeypatch.setattr("ftpsvc.transfers.bring", brought)
+    assert "started over: 501 no REST \\x1b]0;owned\\x07\n" in desk.type("retrieve a")
 
 
 def test_a_file_that_the_server_broke_off_is_resumed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ from desk import Desk
 from twotrees import content, write
 
 from ftpsvc import model
+from ftpsvc.model import Entry, Kind
+from ftpsvc.plans import described
+from ftpsvc.reports import Reasons
+from ftpsvc.steps import Do, Step
 
 DATA = os.urandom(300_000)
 
@@ -257,3 +261,21 @@ def test_a_rate_holds_for_what_is_under_way(desk: Desk, line: str) -> None:
     desk.type("set limit-rate off")
     desk.advance(11)
     assert "[1] done" in desk.said(), "it doesn't know that there is no rate any more"
+
+
+def test_a_folder_whose_name_a_terminal_would_obey_is_shown_as_codes(desk: Desk) -> None:
+    write(desk.there / "\x1b]0;owned\x07 a" / "a", DATA)
+    started = desk.begun("mirror $'\\x1b]0;owned\\x07 a'")
+    label = desk.shell._front.label if desk.shell._front is not None else ""
+    desk.shell.interrupt()
+    desk.pump()
+    assert (label, started.result()) == ("\\x1b]0;owned\\x07 a", False)
+
+
+def test_what_a_server_says_of_an_entry_commands_no_terminal() -> None:
+    why = "550 \x1b]0;owned\x07"
+    skipped = Reasons()
+    skipped.add("a", why)
+    assert list(skipped.told("skipped")) == ["skipped a: 550 \\x1b]0;owned\\x07"]
+    step = Step(Do.FAIL, "a", Entry("a", Kind.FILE), why)
+    assert described(step) == "fail a: 550 \\x1b]0;owned\\x07"
