@@ -13,9 +13,12 @@ from ftpsvc.model import Denied, LocalFault, decode_name
 #: How long the file may be. It bounds what a wrong file under that name costs.
 MAX_SIZE = 1024 * 1024
 
-_TOKEN = re.compile(r'"(?:\\.|[^"\\])*"|[^\s"]\S*|"', re.DOTALL)
-_MACRO = re.compile(r"^[ \t]*macdef\b.*?(?:\n[ \t]*\n|\Z)", re.DOTALL | re.MULTILINE)
-_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_MACRO = re.compile(r"^[ \t]*macdef\b.*?(?:\n[ \t\r]*\n|\Z)", re.DOTALL | re.MULTILINE)
+
+_VALUE = r'"(?:\\.|[^"\\])*"|[^\s"]\S*|"'
+
+# What begins with # is a comment where a keyword could stand, also behind an entry; elsewhere it is a password.
+_PIECE = re.compile(rf"#[^\n]*|(?P<default>default)(?!\S)|(?P<word>{_VALUE})(?:\s+(?P<value>{_VALUE}))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +55,16 @@ def find(path: Path, host: str, user: str = "") -> Known | None:
 
 
 def _entries(text: str) -> Iterator[Known]:
-    tokens = [_meaning(token) for token in _TOKEN.findall(_COMMENT.sub("", _MACRO.sub("", text)))]
     machine: str | None = None
     values: dict[str, str] = {}
-    at = 0
-    while at < len(tokens):
-        word, value = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
-        if word in ("machine", "default"):
+    for piece in _PIECE.finditer(_MACRO.sub("", text)):
+        word, value = piece["word"], _meaning(piece["value"] or "")
+        if word == "machine" or piece["default"]:
             if machine is not None:
                 yield Known(machine, values.get("login", ""), values.get("password", ""))
-            machine, values = value if word == "machine" else "", {}
+            machine, values = value, {}
         elif word in ("login", "password", "account"):
             values[word] = value
-        at += 1 if word == "default" else 2
     if machine is not None:
         yield Known(machine, values.get("login", ""), values.get("password", ""))
 

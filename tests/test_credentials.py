@@ -11,6 +11,7 @@ from support import result_of
 from ftpsvc import netrc
 from ftpsvc.credentials import COMMAND, PASSWORD, Login, login_for
 from ftpsvc.model import BadArgument, Denied, LocalFault, NotLoggedIn
+from ftpsvc.netrc import Known
 
 SECRET = "sécret pw"
 
@@ -127,6 +128,21 @@ def test_netrc(tmp_path: Path) -> None:
         assert found is not None and (found.user, found.password) == expected
     assert netrc.find(path, "h", "nobody") is None
     assert netrc.find(tmp_path / "none", "h") is None
+
+
+@pytest.mark.parametrize("comment", ["# mine", "# my old one", "#", '# that "one', "#x\n\n# y z\n#"])
+def test_a_comment_behind_an_entry_of_a_netrc_hides_none(tmp_path: Path, comment: str) -> None:
+    write_netrc(tmp_path, f"machine first login a password #b {comment}\nmachine h login mia password p\n")
+    path = tmp_path / ".netrc"
+    assert netrc.find(path, "first") == Known("first", "a", "#b")
+    assert netrc.find(path, "h") == Known("h", "mia", "p")
+
+
+def test_the_lines_of_a_netrc_may_end_as_on_windows(tmp_path: Path) -> None:
+    write_netrc(tmp_path, "machine first login a password b\nmacdef init\ncd x\n\nmachine h login mia password p\n")
+    path = tmp_path / ".netrc"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert netrc.find(path, "h") == Known("h", "mia", "p")
 
 
 @pytest.mark.parametrize("text", ["", "machine", "machine h", "login x password y", '"', 'machine h login "mia'])
