@@ -42,6 +42,10 @@ _PROBLEMS = {
 }
 
 
+#: What may come of a certificate that somebody has made by hand, or by a program of their own.
+_ILLEGIBLE = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
 class Protection(enum.Enum):
     """How much TLS is wanted."""
 
@@ -215,7 +219,7 @@ class ClientTLS:
                 certificate.not_valid_after_utc,
                 tuple(problems),
             )
-        except (ValueError, x509.InvalidVersion) as error:
+        except _ILLEGIBLE as error:
             raise NoTLS("The server's certificate can't be read: it breaks the rules of X.509.") from error
 
     def _unknown(self, certificate: PeerCertificate) -> str:

@@ -38,7 +38,12 @@ class Authority:
         self.path.write_bytes(pem(self._signed("Authority", self.key, 365, is_authority=True)))
 
     def _signed(
-        self, name: str, key: ec.EllipticCurvePrivateKey, days: int, is_authority: bool, others: tuple[str, ...] = ()
+        self,
+        name: str,
+        key: ec.EllipticCurvePrivateKey,
+        days: int,
+        is_authority: bool,
+        others: x509.ExtensionType | None = None,
     ) -> x509.Certificate:
         end = datetime.datetime.now(datetime.UTC) + days * DAY
         builder = (
@@ -51,14 +56,20 @@ class Authority:
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
-        if others:
-            builder = builder.add_extension(x509.SubjectAlternativeName(list(map(general, others))), critical=False)
+        if others is not None:
+            builder = builder.add_extension(others, critical=False)
         return builder.sign(self.key, SHA256())
 
-    def server(self, *names: str, days: int = 100) -> ServerTLS:
-        """A server's side, whose certificate has these names and is valid for this many days more."""
+    def server(self, *names: str, days: int = 100, encoded: bytes = b"") -> ServerTLS:
+        """A server's side, whose certificate has these names and is valid for this many days more.
+
+        `encoded` stands in it in the place of all names but the first.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._signed(names[0], key, days, is_authority=False, others=names)
+        others: x509.ExtensionType = x509.SubjectAlternativeName(list(map(general, names)))
+        if encoded:
+            others = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, encoded)
+        certificate = self._signed(names[0], key, days, is_authority=False, others=others)
         secret = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )

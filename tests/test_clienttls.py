@@ -78,6 +78,20 @@ def test_what_is_wrong_with_a_certificate(
     assert meeting.known.find(host, PORT) is None
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(b"\x30\x04\xa3\x02\x05\x00", id="an X.400 address"),
+        pytest.param(b"\x30\x04\x82\x02\xff\xfe", id="no ASCII"),
+        pytest.param(b"\x01\x02\x03", id="no list"),
+    ],
+)
+def test_a_certificate_that_cannot_be_read_is_refused(tmp_path: Path, authority: Authority, names: bytes) -> None:
+    meeting = meeting_ours(tmp_path, authority.server(HOST, encoded=names))
+    with pytest.raises(NoTLS, match="certificate can't be read"):
+        meeting.begin().result()
+
+
 @pytest.mark.usefixtures("is_trusted")
 def test_addresses_are_names_too(tmp_path: Path, authority: Authority) -> None:
     for address in ("192.0.2.1", "2001:db8::1"):
