@@ -30,10 +30,11 @@ async def copy(
             while chunk := await reading.read(CHUNK):
                 await writing.write(chunk)
                 progress(len(chunk))
+            facts = timed(reading.facts, modified)
         except BaseException as error:
             await writing.abort(keep=isinstance(error, ConnectionFailed | ServiceClosing))
             raise
-        return await writing.commit(timed(reading.facts, modified))
+        return await writing.commit(facts)
     finally:
         await reading.close()
 

@@ -250,11 +250,14 @@ def test_facts_come_with_the_file(server: ScriptedServer, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("facts", ["unix.mode=7777;", "modify=20001301000000;"])
-def test_facts_that_make_no_sense_harm_nobody_else(server: ScriptedServer, tmp_path: Path, facts: str) -> None:
+@pytest.mark.parametrize("size", [5, 100_000])
+def test_facts_that_make_no_sense_harm_nobody_else(
+    server: ScriptedServer, tmp_path: Path, facts: str, size: int
+) -> None:
     disk = support.local_disk(tmp_path)
     works = [start(copy(server.remote, "/1", disk, "/1")), start(server.remote.fetch("/2"))]
     behind = start(server.remote.fetch("/3"))
-    server.say(download(HELLO, facts=facts) * 2 + download(HELLO))
+    server.say(download(bytes(size), facts=facts) + download(HELLO, facts=facts) + download(HELLO))
     for work in works:
         with pytest.raises(model.ProtocolViolation, match="server sent facts") as raised:
             work.result()
