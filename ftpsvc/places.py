@@ -13,7 +13,16 @@ from collections.abc import AsyncGenerator, Awaitable
 from typing import TypeVar
 
 from ftpsvc import display, model
-from ftpsvc.model import Entry, NotImplementedHere, TransferError, Unavailable, parent_and_name, resolve
+from ftpsvc.model import (
+    ConnectionFailed,
+    Entry,
+    NotImplementedHere,
+    ServiceClosing,
+    TransferError,
+    Unavailable,
+    parent_and_name,
+    resolve,
+)
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.remote import Remote
 from ftpsvc.storage import Storage
@@ -268,6 +277,8 @@ class There(Place):
     async def can_be_entered(self, path: str) -> bool:
         try:
             await self.remote.change_directory(path)  # a drop box shows nothing, and can be gone to
+        except (ConnectionFailed, ServiceClosing):
+            raise  # which says nothing of the folder
         except TransferError:
             return False
         return True

@@ -183,6 +183,21 @@ def test_a_drop_box_takes_files_and_says_what_it_does_not_do(desk: Desk) -> None
     assert desk.type("put a nosuch/") == "put: there is no folder /nosuch.\n"
 
 
+@pytest.mark.parametrize("line", ["put a b new/", "cd new", "put a new/a"])
+def test_a_connection_that_is_lost_is_no_folder_that_is_missing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    for name in ("a", "b"):
+        (desk.here / name).write_bytes(DATA)
+
+    async def lost(path: str) -> str:
+        raise model.ConnectionFailed("The server has gone.")
+
+    monkeypatch.setattr(desk.remote, "change_directory", lost)
+    said = desk.type(line)
+    assert "The server has gone." in said and "no folder" not in said
+
+
 def test_words_from_a_server_do_not_command_the_terminal(desk: Desk) -> None:
     name = "\x1b]0;owned\x07"
     assert "\x1b" not in desk.type(f"retrieve $'{name}'")
