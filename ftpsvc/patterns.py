@@ -8,8 +8,12 @@ one line such as `a*a*a*a*a*b`.
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 _TOKEN = re.compile(r"\*+|\?|\[([!^]?)(\]?[^\]]*)\]|.", re.DOTALL)
+
+# The same behind the last bracket that closes one. Each that opens there would be followed to the end in vain.
+_LAST_TOKEN = re.compile(r"(?:\*+|\?|.)()()", re.DOTALL)
 
 #: For how many different characters of names the answer is kept. Beyond that they are looked at again.
 MAX_KNOWN = 4096
@@ -31,7 +35,8 @@ class Pattern:
         self._hidden = text.startswith(".")
         self._places: list[tuple[str, bool] | None] = []  # characters, and whether these are the wrong ones; or any
         self._stars = 0
-        for token in _TOKEN.finditer(text):
+        closed = text.rfind("]") + 1
+        for token in chain(_TOKEN.finditer(text, 0, closed), _LAST_TOKEN.finditer(text, closed)):
             if token[0].startswith("*"):
                 self._stars |= 1 << len(self._places)
             elif token[0] == "?":
@@ -47,6 +52,8 @@ class Pattern:
         """Whether a name is one of those that the pattern means. Hidden names have to be asked for by their dot."""
         if name.startswith(".") and not self._hidden:
             return False
+        if len(name) < len(self._places):
+            return False  # so that thousands of places are never looked at
         state = 1
         for character in name:
             state = (state & self._accepting(character)) << 1 | state & self._stars

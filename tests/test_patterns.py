@@ -38,6 +38,8 @@ from ftpsvc.patterns import Pattern, is_pattern
         ("[", "[", True),
         ("[a", "[a", True),
         ("[!", "[!", True),
+        ("[]x[", "[]x[", True),
+        ("[ab][", "b[", True),
         ("{a,b}", "a", False),
         ("{a,b}*", "{a,b}c", True),
         ("A*", "a", False),
@@ -68,6 +70,15 @@ def test_no_pattern_takes_its_time(pattern: str) -> None:
     for _ in range(100):
         assert not matcher.matches("a" * 255)
     assert time.process_time() - began < 1  # a backtracking matcher would need longer than there is
+
+
+@pytest.mark.parametrize("pattern", ["[" * 8000, "[!" * 4000, "[]" * 4000 + "[a", "?" * 8000, "?[!b]" * 1600])
+def test_no_long_pattern_takes_its_time(pattern: str) -> None:
+    began = time.process_time()
+    for _ in range(10):
+        matcher = Pattern(pattern)
+        assert not any(matcher.matches("".join(map(chr, range(at, at + 255)))) for at in (1000, 2000, 3000))
+    assert time.process_time() - began < 0.5
 
 
 def test_a_name_without_signs_is_no_pattern() -> None:
