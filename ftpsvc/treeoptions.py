@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -92,7 +93,7 @@ def _take(options: TreeOptions, name: str, value: str) -> None:
         if value not in ("follow", "skip"):
             raise BadArgument("--links is follow (copy what a link leads to) or skip (leave links out).")
         options.follow_links = value == "follow"
-    elif value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MAX_PARALLEL:
+    elif re.fullmatch("[0-9]{1,4}", value) and 1 <= int(value) <= MAX_PARALLEL:
         options.parallel = int(value)
     else:
         raise BadArgument(f"--parallel is a number of connections, 1 to {MAX_PARALLEL}.")

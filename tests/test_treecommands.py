@@ -60,6 +60,7 @@ def test_folders_are_retrieved_and_stored_into_those_that_are_there(desk: Desk) 
         ("mirror a --exclude ''", "--exclude needs a pattern"),
         ("mirror a --links=keep", "--links is follow"),
         ("mirror a --parallel 0", "--parallel is a number"),
+        ("mirror a --parallel 0016999", "--parallel is a number"),
         ("mirror nosuch", 'no "nosuch" in / (550)'),
         ("mirror -R nosuch", 'no "nosuch" in'),
         ("retrieve -r", "it takes one folder"),
