@@ -45,12 +45,8 @@ class Removals:
 
     def leave_out(self, links: set[str]) -> None:
         """Leave out what is in these folders, and themselves: they were links, and are gone."""
-
-        def is_in(path: str) -> bool:
-            return any(f"{path}/".startswith(f"{link}/") for link in links)
-
-        self._files = [(folder, names) for folder, names in self._files if not is_in(folder)]
-        self._folders = [path for path in self._folders if not is_in(path)]
+        self._files = [(folder, names) for folder, names in self._files if not is_within(folder, links)]
+        self._folders = [path for path in self._folders if not is_within(path, links)]
 
     def folders(self) -> Iterator[list[str]]:
         """The folders, those of one depth together, the deepest first."""
@@ -59,6 +55,13 @@ class Removals:
             levels.setdefault(path.count("/"), []).append(path)
         for depth in sorted(levels, reverse=True):
             yield levels[depth]
+
+
+def is_within(path: str, folders: set[str]) -> bool:
+    """Whether this is one of the folders, or in one. Both may be thousands, so each isn't compared with each."""
+    while path and path not in folders:
+        path = path.rpartition("/")[0]
+    return bool(path)
 
 
 @dataclass(slots=True)

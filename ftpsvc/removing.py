@@ -9,7 +9,7 @@ from ftpsvc import display, model
 from ftpsvc.lines import Line
 from ftpsvc.model import ConnectionFailed, ServiceClosing, TransferError
 from ftpsvc.parallel import each, for_each
-from ftpsvc.plans import Removals
+from ftpsvc.plans import Removals, is_within
 from ftpsvc.reports import Report
 from ftpsvc.steps import Side
 
@@ -61,13 +61,9 @@ async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Re
             report.removed += 1
 
     for level in reversed(list(removals.folders())):
-        await for_each(each(path for path in level if not _is_below(path, links)), unlink, CHANGES_AT_ONCE)
+        await for_each(each(path for path in level if not is_within(path, links)), unlink, CHANGES_AT_ONCE)
     if links:
         removals.leave_out(links)
-
-
-def _is_below(path: str, folders: set[str]) -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders)
 
 
 async def _removed(

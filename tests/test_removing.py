@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from twotrees import Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
+from ftpsvc.plans import Removals
 
 __all__ = ["disks", "two"]  # fixtures, which pytest finds by their names
 
@@ -94,6 +96,21 @@ def test_a_folder_that_is_reached_through_a_link_loses_nothing(disks: Two, tmp_p
     write(disks.source / "elsewhere" / "precious")
     disks.run(delete=True)
     assert (disks.target / "elsewhere" / "precious").exists()
+
+
+def test_thousands_of_links_among_thousands_of_folders_are_left_out_at_once() -> None:
+    removals = Removals()
+    for number in range(5000):
+        for path in (f"at/link{number}", f"at/link{number}/in", f"at/link{number}-not"):
+            removals.add_folder(path)
+            removals.add_file(f"{path}/a")
+    began = time.process_time()
+    removals.leave_out({f"at/link{number}" for number in range(5000)})
+    assert time.process_time() - began < 1
+    assert list(removals.files()) == [f"at/link{number}-not/a" for number in range(5000)]
+    assert [path for level in removals.folders() for path in level] == [
+        f"at/link{number}-not" for number in range(5000)
+    ]
 
 
 @pytest.mark.parametrize("is_told", [True, False])
