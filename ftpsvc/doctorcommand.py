@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 
-from ftpsvc import connecting
+from ftpsvc import assembly, connecting
 from ftpsvc.checks import STEPS
 from ftpsvc.doctor import Outcome, Result, examine
 from ftpsvc.model import BadArgument
@@ -38,6 +38,7 @@ def main(words: Sequence[str]) -> int:
     """Carry out `doctor …`. Raises `SystemExit`, with 0 if nothing failed."""
     from twisted.internet import reactor
 
+    assembly.open_streams()
     arguments = _parser().parse_args(words[1:])
     try:
         target = _target(arguments)
@@ -84,7 +85,7 @@ async def _examined(reactor: Any, patient: Patient, is_json: bool) -> None:
             _tell(result)
 
     if not is_json:
-        print(f"{escape(patient.target.host)}, port {patient.target.port}\n", flush=True)
+        _say(f"{escape(patient.target.host)}, port {patient.target.port}\n")
     try:
         outcomes = list((await examine(STEPS, patient, reactor, tell)).values())
     except CancelledError:
@@ -93,8 +94,8 @@ async def _examined(reactor: Any, patient: Patient, is_json: bool) -> None:
         await patient.leave()
     if not is_json:
         if left:
-            print(*_wrapped(f"not without what failed: {', '.join(left)}", f"{'skipped':{INDENT}}", _width()), sep="\n")
-        print(f"\n{_summary(outcomes)}")
+            _say(*_wrapped(f"not without what failed: {', '.join(left)}", f"{'skipped':{INDENT}}", _width()))
+        _say(f"\n{_summary(outcomes)}")
     raise SystemExit(1 if Outcome.FAILED in outcomes else 0)
 
 
@@ -112,6 +113,17 @@ def _started(reactor: Any, patient: Patient, is_json: bool) -> Deferred[None]:
 # -- what is said --------------------------------------------------------------------------------------------
 
 
+def _say(*lines: str) -> None:
+    """Raises `SystemExit` if nobody takes it. What was stored at the server is removed all the same."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except OSError as error:
+        assembly.give_up_output()
+        if not isinstance(error, BrokenPipeError):  # who has gone, as `head` does, has seen enough
+            print(f"ftpsvc doctor: what is to be said can't be written: {error.strerror}.", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
 def _tell(result: Result) -> None:
     width = _width()
     finding = result.finding
@@ -120,7 +132,7 @@ def _tell(result: Result) -> None:
     lines = _wrapped(escape(finding.text), head, width)
     if finding.advice:
         lines += _wrapped(escape(finding.advice), f"{'→ ':>{INDENT}}", width)
-    print(*lines, sep="\n", flush=True)
+    _say(*lines)
 
 
 def _width() -> int:
@@ -147,7 +159,7 @@ def _tell_json(result: Result) -> None:
         "text": finding.text,
         "advice": finding.advice,
     }
-    print(json.dumps(row), flush=True)
+    _say(json.dumps(row))
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import support
+from ports import free_port
 from twisted.internet.defer import Deferred
 
 from ftpsvc import doctorcommand
@@ -132,3 +136,29 @@ def test_json_is_one_object_on_each_line(capsys: pytest.CaptureFixture[str]) -> 
         "text": HOSTILE.finding.text,
         "advice": "Do.",
     }
+
+
+def examined(**where: Any) -> subprocess.CompletedProcess[bytes]:
+    """The program itself, that looks where nobody listens."""
+    program = "import sys; from ftpsvc.program import main; sys.exit(main())"
+    command = (sys.executable, "-c", program, "doctor", "127.0.0.1", str(free_port()))
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, **where)
+
+
+def test_signs_that_a_locale_does_not_have_are_shown_in_some_way() -> None:
+    ended = examined(stdout=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert b"\\u2192 Start the server" in ended.stdout
+
+
+@pytest.mark.parametrize("why", ["", "No space left on device"])
+def test_an_output_that_takes_nothing_ends_it_without_a_traceback(why: str) -> None:
+    full, (reading, writing) = os.open("/dev/full", os.O_WRONLY), os.pipe()
+    os.close(reading)
+    try:
+        ended = examined(stdout=full if why else writing)
+    finally:
+        os.close(full)
+        os.close(writing)
+    said = f"ftpsvc doctor: what is to be said can't be written: {why}.\n" if why else ""
+    assert (ended.returncode, ended.stderr.decode()) == (1, said)
