@@ -110,7 +110,8 @@ async def _talk(shell: Shell, first: list[str], lines: AsyncGenerator[str, None]
     except TransferError as error:
         shell.complain(str(error))
     for line in first:
-        await shell.onecmd(line)
+        if await shell.onecmd(line):
+            return
     async with contextlib.aclosing(lines):
         try:
             async for line in lines:

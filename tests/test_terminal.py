@@ -151,6 +151,14 @@ def test_letters_that_the_locale_does_not_have_are_shown_in_some_way(
     assert ended.stdout.endswith("  \\xe9\n1 file, 0 B\n")
 
 
+def test_a_startup_that_quits_is_the_end(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "ftpsvc").mkdir()
+    (tmp_path / "ftpsvc" / "startup").write_text("help pwd\nquit\nhelp lpwd\n")
+    ended = piped(environment, tmp_path, "help lpwd\n", "192.0.2.1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "folder of the server." in ended.stdout and "Example: lpwd" not in ended.stdout
+
+
 def test_a_script_in_a_file(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "script").write_text("help pwd\n")
     with open(tmp_path / "script") as script:
