@@ -29,6 +29,11 @@ class OtherPrograms:
         finally:
             self._child = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is one: it hears of a Ctrl-C itself, and decides what becomes of it, as a pager does."""
+        return self._child is not None
+
     def go_on(self) -> bool:
         """After a Ctrl-Z: the program that has the terminal is not stopped by it. Whether there is one."""
         if self._child is None:

@@ -83,7 +83,7 @@ def main() -> int:
     programs = OtherPrograms(pool_of(reactor), has_terminal)
     shell = _shell(reactor, terminal, programs)
     if terminal is not None:
-        reactor.callWhenRunning(terminal.give_ctrl_c_to, shell.interrupt)
+        reactor.callWhenRunning(terminal.give_ctrl_c_to, functools.partial(_stop_one, shell, programs))
     lines = terminal.lines(shell) if terminal else piped.lines(reactor, 0)
     where = [quote(word) for word in connecting.words_of(arguments)]
     first = [*_startup(), *([" ".join(["connect", *where])] if where else [])]
@@ -143,10 +143,16 @@ def _run(
         for number in assembly.ENDING:
             loop.add_signal_handler(number, end, number)
         if programs is not None:
-            loop.add_signal_handler(signal.SIGINT, shell.interrupt)
+            loop.add_signal_handler(signal.SIGINT, _stop_one, shell, programs)
             loop.add_signal_handler(signal.SIGTSTP, _put_aside, shell, programs)
 
     return assembly.run(reactor, talk, broken, shell.stop, listen)
+
+
+def _stop_one(shell: Shell, programs: OtherPrograms) -> None:
+    """Ctrl-C while something is carried out."""
+    if not programs.is_running:
+        shell.interrupt()
 
 
 def _put_aside(shell: Shell, programs: OtherPrograms) -> None:

@@ -119,6 +119,22 @@ def test_another_program_gets_the_terminal(screen: Screen, tmp_path: Path) -> No
     assert (tmp_path / "there" / "a").read_bytes() == b"ONE\n"
 
 
+def test_a_program_that_has_the_terminal_has_ctrl_c_to_itself(screen: Screen) -> None:
+    # It takes a moment, in which it would be ended if Ctrl-C were anybody else's.
+    screen.press("!trap 'sleep 0.2; echo caught' INT; echo ready; read x; read x; echo got $x\r")
+    screen.until("\nready")
+    screen.press("\x03")
+    screen.until("caught")
+    screen.press("me\rand me\r")
+    screen.until("\ngot .*me")
+    screen.until(PROMPT)
+    screen.press("!echo ready; read x\r")
+    screen.until("\nready")
+    screen.press("\x03")
+    screen.until(r"local: stopped\.")
+    screen.until(PROMPT)
+
+
 @pytest.fixture
 def plain(tmp_path: Path, environment: dict[str, str], server: Server) -> Iterator[Screen]:
     screen = Screen(

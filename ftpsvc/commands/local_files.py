@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from typing import ClassVar
 
 from ftpsvc import display
 from ftpsvc.commands.base import Commands
-from ftpsvc.console import Offer
+from ftpsvc.console import Offer, Stopped
 from ftpsvc.model import LocalFault
 from ftpsvc.words import escape
 
@@ -74,6 +75,8 @@ class LocalFiles(Commands):
         """
         self._job.has_terminal = True
         status = await self._around.spawn(f"cd {_shell_quoted(self._here.folder)} && {command}")
+        if status in (-signal.SIGINT, 128 + signal.SIGINT):
+            raise Stopped("stopped.")
         if status:
             raise LocalFault(f"it ended with the exit status {status}.")
 
