@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -29,14 +30,10 @@ class OtherPrograms:
         finally:
             self._child = None
 
-    @property
-    def is_running(self) -> bool:
-        """Whether there is one: it hears of a Ctrl-C itself, and decides what becomes of it, as a pager does."""
-        return self._child is not None
-
     def go_on(self) -> bool:
-        """After a Ctrl-Z: the program that has the terminal is not stopped by it. Whether there is one."""
+        """After a Ctrl-C or a Ctrl-Z, of which the program that has the terminal hears itself: let nothing of it be
+        stopped, because nobody could have it go on. Whether there is one."""
         if self._child is None:
             return False
-        self._child.send_signal(signal.SIGCONT)
+        os.kill(0, signal.SIGCONT)  # all that the terminal has sent it to: the child is the system's shell, and waits
         return True

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from ftpsvc.terminal import Terminal
 
 
+#: How many seconds after a Ctrl-Z another program may have stopped itself: first it puts the terminal in order.
+STOPPING = (0.1, 0.3, 1.0, 3.0)
+
+
 class Shell(Connections, RemoteFiles, Looking, Reading, UnfinishedWork, LocalFiles, JobCommands, SettingCommands):
     """The commands, and the two places they work on."""
 
@@ -144,21 +148,23 @@ def _run(
             loop.add_signal_handler(number, end, number)
         if programs is not None:
             loop.add_signal_handler(signal.SIGINT, _stop_one, shell, programs)
-            loop.add_signal_handler(signal.SIGTSTP, _put_aside, shell, programs)
+            loop.add_signal_handler(signal.SIGTSTP, _put_aside, loop, shell, programs)
 
     return assembly.run(reactor, talk, broken, shell.stop, listen)
 
 
 def _stop_one(shell: Shell, programs: OtherPrograms) -> None:
-    """Ctrl-C while something is carried out."""
-    if not programs.is_running:
+    """Ctrl-C while something is carried out. Another program decides for itself what becomes of it, as a pager does."""
+    if not programs.go_on():
         shell.interrupt()
 
 
-def _put_aside(shell: Shell, programs: OtherPrograms) -> None:
+def _put_aside(loop: asyncio.AbstractEventLoop, shell: Shell, programs: OtherPrograms) -> None:
     """Ctrl-Z while something is carried out."""
     if not programs.go_on():
         shell.to_background()
+    for seconds in STOPPING:
+        loop.call_later(seconds, programs.go_on)
 
 
 def _arguments() -> argparse.Namespace:
