@@ -97,6 +97,9 @@ class Terminal:
         for row in above:
             self.write(sys.stdout, row + "\n")
         session: PromptSession[str] = PromptSession(key_bindings=_keys(answers), history=DummyHistory())
+        session.default_buffer.accept_handler = lambda buffer: (
+            True
+        )  # Enter, and whatever else ends a line, is no answer
         answer = await self._typed(session, session.prompt_async(f"{last} "), None)
         if answer is None:
             raise Stopped("stopped. Nothing was done.")
@@ -186,10 +189,6 @@ def _keys(answers: Sequence[str]) -> KeyBindings:
         if event.data in answers:
             event.current_buffer.insert_text(event.data)
             event.app.exit(result=event.data)
-
-    @keys.add("enter")
-    def nothing(event: KeyPressEvent) -> None:
-        """There is no answer that stands for no answer."""
 
     return keys
 
