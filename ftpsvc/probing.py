@@ -23,18 +23,25 @@ class Probe:
         self._look = look
         self._run = run
         self._clock = clock
-        self._looking: Deferred[int | None] | None = None
+        self._looking: Deferred[int | OSError | None] | None = None
 
     async def free(self) -> int | None:
         """How many bytes can still be stored, if that is known. Raises `LocalFault` if the storage can't be reached."""
         if self._looking is None:
-            self._looking = self._run(self._look).addBoth(self._looked)
+            self._looking = self._run(self._found).addBoth(self._looked)
         try:
-            return await done_with(self._looking).addTimeout(PATIENCE, self._clock)
+            found = await done_with(self._looking).addTimeout(PATIENCE, self._clock)
         except TimeoutError:
             raise LocalFault(f"the storage has not answered within {PATIENCE:g} seconds") from None
+        if isinstance(found, OSError):
+            raise LocalFault(f"the storage can't be reached: {found.strerror}") from found
+        return found
+
+    def _found(self) -> int | OSError | None:
+        try:
+            return self._look()
         except OSError as error:
-            raise LocalFault(f"the storage can't be reached: {error.strerror}") from error
+            return error  # as a failure it would be the first one's who waits, and the others would hear of none
 
     def _looked(self, result: Any) -> Any:
         self._looking = None

@@ -129,6 +129,16 @@ def test_a_storage_that_hangs_is_asked_once_and_not_waited_for(tmp_path: Path) -
     assert answer_in(again).status == 200
 
 
+def test_a_storage_that_is_gone_is_gone_for_all_who_ask_at_once(tmp_path: Path) -> None:
+    folder, run = tmp_path / "root", by_hand()
+    folder.mkdir()
+    watched = Watched(folder, run)
+    folder.rename(tmp_path / "gone")
+    asked = [watched.begin("/readyz") for _ in range(3)]
+    run.fire()
+    assert [answer_in(one).status for one in asked] == [503] * 3
+
+
 def test_who_goes_away_meanwhile_is_not_answered(tmp_path: Path) -> None:
     run = by_hand()
     watched = Watched(tmp_path, run)
