@@ -74,7 +74,9 @@ class _Poured:
     async def check(self) -> None:
         """Raises `Aborted` unless what went out is how the file begins now."""
         now = await self._source.stat(self._path)
-        if (now.size, now.modified) != (self._entry.size, self._entry.modified):
+        # LIST, from which the entry may be, tells minutes or days, and MDTM the second: those are no proof of anything.
+        is_exact = isinstance(self._source, TellsTimes) and self._source.times.are_exact
+        if now.size != self._entry.size or (is_exact and now.modified != self._entry.modified):
             raise Aborted(f"{quote(self._path)} was changed after {self.size} bytes of it had gone out.")
         if isinstance(self._source, TellsDigests) and self._algorithm is not None and self._piece is not None:
             mine = [*self._digests, self._piece.hexdigest()]
@@ -82,7 +84,7 @@ class _Poured:
                 end = min(first + PIECE, self.size)
                 if digest != await self._source.digest(self._path, self._algorithm, first, end):
                     raise Aborted(f"{quote(self._path)} doesn't begin with the {self.size} bytes that had gone out.")
-        elif not now.modified or not (isinstance(self._source, TellsTimes) and self._source.times.are_exact):
+        elif not now.modified or not is_exact:
             raise Aborted(
                 f"the connection was lost after {self.size} bytes had gone out, and this server tells nothing by which "
                 "one could know that the rest fits them. Use: get"

@@ -12,7 +12,7 @@ from support import Started, start
 
 from ftpsvc import pouring
 from ftpsvc.healing import HealingRemote
-from ftpsvc.model import Aborted, TransferError
+from ftpsvc.model import SECOND, Aborted, TransferError
 from ftpsvc.pouring import pour
 
 DATA = os.urandom(3_000_000)
@@ -52,9 +52,11 @@ class Pipe:
         if self.left <= 0 and len(self.links) == 1:
             self.links[0].lose()
 
-    def pour(self) -> Started:
+    def pour(self, unit: int = 1) -> Started:
+        """`unit`: to how many nanoseconds a listing has told the time."""
         self.links[0].pump()
         entry = support.result_of(self.line.stat("/f"), self.links[0])
+        entry = entry._replace(modified=entry.modified // unit * unit)
         pouring = start(pour(self.line, "/f", entry, self.line, self.put))
         for _ in range(5):
             for link in self.links:
@@ -99,7 +101,14 @@ def test_without_digests_size_and_time_have_to_do(tmp_path: Path) -> None:
     assert pipe.out == DATA
 
 
-def test_where_nobody_can_tell_it_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [1, 3600 * SECOND])
+def test_where_nobody_can_tell_it_ends(tmp_path: Path, unit: int) -> None:
     pipe = Pipe(tmp_path, 1_000_000, without=("HASH", "MLST"))
     with pytest.raises(Aborted, match="nothing by which one could know"):
-        pipe.pour().result()
+        pipe.pour(unit).result()
+
+
+def test_a_time_of_which_list_tells_the_hour_has_not_changed(tmp_path: Path) -> None:
+    pipe = Pipe(tmp_path, 1_000_000, without=("MLST",))
+    pipe.pour(3600 * SECOND).result()
+    assert pipe.out == DATA
