@@ -16,7 +16,6 @@ from ftpsvc import display, model
 from ftpsvc.model import (
     ConnectionFailed,
     Entry,
-    NotImplementedHere,
     ServiceClosing,
     TransferError,
     Unavailable,
@@ -26,6 +25,7 @@ from ftpsvc.model import (
 from ftpsvc.patterns import Pattern, is_pattern
 from ftpsvc.remote import Remote
 from ftpsvc.storage import Storage
+from ftpsvc.streamclient import REFUSALS
 from ftpsvc.targets import Target
 from ftpsvc.words import quote
 
@@ -271,8 +271,8 @@ class There(Place):
             return None
         try:
             return await self.storage.space(path)
-        except (Unavailable, NotImplementedHere, model.ProtocolViolation):
-            return None
+        except (*REFUSALS, model.ProtocolViolation):
+            return None  # whatever else this means is said when the file is opened
 
     async def can_be_entered(self, path: str) -> bool:
         try:

@@ -249,6 +249,21 @@ def test_space_is_needed_for_all_of_them(desk: Desk, monkeypatch: pytest.MonkeyP
     assert os.listdir(desk.there) == []
 
 
+@pytest.mark.parametrize("refusal", [model.BadParameter, model.BadArgument, model.Busy, model.BadCommand])
+def test_a_server_that_does_not_tell_its_space_after_all_takes_files(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, refusal: type[model.TransferError]
+) -> None:
+    (desk.here / "a").write_bytes(b"x")
+    desk.remote.features["AVBL"] = ""
+
+    async def space(path: str) -> int:
+        raise refusal("500 No.")
+
+    monkeypatch.setattr(desk.remote, "space", space)
+    assert desk.type("put a").startswith("stored a:")
+    assert desk.type("df").startswith("server  not told")
+
+
 def test_a_folder_that_takes_no_files_is_known_before(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.here / "a").write_bytes(b"x")
     (desk.there / "b").write_bytes(b"x")
