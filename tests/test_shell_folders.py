@@ -272,6 +272,33 @@ def test_a_file_is_edited_in_place(desk: Desk) -> None:
     assert desk.type("edit a") == "/a is as it was.\n"
 
 
+@pytest.mark.parametrize("command", ["more", "edit"])
+def test_a_copy_that_is_for_a_program_here_can_be_read_whatever_the_mode_there(desk: Desk, command: str) -> None:
+    (desk.there / "a").write_bytes(b"one\n")
+    (desk.there / "a").chmod(0o040)
+    modes = []
+
+    async def spawn(program: str) -> int:
+        modes.append(stat.S_IMODE(Path(program.split("'")[1]).stat().st_mode))
+        return 0
+
+    desk.shell._around = replace(desk.shell._around, spawn=spawn, ask=desk._ask)  # type: ignore[arg-type]
+    desk.type(f"{command} a")
+    assert modes == [0o600]
+
+
+def test_an_editor_that_leaves_nothing_changes_nothing(desk: Desk) -> None:
+    (desk.there / "a").write_bytes(b"one\n")
+
+    async def spawn(program: str) -> int:
+        Path(program.split("'")[1]).unlink()
+        return 0
+
+    desk.shell._around = replace(desk.shell._around, spawn=spawn, ask=desk._ask)  # type: ignore[arg-type]
+    assert desk.type("edit a") == "edit: the editor has left no file. /a is as it was.\n"
+    assert (desk.there / "a").read_bytes() == b"one\n"
+
+
 def test_an_edit_never_overwrites_anothers(desk: Desk) -> None:
     (desk.there / "a").write_bytes(b"one\ntwo\n")
     edited(desk, meanwhile=b"something else")

@@ -149,9 +149,11 @@ class Reading(Commands):
             copied = await self._copied(server, path, folder)
             before = copied.read_bytes()
             status = await self._around.spawn(f"${{VISUAL:-${{EDITOR:-vi}}}} {_shell_quoted(copied)}")
-            after = copied.read_bytes()
             if status:
                 raise model.LocalFault(f"the editor ended with {status}. {quote(path)} is as it was.")
+            if not copied.exists():
+                raise model.LocalFault(f"the editor has left no file. {quote(path)} is as it was.")
+            after = copied.read_bytes()
             if after == before:
                 self.note(f"{quote(path)} is as it was.")
                 return
@@ -190,6 +192,7 @@ class Reading(Commands):
         copied = Path(folder) / path.rpartition("/")[2]
         async with self._lasting(server) as line:
             await line.through(lambda: copy(line, path, self._here.storage, str(copied)))
+        copied.chmod(0o600)  # it has the mode of the one there, by which perhaps nobody may read it here
         return copied
 
     def _put(self, data: Buffer, letters: IncrementalDecoder, is_last: bool = False) -> None:
