@@ -115,7 +115,8 @@ class Terminal:
 
     async def _line(self, question: str, is_secret: bool) -> str:
         session: PromptSession[str] = PromptSession(history=DummyHistory())
-        return await self._typed(session, session.prompt_async(question, is_password=is_secret), "") or ""
+        typed = await self._typed(session, session.prompt_async(question, is_password=is_secret), "") or ""
+        return typed.removesuffix("\n")  # what is pasted may bring the end of its line with it
 
     # -- lines
 

@@ -49,6 +49,15 @@ def test_trust_and_a_password_that_is_not_seen(screen: Screen, server: secured.S
     assert (state / "known_servers").read_text() == f"127.0.0.1 {server.port} {server.fingerprint}\n"
 
 
+def test_a_password_that_is_pasted_with_the_end_of_its_line(screen: Screen, server: secured.Server) -> None:
+    screen.press("yes\r")
+    screen.until(r"Now all commands work(?s:.)*127\.0\.0\.1:/>")
+    screen.press(f"close\rconnect mia@127.0.0.1 {server.port}\r")
+    screen.until(r"Password of mia on 127\.0\.0\.1:")
+    screen.press("\x1b[200~s3cr3t\r\x1b[201~\r")
+    screen.until("connect: 530 .*")
+
+
 def test_ctrl_c_is_no_trust(screen: Screen, tmp_path: Path) -> None:
     screen.press("\x03")
     screen.until(r"connect: .*not trusted(?s:.)*ftpsvc>")
