@@ -128,4 +128,5 @@ def tree_words(given: argparse.Namespace) -> list[str]:
 def check_urls(urls: Iterable[str]) -> None:
     for url in urls:
         if not is_url(url):
-            raise BadArgument(f"{quote(url)} is no URL. Those look like this: {URL}")
+            typed = "what stands there" if ":" in url.rpartition("@")[0] else quote(url)  # that may be a password
+            raise BadArgument(f"{typed} is no URL. Those look like this: {URL}")

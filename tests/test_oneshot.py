@@ -23,6 +23,7 @@ from scripts import RUN, Run, run, served
 
 from ftpsvc import model, wire
 from ftpsvc.oneshot import COMMANDS
+from ftpsvc.oneshotoptions import check_urls
 from ftpsvc.outcomes import OUTCOMES, outcome
 
 __all__ = ["run", "served"]  # fixtures, which pytest finds by their names
@@ -179,6 +180,13 @@ def test_exit_codes(served: tuple[Path, str], run: Run, words: list[str], code: 
     ended = run(*(word.format(url=url, host=url[6:]) for word in words))
     assert ended.returncode == code
     assert ended.stderr and b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("word", "said"), [("h/a", "h/a is no URL"), ("mia:s3cr3t@h/a", "no URL"), ("a:b", "a:b is")])
+def test_what_may_be_a_password_is_not_repeated(word: str, said: str) -> None:
+    with pytest.raises(model.BadArgument, match=said) as refusal:
+        check_urls([word])
+    assert "s3cr3t" not in str(refusal.value)
 
 
 def test_nobody_there_is_another_code(run: Run) -> None:
