@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from typing import TypeVar
 
 from ftpsvc import display, model
@@ -108,7 +108,7 @@ class Place:
         found = [entry for entry in await self.entries(folder) if pattern.matches(entry.name)]
         if not found:
             raise model.NotFound(f"nothing in {quote(folder)} matches {quote(name)}.")
-        return sorted((f"{folder.rstrip('/')}/{entry.name}", entry) for entry in found)
+        return _by_name((f"{folder.rstrip('/')}/{entry.name}", entry) for entry in found)
 
     async def offers(self, typed: str, now: float) -> list[tuple[str, Entry]]:
         """The paths that what was typed may be the beginning of, written in the same way; folders end with `/`."""
@@ -118,7 +118,7 @@ class Place:
             for entry in await self._known(self.path(folder + slash or "."), now)
             if entry.name.startswith(beginning) and (beginning or not entry.name.startswith("."))
         ]
-        return sorted(found)[:MAX_OFFERED]
+        return _by_name(found)[:MAX_OFFERED]
 
     async def _known(self, path: str, now: float) -> list[Entry]:
         """A folder's entries for completion, from a listing of a moment ago where there is one."""
@@ -216,6 +216,11 @@ class Place:
         except (Unavailable, model.BadArgument):  # 501 is what RFC 3659 has for a file in the place of a folder
             return None
         return names
+
+
+def _by_name(found: Iterable[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+    # By nothing else: a server may have two things of one name, and which kind comes first is not defined.
+    return sorted(found, key=lambda item: item[0])
 
 
 class Here(Place):

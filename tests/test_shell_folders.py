@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import support
 from desk import Desk
 
 from ftpsvc import model
 from ftpsvc.commands.reading import FOLLOW_EVERY, Reading
-from ftpsvc.model import Entry
+from ftpsvc.model import Entry, Kind
 from ftpsvc.storage import CHUNK
 
 
@@ -246,6 +247,20 @@ def test_what_is_followed_outlives_a_lost_connection(desk: Desk) -> None:
     assert desk.said() == "one\ntwo\nTrying again in 1 s: The server has gone, or the network to it.\n"
     desk.shell.interrupt()
     assert started.result() is False
+
+
+@pytest.mark.parametrize("line", ["ls a*", "find a*", "find a", "stat a*", "rm a*"])
+def test_a_name_that_is_listed_twice_is_no_fault_of_ours(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    async def twice(path: str) -> AsyncGenerator[Entry, None]:
+        for kind in (Kind.FILE, Kind.LINK, Kind.OTHER):  # as gateways to object storage may show what has one key
+            yield Entry("a", kind)
+
+    monkeypatch.setattr(desk.remote, "list", twice)
+    assert "Something in ftpsvc itself" not in desk.type(line)
+    completing = support.start(desk.shell.completions("get "))
+    assert [offer.text for offer in completing.result()[1]] == ["a"] * 3
 
 
 def edited(desk: Desk, meanwhile: bytes = b"", lost: bool = False) -> None:

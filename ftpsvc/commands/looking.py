@@ -59,7 +59,7 @@ class Looking(Commands):
         await server.entry(top)
         count = 0
         async for folder, entries in walk(server.storage, top):
-            for entry in sorted(entries):
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 if pattern.matches(entry.name):
                     count += 1
                     path = f"{folder.rstrip('/')}/{entry.name}"
