@@ -99,8 +99,9 @@ class Mirror:
         """Do it. Raises what ends all of it: no such source, a connection that is lost for good."""
         top, is_there = await self._tops()
         if not is_there:
-            await self._through(lambda: self._target.storage.make_dir(self._target.top))
-            self.report.made += 1
+            step = Step(Do.MAKE, "", top)
+            self.plan.add(step)
+            await self._make(step)
         await self._carry_out(self._planned(self._comparison.steps("", is_there, top.unique)))
         self.plan.removals.keep(self._comparison.staying)
         self._compared(self.plan)
@@ -116,7 +117,9 @@ class Mirror:
         """The plan, step by step; nothing is changed."""
         top, is_there = await self._tops()
         if not is_there:
-            yield Step(Do.MAKE, "", top)
+            step = Step(Do.MAKE, "", top)
+            self.plan.add(step)
+            yield step
         async with contextlib.aclosing(self._comparison.steps("", is_there, top.unique)) as steps:
             async for step in steps:
                 if step.do is Do.COMPARE:
@@ -199,11 +202,18 @@ class Mirror:
             await self._through(lambda: self._target.storage.make_dir(path))
         except model.Unavailable:
             # A lost connection may have made it, and then it is there the second time.
-            if not (await self._through(lambda: self._target.storage.stat(path))).is_directory:
+            if not await self._is_folder(path):
                 raise
         self.report.made += 1
         self._made.append((step.path, Facts(step.entry.modified or None, step.entry.mode or None)))
-        self._making.pop(step.path).callback(True)
+        if making := self._making.pop(step.path, None):
+            making.callback(True)
+
+    async def _is_folder(self, path: str) -> bool:
+        try:
+            return (await self._through(lambda: self._target.storage.stat(path))).is_directory
+        except model.Unavailable:
+            return False  # why it couldn't be made is what matters
 
     async def _copy(self, step: Step) -> None:
         size = step.entry.size

@@ -96,6 +96,7 @@ class Plan:
                 (count(Do.COMPARE, 0), "file", "compare by digest"),
                 (count(Do.EXCHANGE, 0), "name", "exchange"),
                 (count(Do.MAKE, 0), "folder", "make"),
+                (count(Do.TOUCH, 0), "mode", "set"),
                 (self.removals.count, "name", "remove"),
             )
             if number

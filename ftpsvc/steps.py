@@ -49,7 +49,7 @@ class Do(enum.Enum):
     COPY = "copy"
     REPLACE = "replace"
     COMPARE = "compare"  #: the digests of two files of the same size, and replace if they differ
-    TOUCH = "set time of"
+    TOUCH = "set mode of"
     EXCHANGE = "exchange"  #: a file where a folder should be, or the other way round: what is there goes first
     REMOVE = "remove"
     REMOVE_FOLDER = "remove folder"

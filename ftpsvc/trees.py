@@ -233,7 +233,7 @@ class Comparison:
         if age and (age > 0 or self._target.times.are_kept):
             return Step(Do.REPLACE, path, entry, "time")
         if entry.mode and there.mode and entry.mode != there.mode and self._target.times.are_kept:
-            return Step(Do.TOUCH, path, entry, "mode")
+            return Step(Do.TOUCH, path, entry)
         return None
 
     def _age(self, source: int, target: int) -> int:

@@ -139,6 +139,24 @@ def test_a_target_that_is_not_there_is_made(two: Two) -> None:
     write(two.source / "sub" / "a", b"1")
     report = two.run(top="/sub")
     assert content(two.target) == {"sub": None, "sub/a": b"1"} and report.made == 1
+    assert two.plan == "plan: 1 file to copy, 1 folder to make; 1 B"
+
+
+def test_a_target_that_is_made_is_as_private_as_its_source(two: Two) -> None:
+    write(two.source / "sub" / "a", b"1")
+    (two.source / "sub").chmod(0o700)
+    os.utime(two.source / "sub", (1_111_111_111, 1_111_111_111))
+    two.run(top="/sub")
+    status = (two.target / "sub").stat()
+    assert (status.st_mode & 0o777, status.st_mtime) == (0o700, 1_111_111_111)
+
+
+def test_a_mode_that_differs_stands_in_the_plan(two: Two) -> None:
+    write(two.source / "a", b"1", mode=0o600)
+    write(two.target / "a", b"1", mode=0o644)
+    assert two.dry_run() == ["set mode of a"]
+    assert two.run().touched == 1
+    assert two.plan == "plan: 1 mode to set; 0 B"
 
 
 def test_a_source_that_is_not_there_or_no_folder_ends_it_and_nothing_is_removed(two: Two) -> None:
@@ -240,6 +258,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, mon
     report = disks.run()
     assert {path for path, _ in report.failed.first} == {"sub", "sub/deep", "sub/deep/a"}
     assert set(content(disks.target)) == {"b"}
+    assert dict(report.failed.first)["sub"] == "/sub: no."
 
 
 def test_a_folder_that_is_left_out_does_not_make_room_for_a_file_of_its_name(two: Two) -> None:

@@ -145,7 +145,8 @@ def test_patterns_and_a_dry_run(desk: Desk) -> None:
     write(desk.there / "pub" / "a.o", b"1")
     write(desk.there / "pub" / "b.c", b"22")
     said = desk.type("mirror --dry-run --exclude='*.o' pub")
-    assert said == "make ./\ncopy b.c (2 B)\nplan: 1 file to copy; 2 B, 0 the same already. Nothing was changed.\n"
+    plan = "plan: 1 file to copy, 1 folder to make; 2 B, 0 the same already. Nothing was changed."
+    assert said == f"make ./\ncopy b.c (2 B)\n{plan}\n"
     assert not (desk.here / "pub").exists() and desk.unfinished() == []
 
 
