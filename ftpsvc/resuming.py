@@ -213,14 +213,11 @@ async def _done_before(
         return None
     try:
         there = await target.stat(name)
-    except (model.Unavailable, *CANNOT):
-        return None
-    is_like_it = there.size == entry.size and there.modified // SECOND == entry.modified // SECOND
-    if not is_like_it:
-        return None
-    try:
+        is_like_it = there.size == entry.size and there.modified // SECOND == entry.modified // SECOND
+        if not is_like_it or await _has_part(target, name):
+            return None
         agreeing = await _agreeing(source, path, target, name, entry.size, is_part=False)
-    except model.Unavailable:
+    except (model.Unavailable, *CANNOT):
         return None
     return Brought(Stored(entry.size, ""), entry.size) if agreeing == entry.size else None
 
@@ -310,6 +307,14 @@ async def _size_of(storage: Storage, path: str) -> int | None:
         raise
     except model.TransferError:
         return None  # a place where one may put files, and not look at them
+
+
+async def _has_part(storage: Storage, path: str) -> bool:
+    """Whether there is a part that nothing has become of: then what bears the name was there before."""
+    try:
+        return await kept_of(storage, path) > 0
+    except (model.Unavailable, model.InvalidName, *CANNOT):
+        return False
 
 
 async def kept_of(storage: Storage, path: str) -> int:

@@ -133,6 +133,15 @@ def test_what_was_stored_without_anybody_hearing_of_it_is_not_sent_again(
     assert (brought.resumed, brought.stored.size, opened) == (len(DATA), result.stored.size, [])
 
 
+def test_an_old_file_that_is_the_same_already_leaves_no_part_beside_it(ends: Ends) -> None:
+    ends.part.write_bytes(DATA[:123_456])
+    (ends.target / "f").write_bytes(DATA)
+    status = ends.path.stat()
+    os.utime(ends.target / "f", ns=(status.st_mtime_ns, status.st_mtime_ns))
+    assert ends.bring(Known(len(DATA), status.st_mtime_ns)).resumed == 123_456
+    assert [path.name for path in ends.target.iterdir()] == ["f"]
+
+
 async def agreeing_whole(source: Any, path: str, target: Any, name: str, kept: int, is_part: bool) -> int:
     assert not is_part
     return kept
