@@ -169,6 +169,32 @@ def test_one_that_fails_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest
         assert said.count("e3b0c44298fc1c14") == 99
 
 
+@pytest.mark.parametrize(
+    ("line", "done"),
+    [
+        ("rm nix pub/c.txt", "removed 1 file"),
+        ("hash nix pub/c.txt", "/pub/c.txt"),
+        ("cat nix pub/c.txt", "xxxxx"),
+        ("cat pub pub/c.txt", "xxxxx"),
+        ("stat nix pub/c.txt", "name     /pub/c.txt"),
+        ("mkdir nix/a new", "made /new"),
+        ("rmdir nix pub/empty", "removed /pub/empty"),
+    ],
+)
+def test_one_that_is_not_there_keeps_none_of_the_others(desk: Desk, line: str, done: str) -> None:
+    (tree(desk) / "empty").mkdir()
+    said = desk.type(line)
+    assert f"{line.split()[0]}: " in said and done in said
+    assert desk.shell.failures == 1
+
+
+def test_of_many_that_are_not_there_each_is_told(desk: Desk) -> None:
+    assert desk.type("rm a b") == 'rm: no "a" in / (550).\nrm: no "b" in / (550).\n'
+    assert desk.type("chmod 600 a b") == 'chmod: no "a" in / (550).\nchmod: no "b" in / (550).\n'
+    assert desk.type("touch a/a b") == "touch: /a/a: there is no folder /a (550).\n"
+    assert (desk.there / "b").exists()
+
+
 def test_touch_takes_nothing_from_a_file_that_can_not_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.there / "a").write_bytes(b"hello\n")
     os.utime(desk.there / "a", (0, 0))

@@ -114,6 +114,23 @@ class Commands(Console):
         async with lasting(there, self._redialling(there), self._reactor, tell) as line:
             yield line
 
+    async def _looked_up(self, job: Job, command: str, server: There, typed: Sequence[str]) -> list[tuple[str, Entry]]:
+        """What these words mean at the server. Says which mean nothing, which keeps none of the others.
+
+        Raises what is wrong with the only one, and what ends all.
+        """
+        found: list[tuple[str, Entry]] = []
+
+        def failed(error: TransferError) -> None:
+            if len(typed) == 1 or job.is_interrupted:
+                raise error
+            self.complain(f"{command}: {error}", error)
+
+        for word in typed:
+            with telling(failed):
+                found += await server.matching(word)
+        return found
+
     async def _every(
         self,
         job: Job,

@@ -111,7 +111,7 @@ class Looking(Commands):
             event = {"event": "digest", "path": path, "algorithm": algorithm, "digest": digest}
             self.say(f"{digest}  {quote(path)}", event)
 
-        await self._every(job, "hash", [path for typed in words for path, _ in await server.matching(typed)], tell)
+        await self._every(job, "hash", [path for path, _ in await self._looked_up(job, "hash", server, words)], tell)
 
     async def complete_hash(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)

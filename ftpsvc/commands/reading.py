@@ -52,15 +52,19 @@ class Reading(Commands):
         Example: cat notes.txt
         """
         server = self._server
-        for typed in (file, *more):
-            for path, entry in await server.matching(typed):
-                if entry.is_directory:
-                    raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
-                letters = _letters()
-                async with self._lasting(server) as line:
-                    with self.streaming(path, "-", entry.size) as progress:
-                        await pour(line, path, entry, line, self._counted(progress, letters), self._slowed(line))
-                        self._put(b"", letters, is_last=True)
+        found = await self._looked_up(self._job, "cat", server, (file, *more))
+        entries = dict(found)
+
+        async def show(path: str) -> None:
+            if entries[path].is_directory:
+                raise model.NotAFile(f"{quote(path)} is a folder. Use: list {quote(path)}")
+            letters = _letters()
+            async with self._lasting(server) as line:
+                with self.streaming(path, "-", entries[path].size) as progress:
+                    await pour(line, path, entries[path], line, self._counted(progress, letters), self._slowed(line))
+                    self._put(b"", letters, is_last=True)
+
+        await self._every(self._job, "cat", [path for path, _ in found], show)
 
     async def complete_cat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)

@@ -91,12 +91,15 @@ class RemoteFiles(Commands):
         server = self._server
         letters, folders = self._options(words, "p", "mkdir")
         self._needed(folders, 1, "mkdir")
-        for path in map(server.path, folders):
+
+        async def make(path: str) -> None:
             if "p" in letters:
                 await _make_all(server, path)
             else:
                 await server.doing(path, server.storage.make_dir(path), is_new=True)
             self.note(f"made {quote(path)}", {"event": "done", "made": path})
+
+        await self._every(self._job, "mkdir", list(map(server.path, folders)), make)
 
     async def complete_mkdir(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text, only_folders=True)
@@ -109,9 +112,12 @@ class RemoteFiles(Commands):
         Example: rmdir photos/old
         """
         server = self._server
-        for path in map(server.path, (folder, *more)):
+
+        async def remove_empty(path: str) -> None:
             await server.doing(path, server.storage.remove_dir(path))
             self.note(f"removed {quote(path)}", {"event": "done", "removed": path})
+
+        await self._every(self._job, "rmdir", list(map(server.path, (folder, *more))), remove_empty)
 
     async def complete_rmdir(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text, only_folders=True)
@@ -130,7 +136,9 @@ class RemoteFiles(Commands):
         job.has_questions = True
         letters, typed = self._options(words, "r", "rm")
         self._needed(typed, 1, "rm")
-        found = [item for each in typed for item in await server.matching(each)]
+        found = await self._looked_up(job, "rm", server, typed)
+        if not found:
+            return  # which was said
         folders = [path for path, entry in found if _is_folder(entry)]
         if folders and "r" not in letters:
             raise model.NotAFile(f"{quote(folders[0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
@@ -208,7 +216,7 @@ class RemoteFiles(Commands):
         if not re.fullmatch("0?[0-7]{3}", mode):
             raise BadArgument(f'"{mode}" is no mode. Those have three octal digits: 644, 600, 755')
         facts = Facts(mode=int(mode, 8))
-        paths = [path for typed in (file, *more) for path, _ in await server.matching(typed)]
+        paths = [path for path, _ in await self._looked_up(job, "chmod", server, (file, *more))]
         await self._every(job, "chmod", paths, lambda path: server.doing(path, server.storage.set_facts(path, facts)))
 
     async def complete_chmod(self, text: str, position: int) -> list[Offer]:
@@ -222,15 +230,21 @@ class RemoteFiles(Commands):
         Example: touch done.flag
         """
         server = self._server
-        for path in map(server.path, (file, *more)):
+
+        async def touch(path: str) -> None:
             now = Facts(modified=time.time_ns())
             if await _found(server, path) is not None:
-                await server.doing(path, server.storage.set_facts(path, now))
+                await server.storage.set_facts(path, now)
             elif await server.lacks(path):
                 await server.storage.put(path, Whole(b"", now))
             else:
                 # It may be there, where one may neither look nor list: nothing to be added takes nothing from it.
                 await (await server.storage.open_append(path)).commit(now)
+
+        async def told(path: str) -> None:
+            await server.doing(path, touch(path), is_new=True)
+
+        await self._every(self._job, "touch", list(map(server.path, (file, *more))), told)
 
     async def complete_touch(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
@@ -243,18 +257,17 @@ class RemoteFiles(Commands):
         Example: stat report.pdf
         """
         server = self._server
-        for typed in (path, *more):
-            for at, entry in await server.matching(typed):
-                kind = "folder" if entry.is_directory else entry.kind.value
-                exact = f"{display.size(entry.size)} ({entry.size} bytes)" if entry.is_file else "-"
-                rows = {
-                    "name": quote(at),
-                    "kind": kind,
-                    "size": exact,
-                    "changed": display.moment(entry.modified),
-                    "mode": f"{entry.mode:03o}" if entry.mode else "not told",
-                }
-                self.say("\n".join(f"{name:8} {value}" for name, value in rows.items()), entry_event(entry))
+        for at, entry in await self._looked_up(self._job, "stat", server, (path, *more)):
+            kind = "folder" if entry.is_directory else entry.kind.value
+            exact = f"{display.size(entry.size)} ({entry.size} bytes)" if entry.is_file else "-"
+            rows = {
+                "name": quote(at),
+                "kind": kind,
+                "size": exact,
+                "changed": display.moment(entry.modified),
+                "mode": f"{entry.mode:03o}" if entry.mode else "not told",
+            }
+            self.say("\n".join(f"{name:8} {value}" for name, value in rows.items()), entry_event(entry))
 
     async def complete_stat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)
