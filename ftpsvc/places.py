@@ -62,7 +62,10 @@ class Place:
         """
         if not typed:
             raise model.BadArgument("an empty word is no name.")
-        return resolve(self.folder, typed)
+        try:
+            return resolve(self.folder, typed)
+        except model.InvalidName as error:  # it may be one of many
+            raise model.InvalidName(f"{quote(typed)}: {error}") from error
 
     # -- looking
 

@@ -233,7 +233,7 @@ def test_lcd_and_lpwd(desk: Desk) -> None:
 
 
 def test_a_part_is_nobodys_file(desk: Desk) -> None:
-    assert desk.type("list .ftpsvc-x").startswith("list: Names that begin with .ftpsvc-")
+    assert desk.type("list .ftpsvc-x").startswith("list: .ftpsvc-x: Names that begin with .ftpsvc-")
 
 
 # -- stopping, and lost connections --------------------------------------------------------------------------

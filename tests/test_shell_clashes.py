@@ -221,6 +221,14 @@ def test_a_name_that_a_server_does_not_like_keeps_none_of_the_others(desk: Desk)
     assert desk.type("mput o*") == "mput: 553 Such a name can't be.\n"
 
 
+def test_of_several_it_is_said_which_name_can_not_be(desk: Desk) -> None:
+    for name in ("a", "b\nc"):
+        (desk.here / name).write_bytes(b"x")
+    said = desk.type("mput a $'b\\nc' $'d\\ne'")
+    assert said.startswith("stored a: ")
+    assert "mput: $'b\\x0ac': A name can't hold NUL, CR or LF.\nmput: $'d\\x0ae': A name can't hold" in said
+
+
 def test_an_interrupt_in_the_middle_of_several(desk: Desk) -> None:
     for name in "abc":
         (desk.there / name).write_bytes(b"x" * 30_000)
