@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import difflib
 import functools
 import signal
 import sys
@@ -29,6 +30,7 @@ from ftpsvc.model import TransferError
 from ftpsvc.otherprograms import OtherPrograms
 from ftpsvc.program import PROGRAMS
 from ftpsvc.progress import Progress
+from ftpsvc.targets import is_url
 from ftpsvc.threads import pool_of
 from ftpsvc.views import ProgressLine
 from ftpsvc.words import quote
@@ -172,7 +174,23 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("ftpsvc", description="The interactive shell of ftpsvc.", epilog=others)
     parser.add_argument("--version", action="version", version=f"ftpsvc {__version__}")
     connecting.add_arguments(parser, "connect to this server at once")
+    if problem := _misspelt(sys.argv[1:]):
+        parser.error(problem)
     return parser.parse_args()
+
+
+def _misspelt(words: list[str]) -> str:
+    """What is wrong if a program was meant that there isn't; else nothing.
+
+    The word would be a host, and the shell would take the lines of the script that it stands in for its commands.
+    """
+    name, *others = words or [""]
+    if name.startswith("-") or is_url(name) or not any(map(is_url, others)):
+        return ""
+    programs = dict(zip(PROGRAMS, PROGRAMS, strict=True))
+    programs |= {long: short for short, long in Shell.aliases.items() if short in PROGRAMS}
+    close = difflib.get_close_matches(name.lower(), programs, 1)
+    return f"there is no command {quote(name)}. " + (f"Did you mean {programs[close[0]]}?" if close else "Use: --help")
 
 
 def _shell(reactor: Any, terminal: Terminal | None, programs: OtherPrograms) -> Shell:

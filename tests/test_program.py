@@ -65,6 +65,20 @@ def test_the_help_names_the_other_programs(monkeypatch: pytest.MonkeyPatch, caps
     assert all(f"ftpsvc {name}" in said for name in program.PROGRAMS)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("gte", "Did you mean get?"), ("GET", "Did you mean get?"), ("store", "Did you mean put?"), ("x", "Use: --help")],
+)
+def test_a_misspelt_program_is_no_host(
+    name: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ftpsvc", name, "a", "ftp://127.0.0.1/"])
+    with pytest.raises(SystemExit) as caught:
+        program.main()
+    said = capsys.readouterr().err
+    assert caught.value.code == 2 and said.endswith(f"ftpsvc: error: there is no command {name}. {hint}\n")
+
+
 @pytest.mark.parametrize("name", [[], ["doctor"], ["get"]])
 def test_the_options_for_tls_mean_the_same_everywhere(
     name: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
