@@ -12,7 +12,7 @@ from ftpsvc import knownservers, targets
 from ftpsvc.clienttls import ClientTLS, PeerCertificate, Protection, UnknownServer
 from ftpsvc.credentials import ANONYMOUS, Person, Run, login_for
 from ftpsvc.knownservers import KnownServers
-from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn, NoTLS
+from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn, NoTLS, ServiceClosing
 from ftpsvc.remote import Remote
 from ftpsvc.targets import OPTIONS, USAGE, Target
 from ftpsvc.wire import DEFAULT_PORT
@@ -116,7 +116,7 @@ async def dialled(dial: Dial, target: Target) -> Remote:
     """What `dial` gives. Errors say which server they are about."""
     try:
         return await dial(target)
-    except ConnectionFailed as error:
+    except (ConnectionFailed, ServiceClosing) as error:
         if target.host in re.findall(r'[^\s",]+', str(error)):
             raise
         raise type(error)(f"{target.host} {target.port}: {error}") from error

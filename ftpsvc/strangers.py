@@ -113,7 +113,7 @@ def what_answered(excerpt: str) -> str:
     ):
         if sign in excerpt:
             return f"This is {kind} server, not an FTP server ({excerpt}). Check the port: ftpsvc uses {DEFAULT_PORT}."
-    return f"This is no FTP server. {excerpt}. Check the port: ftpsvc uses {DEFAULT_PORT}."
+    return f"This is no FTP server. {excerpt.rstrip('.')}. Check the port: ftpsvc uses {DEFAULT_PORT}."
 
 
 class _Asker(Protocol):

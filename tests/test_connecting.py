@@ -147,6 +147,12 @@ def test_how_to_come_back_says_all_that_it_takes(stranger: Desk) -> None:
     assert stranger.type("list").endswith("Use: connect --implicit mia@h 990\n")
 
 
+@pytest.mark.parametrize("kind", [model.ConnectionFailed, model.ServiceClosing])
+def test_a_server_that_ends_it_is_named(stranger: Desk, kind: type[model.TransferError]) -> None:
+    stranger.refuses = kind("421 Too many connections.")
+    assert stranger.type("connect h 21") == "connect: h 21: 421 Too many connections.\n"
+
+
 # -- questions -----------------------------------------------------------------------------------------------
 
 

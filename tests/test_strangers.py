@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from ftpsvc import model
 from ftpsvc.remote import CONNECT_TIME
-from ftpsvc.strangers import ANSWER_TIME, SILENT, who_waits
+from ftpsvc.strangers import ANSWER_TIME, SILENT, what_answered, who_waits
 
 
 class Door:
@@ -96,3 +96,7 @@ def test_one_that_cannot_be_named_is_given_up_in_the_end() -> None:
     with pytest.raises(model.ConnectionFailed, match="web server waits to be asked"):
         greeting.result()
     server.client.close()
+
+
+def test_a_sentence_of_a_stranger_ends_once() -> None:
+    assert what_answered("A line is too long.").startswith("This is no FTP server. A line is too long. Check the port")
