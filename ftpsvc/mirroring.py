@@ -92,6 +92,7 @@ class Mirror:
         self._comparison = Comparison(source, target, rules, self._line.through)
         self._making: dict[str, Deferred[bool]] = {}
         self._made: list[tuple[str, Facts]] = []
+        self._takes_modes = False if target.times.with_modes else None  #: None: nobody knows yet
         self._room = Room(BYTES_AT_ONCE)
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
 
@@ -227,6 +228,7 @@ class Mirror:
             finally:
                 self._room.leave(size)
             self._progress(stored.size, True)
+        await self._keep_mode(step)
         self.report.bytes += stored.size
         if step.do is Do.COPY:
             self.report.copied += 1
@@ -278,10 +280,22 @@ class Mirror:
     async def _set_facts(self, path: str, facts: Facts) -> None:
         await self._through(lambda: self._target.storage.set_facts(self._target.at(path), facts))
 
+    async def _keep_mode(self, step: Step) -> None:
+        """Set a file's mode where it hasn't come with it. Who refuses the first one is not asked again."""
+        if self._takes_modes is False or not step.entry.mode:
+            return
+        try:
+            await self._set_facts(step.path, Facts(mode=step.entry.mode))
+            self._takes_modes = True
+        except _NO_MATTER:
+            self._takes_modes = self._takes_modes or False
+
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
         # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
-        with contextlib.suppress(*_NO_MATTER):
-            await self._set_facts(*made)
+        path, facts = made
+        for one in (Facts(modified=facts.modified), Facts(mode=facts.mode)):  # a server may know one of them only
+            with contextlib.suppress(*_NO_MATTER):
+                await self._set_facts(path, one)
 
     # -- removing
 

@@ -306,7 +306,7 @@ class Remote:
     @property
     def times(self) -> Times:
         """LIST shows minutes, or days; without MFMT an upload has the time at which it was sent."""
-        return Times("MLST" in self.features, self.is_inline or "MFMT" in self.features)
+        return Times("MLST" in self.features, self.is_inline or "MFMT" in self.features, self.is_inline)
 
     # -- digests, of what stays where it is
 

@@ -170,10 +170,14 @@ class TellsDigests(Protocol):
 
 
 class Times(NamedTuple):
-    """What a storage makes of modify times: whether it tells them to the second, and keeps those it is given."""
+    """What a storage makes of modify times: whether it tells them to the second, and keeps those it is given.
+
+    And whether a file has the mode that it came with; else that has to be set behind it.
+    """
 
     are_exact: bool = True
     are_kept: bool = True
+    with_modes: bool = True
 
 
 @runtime_checkable

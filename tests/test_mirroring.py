@@ -15,6 +15,7 @@ from ftpsvc import model
 from ftpsvc.filters import Rule
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, Whole
 from ftpsvc.steps import Rules, Side
+from ftpsvc.storage import Times
 from ftpsvc.trees import Comparison
 
 __all__ = ["disks", "two"]  # fixtures, which pytest finds by their names
@@ -68,6 +69,49 @@ def test_the_times_of_a_listing_are_kept_where_nothing_else_tells_them(disks: Tw
     assert {path.stat().st_mtime for path in disks.target.iterdir()} == {1_234_567_890}
     again = disks.run()
     assert (again.copied, again.replaced) == (0, 0)
+
+
+class Modeless:
+    """A storage that takes no mode with a file, as a server without MODE I does, and sets those that it may."""
+
+    times = Times(with_modes=False)
+
+    def __init__(self, inner: Any, refused: type[model.TransferError] | None = None) -> None:
+        self._inner = inner
+        self._refused = refused
+        self.asked: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def put(self, path: str, whole: Whole) -> Any:
+        return await self._inner.put(path, whole._replace(facts=whole.facts._replace(mode=None)))
+
+    async def set_facts(self, path: str, facts: Facts) -> None:
+        if facts.mode is not None:
+            self.asked.append(path)
+            if self._refused is not None:
+                raise self._refused("No.")
+        await self._inner.set_facts(path, facts)
+
+
+def test_a_mode_that_does_not_come_with_a_file_is_set_behind_it(disks: Two) -> None:
+    write(disks.source / "sub" / "secret", b"1", mode=0o600)
+    disks.target_storage = Modeless(disks.target_storage)
+    assert disks.run().failed.count == 0
+    assert (disks.target / "sub" / "secret").stat().st_mode & 0o777 == 0o600
+    assert disks.run().touched == 0
+
+
+def test_who_refuses_a_mode_is_not_asked_for_each_and_gets_the_files_and_times(disks: Two) -> None:
+    for name in "abc":
+        write(disks.source / "sub" / name, b"1")
+    os.utime(disks.source / "sub", (1_111_111_111, 1_111_111_111))
+    disks.target_storage = modeless = Modeless(disks.target_storage, model.BadCommand)
+    report = disks.run()
+    assert (report.copied, report.failed.count) == (3, 0)
+    assert (disks.target / "sub").stat().st_mtime == 1_111_111_111
+    assert len([path for path in modeless.asked if path != "/sub"]) == 1
 
 
 def test_what_differs_in_size_or_time_is_replaced(two: Two) -> None:
