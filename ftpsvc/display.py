@@ -19,6 +19,11 @@ _MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
 _BLUE, _GREEN, _RED = "34;1", "32", "31"
 
 
+def naming(path: str, text: str) -> str:
+    """A server's reply to something about a path, with the path, which many don't repeat."""
+    return f"{quote(path)}: {text}" if text[:3].isdigit() and path not in text else text
+
+
 def reason(error: TransferError, path: str = "") -> str:
     """Why something failed; in this machine's words, and with the path, where its own disk is to blame.
 

@@ -297,7 +297,7 @@ class There(Place):
         return permissions is None or "c" in permissions
 
     def reason(self, path: str, error: TransferError) -> str:
-        return str(error)
+        return display.naming(path, str(error))
 
     def _code(self, error: TransferError) -> str:
         return f" ({str(error)[:3]})" if str(error)[:3].isdigit() else ""

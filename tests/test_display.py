@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ftpsvc.display import clipped, columns, counted, duration, fitted, listing, part, percent, size
+from ftpsvc.display import clipped, columns, counted, duration, fitted, listing, naming, part, percent, size
 from ftpsvc.model import Entry, Kind
 
 
@@ -33,6 +33,12 @@ def test_size(count: int, text: str) -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_reply_says_what_it_is_about() -> None:
+    assert naming("/my a", "550 Delete operation failed.") == "/my\\ a: 550 Delete operation failed."
+    assert naming("/my a", "550 /my a: there is no such file.") == "550 /my a: there is no such file."
+    assert naming("/my a", 'no "my a" in / (550).') == 'no "my a" in / (550).'
 
 
 def test_a_hundred_percent_is_all_of_it() -> None:

@@ -179,7 +179,7 @@ def test_a_drop_box_takes_files_and_says_what_it_does_not_do(desk: Desk) -> None
     (desk.there / "in" / "a").unlink()
     assert "stored a as /in/a: 1 B" in desk.type("put a in/")
     assert "550 /a: this account may not replace files there." in desk.type("put a")
-    assert desk.type("get a") == "get: 550 This account may not list folders or retrieve files.\n"
+    assert desk.type("get a") == "get: /a: 550 This account may not list folders or retrieve files.\n"
     assert desk.type("put a nosuch/") == "put: there is no folder /nosuch.\n"
 
 

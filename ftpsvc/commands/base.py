@@ -23,7 +23,6 @@ from ftpsvc.places import Here, Place, There
 from ftpsvc.progress import Progress
 from ftpsvc.settings import Settings
 from ftpsvc.storage import Storage
-from ftpsvc.words import quote
 
 #: Shows the progress of what has this name while it is entered.
 Show = Callable[[Progress, str], AbstractContextManager[None]]
@@ -150,7 +149,7 @@ class Commands(Console):
         def failed(path: str, error: TransferError) -> None:
             if len(paths) + others == 1 or job.is_interrupted:
                 raise error
-            self.complain(f"{command}: {quote(path)}: {error}", error)
+            self.complain(f"{command}: {display.naming(path, str(error))}", error)
 
         async def one(path: str) -> None:
             nonlocal done
