@@ -23,8 +23,9 @@ REDRAW = 0.2
 WIDEST_BAR = 30
 NARROWEST_BAR = 8
 
-#: More columns than this a name does not get.
+#: More columns than this a name does not get, and so many it has even where there is no room.
 WIDEST_LABEL = 30
+NARROWEST_LABEL = 6
 
 #: The last column stays empty: a terminal may wrap the line at it.
 _MARGIN = 1
@@ -115,22 +116,40 @@ def far(progress: Progress) -> str:
         return progress.notice
     files = [f"{progress.files_done} of {progress.files} files"] * (progress.files > 1)
     done = f"{display.size(progress.done)} of {display.size(progress.total)}"
+    return ", ".join([*files, done, _pace(progress)])
+
+
+def _pace(progress: Progress) -> str:
     stalled = progress.stalled_for
     news = f"stalled {display.clock(stalled)}" if stalled else _speed(progress).replace("  ", ", ")
-    return ", ".join([*files, done, f"{display.percent(progress.done, progress.total)} %", news])
+    return f"{display.percent(progress.done, progress.total)} %, {news}"
 
 
 def toolbar(jobs: Sequence[Job], columns: int) -> str:
     """The jobs in the background, on one line: how far each is, as long as there is room."""
     shown: list[str] = []
+    room = columns - _MARGIN
     for job in jobs:
-        label = display.clipped(job.label, WIDEST_LABEL) or display.clipped(escape(job.line), WIDEST_LABEL)
-        text = f"[{job.number}] {label}: {state(job)}"
-        if display.columns("   ".join([*shown, text])) > columns - _MARGIN and shown:
-            shown.append(f"+{len(jobs) - len(shown)}")
-            break
+        text = _in_toolbar(job, WIDEST_LABEL, state(job))
+        others = f"+{len(jobs) - max(1, len(shown))}"
+        if display.columns("   ".join([*shown, text])) > room:
+            if shown:
+                shown.append(others)
+                break
+            text = _cramped(job, room - display.columns(f"   {others}") * (len(jobs) > 1))
         shown.append(text)
-    return display.clipped("   ".join(shown), columns - _MARGIN)
+    return display.clipped("   ".join(shown), room)
+
+
+def _cramped(job: Job, room: int) -> str:
+    """The same without what can be done without: that it is stalled, or how long it takes, is asked for first."""
+    now = state(job) if job.progress is None or job.progress.notice else _pace(job.progress)
+    return _in_toolbar(job, max(NARROWEST_LABEL, room - display.columns(f"[{job.number}] : {now}")), now)
+
+
+def _in_toolbar(job: Job, widest: int, now: str) -> str:
+    label = display.clipped(job.label, widest) or display.clipped(escape(job.line), widest)
+    return f"[{job.number}] {label}: {now}"
 
 
 #: Seconds between two lines of a log.

@@ -250,6 +250,12 @@ def test_the_toolbar_shows_as_many_as_there_is_room_for(paced: Desk) -> None:
     assert [f"[{number}] big: " in wide for number in (1, 2, 3)] == [True] * 3
     narrow = views.toolbar(list(paced.shell.jobs), 75)
     assert narrow.startswith("[1] big: ") and narrow.endswith("+2") and len(narrow) < 75
+    (job, *_) = paced.shell.jobs
+    assert views.toolbar(list(paced.shell.jobs), 42).endswith(" left   +2")
+    assert views.toolbar([job], 40).startswith("[1] big: ") and "/s, 0:" in views.toolbar([job], 40)
+    job.label = "harbour at night, seen from the bridge.jpg"
+    crowded = views.toolbar([job], 50)
+    assert crowded.startswith("[1] harbour") and "…: " in crowded and crowded.endswith(" left") and len(crowded) < 50
     let_pass(paced, 20)
     paced.link.server_end.is_reading = False
     paced.shell.stop()
