@@ -128,11 +128,15 @@ class OneShot(Connections):
             self.tell({**facts, "seconds": round(progress.elapsed, 3), "checked": checked})
 
     async def store_input(self, path: str, run: Run) -> None:
-        """Store what comes from standard input; nothing is stored if it breaks off."""
-        assert self._there is not None
-        storing = self._stored_input(self._there.storage, path, run)
-        size = await self._there.doing(path, storing, is_new=True)
-        self.note(f"stored {quote(path)}: {size} bytes")
+        """Store what comes from standard input, or say why that failed: where it breaks off nothing is stored."""
+        server = self._there
+        assert server is not None
+        try:
+            size = await server.doing(path, self._stored_input(server.storage, path, run), is_new=True)
+        except TransferError as error:
+            self.complain(f"put: {error} {server.leaves(path)}".rstrip(), error)
+        else:
+            self.note(f"stored {quote(path)}: {size} bytes")
 
     async def _stored_input(self, storage: Storage, path: str, run: Run) -> int:
         writing = await storage.open_write(path)
@@ -192,10 +196,7 @@ async def _put(shell: OneShot, given: argparse.Namespace, run: Run) -> None:
     if not await shell.at(target):
         return
     if files == [STANDARD]:
-        try:
-            await shell.store_input(target.path, run)
-        except TransferError as error:
-            shell.complain(f"put: {error}", error)
+        await shell.store_input(target.path, run)
         return
     await shell.carry_out("put", *tree_words(given), *map(as_it_is, files), goal(target.path or "/", len(files)))
 

@@ -299,5 +299,11 @@ class There(Place):
     def reason(self, path: str, error: TransferError) -> str:
         return display.naming(path, str(error))
 
+    def leaves(self, path: str) -> str:
+        """What there is to say of a name for which an upload was meant that failed; nothing where that left nothing."""
+        if self.remote.is_inline:
+            return ""
+        return f"Look what {quote(path)} is now: such a server may keep a part of it under its name."
+
     def _code(self, error: TransferError) -> str:
         return f" ({str(error)[:3]})" if str(error)[:3].isdigit() else ""

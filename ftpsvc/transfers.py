@@ -59,8 +59,8 @@ class Plan:
     @property
     def leaves(self) -> str:
         """What is at the target after a transfer that failed."""
-        if isinstance(self.target, There) and not self.target.remote.is_inline:
-            return f"Look what {quote(self.name)} is now: such a server may keep a part of it under its name."
+        if isinstance(self.target, There) and (left := self.target.leaves(self.name)):
+            return left
         if self.replaces:
             return f"The old {quote(self.name)} is as it was."
         return "Nothing was written locally." if self.is_download else "Nothing was stored on the server."

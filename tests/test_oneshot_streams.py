@@ -12,14 +12,41 @@ import subprocess
 import sys
 import termios
 import threading
+from io import StringIO
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import serverprocess
+import support
 from daemon import DEADLINE
 from scripts import RUN, Run, run, served
 
+from ftpsvc import model
+from ftpsvc.oneshot import kind_for
+from ftpsvc.places import Here, There
+from ftpsvc.targets import Target
+
 __all__ = ["run", "served"]  # fixtures, which pytest finds by their names
+
+
+class Full:
+    """A server without MODE I, and without room."""
+
+    is_inline = False
+
+    async def open_write(self, path: str, offset: int = 0) -> Any:
+        raise model.NoSpace("451 Failure writing to local file.")
+
+
+def test_where_a_part_of_the_input_may_be_left_is_said(tmp_path: Path) -> None:
+    stderr = StringIO()
+    here = Here(support.local_disk(tmp_path), "/", "/")
+    shell = kind_for("put")(support.make_clock(), cast(Any, None), here, StringIO(), stderr)
+    shell._there = There(cast(Any, Full()), Target("h"))
+    support.start(shell.store_input("/x", support.at_once)).result()
+    assert stderr.getvalue().startswith("put: 451 Failure writing to local file. Look what /x is now: such a server")
+    assert shell.failures == 1
 
 
 def test_standard_input_and_output(served: tuple[Path, str], run: Run) -> None:
