@@ -10,6 +10,7 @@ import pytest
 import support
 from desk import Desk
 
+from ftpsvc import model
 from ftpsvc.addressbook import MAX_RECENT, AddressBook
 from ftpsvc.clienttls import Protection
 from ftpsvc.model import BadArgument
@@ -83,6 +84,16 @@ def test_somebody_else_logs_in(desk: Desk) -> None:
     assert desk.users == ["", "maria"]
     assert desk.shell.prompt == "files.example.org:/pub> "
     assert "as anonymous" in desk.type("status")  # who it is is what the server was told
+
+
+@pytest.mark.parametrize("kind", [model.NoTLS, model.ServiceClosing])
+def test_who_can_not_log_in_as_somebody_else_stays(desk: Desk, kind: type[model.TransferError]) -> None:
+    (desk.there / "pub").mkdir()
+    desk.type("cd pub")
+    desk.refuses = kind("files.example.org: no.")
+    assert desk.type("user maria").endswith("files.example.org: no. You are still logged in as anonymous.\n")
+    assert desk.type("pwd") == "/pub\n"
+    assert desk.remote.lost is None
 
 
 def test_commands_are_sent_as_they_are_unless_they_would_confuse_both_ends(desk: Desk) -> None:

@@ -17,6 +17,7 @@ from ftpsvc.model import (
     BadArgument,
     BadSequence,
     ConnectionFailed,
+    NotLoggedIn,
     ProtocolViolation,
     ServiceClosing,
     TransferError,
@@ -198,7 +199,11 @@ class Connections(Commands):
         self._job.has_questions = True
         target, folder = self._server.target, self._server.folder
         new = replace(target, user=name)
-        remote = await self._dialled(new)
+        try:
+            remote = await self._dialled(new)
+        except (ConnectionFailed, ServiceClosing, ProtocolViolation) as error:  # which says nothing of the old one
+            stays = f"You are still logged in as {escape(self._server.remote.user)}."
+            raise NotLoggedIn(f"{error} {stays}") from error
         await self._leave()
         self._there = There(remote, new, folder)
         try:
