@@ -135,6 +135,13 @@ def test_files_and_folders_that_are_named_go_into_one_folder(desk: Desk) -> None
     assert "there is no folder" in desk.type("store -r a t nowhere/")
 
 
+def test_a_folder_for_which_there_is_no_folder_is_missing(desk: Desk) -> None:
+    (desk.here / "a").mkdir()
+    (desk.there / "b").mkdir()
+    assert desk.type("mirror -R a nix/deep").endswith("mirror: there is no folder /nix (550).\n")
+    assert desk.type("mirror b nix/deep").endswith(f"mirror: there is no folder {desk.here}/nix.\n")
+
+
 def test_a_name_with_a_dash_goes_behind_two(desk: Desk) -> None:
     write(desk.there / "-r" / "a", b"1")
     desk.type("mirror -- -r")

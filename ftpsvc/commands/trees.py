@@ -139,10 +139,15 @@ class Trees(Commands):
         options = parse(work.words)
         options.up = work.is_upload
         tree = TreeJob(self._here, there, work.local, work.remote, options, self._redialling(there), top)
-        try:
-            await carry(tree, desk, memory)
-        except (Unavailable, NoSpace) as error:
-            raise type(error)(self._here.reason(work.local, error)) from error
+        target, to = (there, work.remote) if work.is_upload else (self._here, work.local)
+
+        async def carrying() -> None:
+            try:
+                await carry(tree, desk, memory)
+            except (Unavailable, NoSpace) as error:
+                raise type(error)(self._here.reason(work.local, error)) from error
+
+        await target.doing(to, carrying(), is_new=True)
 
     def _tell_report(self, work: journal.Job, report: Report, seconds: float) -> None:
         for text in (*report.notes.told("note"), *report.skipped.told("skipped")):
