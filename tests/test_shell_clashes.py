@@ -197,6 +197,8 @@ def test_several_files_go_into_a_folder_and_one_that_is_missing_keeps_none_of_th
     said = desk.type('get a nosuch "my c" a b* sub/')
     assert said.endswith('retrieved 3 of 3 files: 6 B in 0 ms\nget: no "nosuch" in / (550).\n')
     assert sorted(os.listdir(desk.here / "sub")) == ["a", "b", "my c"]
+    assert "retrieved 2 of 2 files" in desk.type("get a b .")
+    assert (desk.here / "a").exists()
     (desk.there / "up").mkdir()
     desk.type("lcd sub")
     assert "stored 2 of 2 files" in desk.type("put a b up/")

@@ -157,7 +157,7 @@ class Transfers(Trees):
         """What is to be carried, and where to. Raises `BadArgument` for several and no folder behind them: they may be
         one name with spaces in it."""
         *others, to = more or (".",)
-        if others and not to.endswith("/"):
+        if others and to.rpartition("/")[2] not in ("", ".", ".."):
             raise BadArgument(self._misused(command, (file, *more)))
         return [file, *others], to
 
