@@ -69,12 +69,12 @@ class Place:
 
     # -- looking
 
-    async def entry(self, path: str) -> Entry:
-        """What there is. Raises `Unavailable`, with the names that are close to it."""
+    async def entry(self, path: str, refusal: Unavailable | None = None) -> Entry:
+        """What there is. Raises `Unavailable`, with the names that are close to it; where there are none, `refusal`."""
         try:
             return await self.storage.stat(path)
         except Unavailable as error:
-            raise await self._explained(path, error) from error
+            raise await self._explained(path, refusal or error) from error
 
     async def enter(self, typed: str) -> None:
         """Make a folder the current one. Raises `Unavailable`."""
@@ -89,8 +89,10 @@ class Place:
         path = self.path(typed)
         try:
             return [entry async for entry in self.storage.list(path)]
-        except (Unavailable, model.BadArgument):  # RFC 3659, section 7.2.1: MLSD of a file is answered 501
-            entry = await self.entry(path)
+        except (Unavailable, model.BadArgument) as error:  # RFC 3659, section 7.2.1: MLSD of a file is answered 501
+            # What is no file is a folder, and why it can't be listed is the answer, not why it has no size.
+            refusal = error if isinstance(error, Unavailable) else None
+            entry = await self.entry(path, refusal)
             if entry.is_directory:
                 raise
             return [entry]

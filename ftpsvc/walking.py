@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-from ftpsvc.model import Entry
-from ftpsvc.parallel import each, for_each
+from ftpsvc import display
+from ftpsvc.model import Entry, TransferError, Unavailable
+from ftpsvc.parallel import each, for_each, telling
 from ftpsvc.storage import Storage
 from ftpsvc.trees import MAX_DEPTH
 
@@ -17,9 +18,16 @@ T = TypeVar("T")
 AT_ONCE = 32
 
 
-async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Entry]], None]:
+def _raised(error: TransferError) -> NoReturn:
+    raise error
+
+
+async def walk(
+    storage: Storage, top: str, failed: Callable[[TransferError], object] = _raised
+) -> AsyncGenerator[tuple[str, list[Entry]], None]:
     """Each folder of a tree with its entries, a folder before what is in it.
 
+    `failed` is told of a folder that can't be listed, and why; it counts as empty then. Without it that ends the walk.
     A link to a folder is not gone through where the server says that it is one, and elsewhere not more than `MAX_DEPTH`
     deep, because it may lead round in a circle.
     """
@@ -30,7 +38,9 @@ async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Ent
         listed: dict[str, list[Entry]] = {}
 
         async def look(folder: str, into: dict[str, list[Entry]] = listed) -> None:
-            into[folder] = [entry async for entry in storage.list(folder)]
+            into[folder] = []
+            with telling(failed):
+                into[folder] = await _listed(storage, folder)
 
         await together(batch, look)
         for folder in batch:
@@ -38,6 +48,13 @@ async def walk(storage: Storage, top: str) -> AsyncGenerator[tuple[str, list[Ent
             inner = (entry.name for entry in listed[folder] if entry.is_directory and not entry.is_link)
             if folder.count("/") < deepest:
                 waiting += [f"{folder.rstrip('/')}/{name}" for name in inner]
+
+
+async def _listed(storage: Storage, folder: str) -> list[Entry]:
+    try:
+        return [entry async for entry in storage.list(folder)]
+    except Unavailable as error:
+        raise type(error)(display.naming(folder, str(error))) from error
 
 
 async def together(items: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:

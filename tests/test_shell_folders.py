@@ -143,58 +143,6 @@ def test_modes_and_times(desk: Desk) -> None:
     assert "size     2.0 kB (2000 bytes)" in said and "mode     600" in said
 
 
-@pytest.mark.parametrize("line", ["rm *.jpg", "chmod 600 *.jpg", "hash *.jpg"])
-def test_one_that_fails_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
-    names = [f"{number:03}.jpg" for number in range(100)]
-    for name in names:
-        (desk.there / name).touch()
-
-    def but_the_first(work: Any) -> Any:
-        async def wrapped(path: str, *more: Any) -> Any:
-            if path == "/000.jpg":
-                raise model.Denied("550 No.")
-            return await work(path, *more)
-
-        return wrapped
-
-    for work in ("remove", "set_facts", "hash"):
-        monkeypatch.setattr(desk.remote, work, but_the_first(getattr(desk.remote, work)))
-    said = desk.type(line)
-    assert f"{line.split()[0]}: /000.jpg: 550 No.\n" in said and desk.shell.failures == 1
-    if "rm" in line:
-        assert os.listdir(desk.there) == ["000.jpg"] and "removed 99 files\n" in said
-    elif "chmod" in line:
-        assert all((desk.there / name).stat().st_mode & 0o777 == 0o600 for name in names[1:])
-    else:
-        assert said.count("e3b0c44298fc1c14") == 99
-
-
-@pytest.mark.parametrize(
-    ("line", "done"),
-    [
-        ("rm nix pub/c.txt", "removed 1 file"),
-        ("hash nix pub/c.txt", "/pub/c.txt"),
-        ("cat nix pub/c.txt", "xxxxx"),
-        ("cat pub pub/c.txt", "xxxxx"),
-        ("stat nix pub/c.txt", "name     /pub/c.txt"),
-        ("mkdir nix/a new", "made /new"),
-        ("rmdir nix pub/empty", "removed /pub/empty"),
-    ],
-)
-def test_one_that_is_not_there_keeps_none_of_the_others(desk: Desk, line: str, done: str) -> None:
-    (tree(desk) / "empty").mkdir()
-    said = desk.type(line)
-    assert f"{line.split()[0]}: " in said and done in said
-    assert desk.shell.failures == 1
-
-
-def test_of_many_that_are_not_there_each_is_told(desk: Desk) -> None:
-    assert desk.type("rm a b") == 'rm: no "a" in / (550).\nrm: no "b" in / (550).\n'
-    assert desk.type("chmod 600 a b") == 'chmod: no "a" in / (550).\nchmod: no "b" in / (550).\n'
-    assert desk.type("touch a/a b") == "touch: there is no folder /a (550).\n"
-    assert (desk.there / "b").exists()
-
-
 def test_touch_takes_nothing_from_a_file_that_can_not_be_looked_at(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     (desk.there / "a").write_bytes(b"hello\n")
     os.utime(desk.there / "a", (0, 0))

@@ -1,0 +1,107 @@
+"""The shell's commands with several words, or folders, of which one fails: that keeps none of the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from desk import Desk
+from test_shell_folders import tree
+
+from ftpsvc import model
+from ftpsvc.model import Entry
+
+
+@pytest.mark.parametrize("line", ["rm *.jpg", "chmod 600 *.jpg", "hash *.jpg"])
+def test_one_that_fails_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    names = [f"{number:03}.jpg" for number in range(100)]
+    for name in names:
+        (desk.there / name).touch()
+
+    def but_the_first(work: Any) -> Any:
+        async def wrapped(path: str, *more: Any) -> Any:
+            if path == "/000.jpg":
+                raise model.Denied("550 No.")
+            return await work(path, *more)
+
+        return wrapped
+
+    for work in ("remove", "set_facts", "hash"):
+        monkeypatch.setattr(desk.remote, work, but_the_first(getattr(desk.remote, work)))
+    said = desk.type(line)
+    assert f"{line.split()[0]}: /000.jpg: 550 No.\n" in said and desk.shell.failures == 1
+    if "rm" in line:
+        assert os.listdir(desk.there) == ["000.jpg"] and "removed 99 files\n" in said
+    elif "chmod" in line:
+        assert all((desk.there / name).stat().st_mode & 0o777 == 0o600 for name in names[1:])
+    else:
+        assert said.count("e3b0c44298fc1c14") == 99
+
+
+@pytest.mark.parametrize(
+    ("line", "done"),
+    [
+        ("rm nix pub/c.txt", "removed 1 file"),
+        ("hash nix pub/c.txt", "/pub/c.txt"),
+        ("cat nix pub/c.txt", "xxxxx"),
+        ("cat pub pub/c.txt", "xxxxx"),
+        ("stat nix pub/c.txt", "name     /pub/c.txt"),
+        ("mkdir nix/a new", "made /new"),
+        ("rmdir nix pub/empty", "removed /pub/empty"),
+    ],
+)
+def test_one_that_is_not_there_keeps_none_of_the_others(desk: Desk, line: str, done: str) -> None:
+    (tree(desk) / "empty").mkdir()
+    said = desk.type(line)
+    assert f"{line.split()[0]}: " in said and done in said
+    assert desk.shell.failures == 1
+
+
+def test_of_many_that_are_not_there_each_is_told(desk: Desk) -> None:
+    assert desk.type("rm a b") == 'rm: no "a" in / (550).\nrm: no "b" in / (550).\n'
+    assert desk.type("chmod 600 a b") == 'chmod: no "a" in / (550).\nchmod: no "b" in / (550).\n'
+    assert desk.type("touch a/a b") == "touch: there is no folder /a (550).\n"
+    assert (desk.there / "b").exists()
+
+
+def test_a_folder_that_can_not_be_listed_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(desk)
+    (desk.there / "pub" / "shut").mkdir()
+    listing = desk.remote.list
+
+    async def but_one(path: str) -> AsyncGenerator[Entry, None]:
+        if path.endswith("shut"):
+            raise model.Denied("550 Failed to change directory.")
+        async for entry in listing(path):
+            yield entry
+
+    monkeypatch.setattr(desk.remote, "list", but_one)
+    why = "/pub/shut: 550 Failed to change directory.\n"
+    said = desk.type("du")
+    assert said == f"2.3 kB  /\n2.3 kB  /pub\n4 files in all\ndu: {why}"
+    said = desk.type("find *.jpg")
+    assert f"find: {why}" in said and "/pub/deep/d.jpg\n" in said
+    assert desk.type("rm -r pub") == f"rm: {why}" and (desk.there / "pub" / "a.jpg").exists()
+
+
+def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.there / "shut").mkdir()
+    listing = desk.remote.list
+
+    async def but_one(path: str) -> AsyncGenerator[Entry, None]:
+        if path == "/shut":
+            raise model.Denied("550 Failed to change directory.")
+        async for entry in listing(path):
+            yield entry
+
+    async def stat(path: str) -> Entry:
+        raise model.Unavailable("550 Could not get file size.")
+
+    monkeypatch.setattr(desk.remote, "list", but_one)
+    monkeypatch.setattr(desk.remote, "stat", stat)
+    assert desk.type("ls shut") == "ls: /shut: 550 Failed to change directory.\n"
+    assert desk.type("ls nix") == 'ls: no "nix" in / (550).\n'
