@@ -228,12 +228,12 @@ class Mirror:
             finally:
                 self._room.leave(size)
             self._progress(stored.size, True)
-        await self._keep_mode(step)
         self.report.bytes += stored.size
         if step.do is Do.COPY:
             self.report.copied += 1
         else:
             self.report.replaced += 1
+        await self._keep_mode(step)
 
     def _copy_small(self, step: Step) -> Awaitable[Stored]:
         source, target, entry = self._source, self._target, step.entry
