@@ -80,7 +80,7 @@ class Place:
         """Make a folder the current one. Raises `Unavailable`."""
         path = self.path(typed)
         if not await self.has_folder(path):
-            await self.entry(path)  # raises, with the names that are close
+            await self.entry(path, await self._refusal(path))  # raises, with the names that are close
             raise model.NotADirectory(f"{quote(path)} is a file, not a folder.")
         self.folder = path
 
@@ -207,6 +207,10 @@ class Place:
         """Whether a path that can't be looked at is a folder all the same."""
         return False
 
+    async def _refusal(self, path: str) -> Unavailable | None:
+        """Why a path can't be entered, where that says more than why it can't be looked at."""
+        return None
+
     def _code(self, error: TransferError) -> str:
         return ""
 
@@ -292,6 +296,15 @@ class There(Place):
         except TransferError:
             return False
         return True
+
+    async def _refusal(self, path: str) -> Unavailable | None:
+        try:
+            await self.remote.change_directory(path)
+        except Unavailable as error:
+            return error
+        except TransferError:
+            pass
+        return None
 
     async def takes_files(self, folder: str) -> bool:
         # RFC 3659, section 7.5.5: c is to create files. A server that tells no permissions is asked by trying.

@@ -101,7 +101,13 @@ def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
     async def stat(path: str) -> Entry:
         raise model.Unavailable("550 Could not get file size.")
 
+    async def change_directory(path: str) -> None:
+        raise model.Unavailable("550 Failed to change directory.")
+
     monkeypatch.setattr(desk.remote, "list", but_one)
     monkeypatch.setattr(desk.remote, "stat", stat)
+    monkeypatch.setattr(desk.remote, "change_directory", change_directory)
+    assert desk.type("cd shut") == "cd: /shut: 550 Failed to change directory.\n"
+    assert desk.type("cd nix") == 'cd: no "nix" in / (550).\n'
     assert desk.type("ls shut") == "ls: /shut: 550 Failed to change directory.\n"
     assert desk.type("ls nix") == 'ls: no "nix" in / (550).\n'
