@@ -6,12 +6,14 @@ import errno
 import os
 import resource
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
+from streams import Client, Server
 from support import result_of
 from test_diskfiles import BIG, LITTLE, begin
 
@@ -121,3 +123,33 @@ def test_adding_to_a_file_on_a_full_disk_cuts_it_back(
     with pytest.raises(model.NoSpace):
         result_of(add())
     assert (tmp_path / "file").read_bytes() == b"before"
+
+
+@pytest.fixture
+def small_tmpfs(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).returncode:
+        pytest.skip("needs root, and the right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["in clear", "in TLS"])
+@pytest.mark.parametrize("command", ["STOR file", "APPE file", "STOU"])
+def test_a_full_disk_keeps_the_old_file_and_gives_the_space_back(small_tmpfs: Path, tls: bool, command: str) -> None:
+    (small_tmpfs / "file").write_bytes(BIG[:150_000])
+    before = os.statvfs(small_tmpfs).f_bfree
+    server = Server(small_tmpfs)
+    client = Client(server, tls)
+    data = client.begin("EPSV", command)
+    with pytest.raises(OSError):  # of the connection, or of TLS
+        while True:
+            data.sendall(BIG)
+    data.close()
+    assert client.codes(1) == [452]
+    assert (small_tmpfs / "file").read_bytes() == BIG[:150_000]
+    assert os.listdir(small_tmpfs) == ["file"]
+    assert os.statvfs(small_tmpfs).f_bfree == before
+    client.close()
+    server.kill()

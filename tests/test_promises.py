@@ -81,7 +81,7 @@ FAULTS = {
         storage_contract.py::test_nothing_is_seen_before_the_commit_and_nothing_after_an_abort
     """,
     "the disk is full, or fails": """
-        test_stream_safety.py::test_a_full_disk_keeps_the_old_file_and_gives_the_space_back
+        test_full_disk.py::test_a_full_disk_keeps_the_old_file_and_gives_the_space_back
         test_full_disk.py::test_a_full_disk_gives_its_space_back
         test_commits.py::test_a_file_that_can_not_be_synced_is_not_committed
     """,

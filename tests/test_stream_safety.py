@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -369,35 +368,6 @@ def test_a_server_that_is_stopped_keeps_the_old_file_and_the_part(tmp_path: Path
         assert "STOR /file aborted" in server.process.communicate()[0]
     assert (tmp_path / "root" / "file").read_bytes() == OLD
     assert support.take_part(tmp_path / "root") == NEW
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).returncode:
-        pytest.skip("needs root, and the right to mount")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-@pytest.mark.parametrize("command", ["STOR file", "APPE file", "STOU"])
-def test_a_full_disk_keeps_the_old_file_and_gives_the_space_back(small_disk: Path, tls: bool, command: str) -> None:
-    (small_disk / "file").write_bytes(OLD)
-    before = os.statvfs(small_disk).f_bfree
-    server = Server(small_disk)
-    client = Client(server, tls)
-    data = client.begin("EPSV", command)
-    with pytest.raises(OSError):  # of the connection, or of TLS
-        while True:
-            data.sendall(NEW)
-    data.close()
-    assert client.codes(1) == [452]
-    assert is_as_before(small_disk)
-    assert os.listdir(small_disk) == ["file"]
-    assert os.statvfs(small_disk).f_bfree == before
-    client.close()
-    server.kill()
 
 
 @pytest.mark.parametrize("before", [b"", b"NOOP\r\n" * 1000], ids=["begun", "waiting"])
