@@ -30,33 +30,34 @@ class LookAhead:
         self._in_sequence = False
         self._is_at_rein = False
         self._only_status = True
-        self._statuses = 0
         self._behind_statuses = 0
 
-    def heed(self, transfer: Channel, reply: Callable[[Reply], None]) -> None:
+    def heed(self, transfer: Channel, reply: Callable[[Reply], None], is_clogged: Callable[[], bool]) -> None:
         """Let those that wait take effect on a transfer that has a connection of its own: this one is free for replies.
 
         Once the transfer has begun, too. They may have come while its file was opened, or with the command itself.
+        `is_clogged`: whether the client doesn't read what it was told. Then its STATs wait, as other commands do.
         """
         if not self._incoming:
             return  # most often so, and a small file takes long enough
-        for _ in range(self.take_statuses()):
+        while not is_clogged() and self.take_status():
             # 213 and a number are what clients take for progress.
             reply(Reply(213, f"Status: {transfer.moved} bytes transferred"))
         if self.finds_abort(False):
             transfer.fail(Aborted(ABORTED))
 
-    def take_statuses(self) -> int:
-        """Take the STATs about the transfer that have come with no other command before them; how many there were.
+    def take_status(self) -> bool:
+        """Take a STAT about the transfer, if one has come with no other command before it; whether one has.
 
-        They are answered at once, which an answer in its place would be too late for. They don't wait for that place
+        It is answered at once, which an answer in its place would be too late for. It doesn't wait for that place
         either: who asks every second would fill within hours what may wait.
         """
         self.finds_abort(False)
-        count, self._statuses = self._statuses, 0
-        if count:
-            self._incoming.raw(self._behind_statuses - self._incoming.taken)
-        return count
+        at = self._incoming.taken
+        if at >= self._behind_statuses or (found := self._incoming.peek(at)) is None:
+            return False
+        self._incoming.raw(found[1] - at)  # `line` is for those whose turn it is: it may refuse one
+        return True
 
     def finds_abort(self, is_inline: bool) -> bool:
         """Whether an ABOR waits. `is_inline`: the mode of the command that is being carried out."""
@@ -90,7 +91,6 @@ class LookAhead:
             return
         self._only_status = self._only_status and command.verb == "STAT" and not command.argument
         if self._only_status:
-            self._statuses += 1
             self._behind_statuses = self._at
         elif command.verb == "ABOR" and not command.argument:  # else it is refused when its turn comes
             self._abort_at = self._at

@@ -105,7 +105,7 @@ def test_what_asks_for_the_state_of_a_transfer_is_found_as_long_as_nothing_else_
     waiting: bytes, count: int
 ) -> None:
     incoming, look = looking(waiting)
-    assert look.take_statuses() == count
+    assert [look.take_status() for _ in range(count + 1)] == [True] * count + [False]
     assert len(incoming) == (0 if count == 2 else len(waiting) - count * len(b"STAT\r\n"))
 
 
@@ -113,11 +113,20 @@ def test_who_asks_for_the_state_of_a_long_transfer_again_and_again_fills_nothing
     incoming, look = looking()
     for _ in range(3):
         incoming.feed(b"STAT\r\nST")
-        assert look.take_statuses() == 1
+        assert look.take_status()
         incoming.feed(b"AT\r\n")
-        assert look.take_statuses() == 1
+        assert look.take_status()
         assert len(incoming) == 0
     incoming.feed(b"NOOP\r\nSTAT\r\nABOR\r\n")
-    assert look.take_statuses() == 0
+    assert not look.take_status()
     assert look.finds_abort(False)
     assert incoming.line() == b"NOOP"
+
+
+def test_a_status_that_has_had_its_turn_is_not_taken_again() -> None:
+    incoming, look = looking(b"STAT\r\nSTAT\r\nRETR y\r\n")
+    assert not look.finds_abort(False)
+    assert [incoming.line() for _ in range(3)] == [b"STAT", b"STAT", b"RETR y"]
+    assert not look.take_status()
+    incoming.feed(b"STAT\r\n")
+    assert look.take_status()

@@ -168,6 +168,19 @@ def test_a_hundred_thousand_commands_to_a_client_that_reads_nothing_stay_bounded
     assert received.count(b"200 ") == 100_000
 
 
+def test_a_client_that_asks_for_the_state_of_its_transfer_and_reads_no_answer_stays_bounded(tmp_path: Path) -> None:
+    talk = Conversation(support.local_disk(tmp_path)).log_in(inline=False)
+    talk.server.data._way = Endless()
+    assert talk.codes(b"STOR file\r\n") == [150]
+    talk.link.client_end.is_reading = False
+    talk.send(b"STAT\r\n" * 100_000)
+    assert talk.link.server_end.most_held < 2 * 1024 * 1024
+    talk.link.client_end.is_reading = True
+    talk.link.pump()
+    assert set(talk.codes(b"")) == {213, 421}
+    assert os.listdir(tmp_path) == []
+
+
 def test_downloads_for_a_client_that_reads_nothing_are_not_produced(tmp_path: Path) -> None:
     with open(tmp_path / "file", "wb") as file:
         file.truncate(100_000_000)
@@ -215,6 +228,20 @@ class Ended:
 
     def close(self, why: model.TransferError | None = None) -> None:
         """Nothing is open."""
+
+
+class Endless(Ended):
+    """One that has come, and brings nothing."""
+
+    def __init__(self) -> None:
+        self._end: Deferred[bytes] = Deferred()
+
+    async def read(self) -> bytes:
+        return await self._end
+
+    def close(self, why: model.TransferError | None = None) -> None:
+        if why is not None and not self._end.called:
+            self._end.errback(why)
 
 
 @pytest.mark.parametrize("behind", [b"", b"STAT\r\n"])
