@@ -153,6 +153,7 @@ def test_an_account_made_by_the_command_logs_in_at_once(tmp_path: Path) -> None:
         assert client.login("bob", "hunter2") == "230 Logged in as bob."
         client.mkd("made")
         assert (tmp_path / "bob" / "made").is_dir()
+        client.quit()  # who stays is waited for
         log = server.ended()
         assert "bob@127.0.0.1" in log and "hunter2" not in log
 

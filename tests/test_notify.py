@@ -174,7 +174,8 @@ def test_a_manager_who_is_busy_is_told_later_all_of_it_and_nobody_waits(listenin
 
 def test_a_drain_is_no_end(listening: Listening, start: Start, tmp_path: Path) -> None:
     """Who says STOPPING is killed when the time for that is over, and is started again, as one that has failed."""
-    server = start(f"--state={tmp_path / 'state'}", environment={"NOTIFY_SOCKET": listening.address})
+    often = {"WATCHDOG_USEC": "1000000"}  # so that it has something to tell, and looks, twice a second
+    server = start(f"--state={tmp_path / 'state'}", environment={"NOTIFY_SOCKET": listening.address, **often})
     server.serving()
     ctl(tmp_path / "state", "drain")
     assert "STOPPING=1" not in listening.wait_for("STATUS=nobody is let in any more; 0 sessions")
