@@ -39,12 +39,15 @@ def test_a_download_goes_on_from_where_it_was(aria2: Run, url: str, served: Path
     assert (near / "large").read_bytes() == b"x" * 4_194_304 + content[4_194_304:]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_in_a_folder(aria2: Run, url: str, served: Path, near: Path, name: str) -> None:
-    (served / name).mkdir()
-    (served / name / name).write_bytes(name.encode())
-    aria2("-o", "file", f"{url}{quote(name, safe='')}/{quote(name, safe='')}")
-    assert (near / "file").read_bytes() == name.encode()
+def test_names_in_folders(aria2: Run, url: str, served: Path, near: Path) -> None:
+    wanted = ""
+    for number, name in enumerate(NAMES):
+        (served / name).mkdir()
+        (served / name / name).write_bytes(name.encode())
+        wanted += f"{url}{quote(name, safe='')}/{quote(name, safe='')}\n out=file{number}\n"
+    (near / "wanted").write_text(wanted)
+    aria2("-j", str(len(NAMES)), "-i", "wanted")  # at once, because each may have to wait for its 226
+    assert [(near / f"file{number}").read_bytes().decode() for number in range(len(NAMES))] == list(NAMES)
 
 
 def test_an_empty_file(aria2: Run, url: str, served: Path, near: Path) -> None:

@@ -19,7 +19,7 @@ from .conftest import make_large, same
 #: How many clients come and go at the same time, and for how many seconds each stays away in between: the processors
 #: are others' too.
 CROWD = 4
-PAUSE = 0.005
+PAUSE = 0.03
 
 #: More than the balancer takes to notice (1.4 s), also where others have the processors.
 NOTICE = "6"
