@@ -27,7 +27,8 @@ async def walk(
 ) -> AsyncGenerator[tuple[str, list[Entry]], None]:
     """Each folder of a tree with its entries, a folder before what is in it.
 
-    `failed` is told of a folder that can't be listed, and why; it counts as empty then. Without it that ends the walk.
+    `failed` is told of a folder that can't be listed, and why; it counts as empty then. Without it that ends the walk,
+    and so it does if it is the top one: then there is nothing to go on with.
     A link to a folder is not gone through where the server says that it is one, and elsewhere not more than `MAX_DEPTH`
     deep, because it may lead round in a circle.
     """
@@ -39,7 +40,7 @@ async def walk(
 
         async def look(folder: str, into: dict[str, list[Entry]] = listed) -> None:
             into[folder] = []
-            with telling(failed):
+            with telling(failed if folder != top else _raised):
                 into[folder] = await _listed(storage, folder)
 
         await together(batch, look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -64,6 +65,65 @@ def test_of_many_that_are_not_there_each_is_told(desk: Desk) -> None:
     assert desk.type("chmod 600 a b") == 'chmod: no "a" in / (550).\nchmod: no "b" in / (550).\n'
     assert desk.type("touch a/a b") == "touch: there is no folder /a (550).\n"
     assert (desk.there / "b").exists()
+
+
+def test_what_is_left_of_several_words_is_named_where_it_fails(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(path: str) -> None:
+        raise model.Denied("550 Delete operation failed.")
+
+    (desk.there / "a").touch()
+    monkeypatch.setattr(desk.remote, "remove", refused)
+    said = 'rm: no "nix" in / (550).\nrm: /a: 550 Delete operation failed.\n'
+    assert desk.type("rm nix a").endswith(said)
+
+
+def test_which_folder_of_a_path_can_not_be_made_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(path: str) -> None:
+        raise model.Denied("550 Create directory operation failed.")
+
+    monkeypatch.setattr(desk.remote, "make_dir", refused)
+    assert desk.type("mkdir -p a/b") == "mkdir: /a: 550 Create directory operation failed.\n"
+
+
+def test_where_nothing_can_be_written_nothing_more_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(desk)
+
+    def full(text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(desk.out, "write", full)
+    assert desk.type("cat pub/c.txt pub/a.jpg").count("can't be written") == 1
+    assert desk.shell.failures == 1
+
+
+def test_a_command_in_the_background_goes_on_where_another_one_was_stopped(desk: Desk) -> None:
+    tree(desk)
+    desk.link.server_end.is_reading = False
+    desk.start("cat pub pub/c.txt &")
+    desk.start("wait")
+    desk.shell.interrupt()
+    desk.link.server_end.is_reading = True
+    desk.pump()
+    assert "xxxxx" in desk.said()
+
+
+@pytest.mark.parametrize("command", ["du pub", "find pub *"])
+def test_a_folder_of_which_nothing_can_be_listed_is_not_said_to_be_empty(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    tree(desk)
+
+    async def refused(path: str) -> AsyncGenerator[Entry, None]:
+        raise model.Denied("550 Failed to open directory.")
+        yield
+
+    monkeypatch.setattr(desk.remote, "list", refused)
+    assert desk.type(command) == f"{command.split()[0]}: /pub: 550 Failed to open directory.\n"
+
+
+def test_there_is_nothing_to_be_found_in_a_file(desk: Desk) -> None:
+    tree(desk)
+    assert desk.type("find pub/c.txt *") == "find: /pub/c.txt is a file. Use: stat /pub/c.txt\n"
 
 
 def test_a_folder_that_can_not_be_listed_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,13 +141,15 @@ class Commands(Console):
     ) -> int:
         """Do the same with each of these, and say where it failed: that keeps none of the others. How many went well.
 
-        Raises what failed with the only one, and what ends all: a lost connection. `others`: to how many more, that
-        come behind these, something else is done.
+        Raises what failed with the only one, and what ends all: a lost connection, or that nothing can be written that
+        is to be said. `others`: how many more there are, of which that isn't asked here.
         """
         done = 0
 
         def failed(path: str, error: TransferError) -> None:
-            if len(paths) + others == 1 or job.is_interrupted:
+            # With the system's own error behind it, it is no server's answer, but that of a full disk to what was said.
+            ends_all = job.is_interrupted or isinstance(error.__cause__, OSError)
+            if ends_all or len(paths) + others == 1:
                 raise error
             self.complain(f"{command}: {display.naming(path, str(error))}", error)
 

@@ -60,7 +60,8 @@ class Looking(Commands):
             raise model.BadArgument(self._misused("find", ("", *words)))
         pattern = Pattern(words[-1])
         top = server.path(words[0] if len(words) == 2 else ".")
-        await server.entry(top)
+        if not (await server.entry(top)).is_directory:
+            raise model.NotADirectory(f"{quote(top)} is a file. Use: stat {quote(top)}")
         count = 0
         async for folder, entries in walk(server.storage, top, self._unlisted(job, "find")):
             for entry in sorted(entries, key=lambda entry: entry.name):
@@ -125,7 +126,8 @@ class Looking(Commands):
             event = {"event": "digest", "path": path, "algorithm": algorithm, "digest": digest}
             self.say(f"{digest}  {quote(path)}", event)
 
-        await self._every(job, "hash", [path for path, _ in await self._looked_up(job, "hash", server, words)], tell)
+        paths = [path for path, _ in await self._looked_up(job, "hash", server, words)]
+        await self._every(job, "hash", paths, tell, others=len(words) - 1)
 
     async def complete_hash(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)

@@ -51,8 +51,8 @@ class Reading(Commands):
 
         Example: cat notes.txt
         """
-        server = self._server
-        found = await self._looked_up(self._job, "cat", server, (file, *more))
+        server, job = self._server, self._job
+        found = await self._looked_up(job, "cat", server, (file, *more))
         entries = dict(found)
 
         async def show(path: str) -> None:
@@ -64,7 +64,7 @@ class Reading(Commands):
                     await pour(line, path, entries[path], line, self._counted(progress, letters), self._slowed(line))
                     self._put(b"", letters, is_last=True)
 
-        await self._every(self._job, "cat", [path for path, _ in found], show)
+        await self._every(job, "cat", [path for path, _ in found], show, others=len(more))
 
     async def complete_cat(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text)

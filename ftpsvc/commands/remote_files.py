@@ -145,7 +145,8 @@ class RemoteFiles(Commands):
         trees = [(top, await self._to_be_removed(server, top)) for top in folders]
         self.has_begun(job)
         files = [path for path, entry in found if not _is_folder(entry)]
-        removed = await self._every(job, "rm", files, server.storage.remove, AT_ONCE, len(trees))
+        others = len(typed) - 1 + len(trees)
+        removed = await self._every(job, "rm", files, server.storage.remove, AT_ONCE, others)
         report = Report(removed=removed)
         for top, removals in trees:
             await remove(removals, Side(server.storage, parent_and_name(top)[0]), Unbreakable(), report)
@@ -217,7 +218,11 @@ class RemoteFiles(Commands):
             raise BadArgument(f'"{mode}" is no mode. Those have three octal digits: 644, 600, 755')
         facts = Facts(mode=int(mode, 8))
         paths = [path for path, _ in await self._looked_up(job, "chmod", server, (file, *more))]
-        await self._every(job, "chmod", paths, lambda path: server.doing(path, server.storage.set_facts(path, facts)))
+
+        async def change(path: str) -> None:
+            await server.doing(path, server.storage.set_facts(path, facts))
+
+        await self._every(job, "chmod", paths, change, others=len(more))
 
     async def complete_chmod(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text) if position > 1 else []
@@ -300,7 +305,7 @@ async def _make_all(server: There, path: str) -> None:
     if path != "/" and not (there and there.is_directory):
         raise model.NotADirectory(f"{quote(path)} is there already, and is a file.")
     for folder in reversed(missing):
-        await server.storage.make_dir(folder)
+        await server.doing(folder, server.storage.make_dir(folder), is_new=True)
 
 
 def _is_folder(entry: Entry) -> bool:
