@@ -268,7 +268,12 @@ class DataTLS:
 
     def check(self, connection: SSL.Connection) -> None:
         """Raises `HandshakeFailed` if a data connection leads to somebody else than the control connection."""
-        ours, theirs = (side.get_peer_certificate(as_cryptography=True) for side in (self._control, connection))
+        try:
+            ours, theirs = (side.get_peer_certificate(as_cryptography=True) for side in (self._control, connection))
+        except _ILLEGIBLE as error:
+            raise HandshakeFailed(
+                "The data connection leads to another server: its certificate breaks the rules of X.509."
+            ) from error
         if ours is None or ours != theirs:
             raise HandshakeFailed(
                 "The data connection leads to another server: its certificate is not that of the control connection."

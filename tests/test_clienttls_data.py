@@ -131,6 +131,23 @@ def test_a_data_connection_that_leads_elsewhere_is_none(tmp_path: Path, tls: Ser
     assert far.data.is_lost and bytes(far.data.received) == b""
 
 
+def test_a_data_connection_whose_certificate_cannot_be_read_is_none(
+    tmp_path: Path, tls: ServerTLS, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Far(tmp_path, tls)
+    work = far.download()
+
+    def illegible(side: SSL.Connection, **how: bool) -> None:
+        raise ValueError("error parsing asn1 value")
+
+    monkeypatch.setattr(SSL.Connection, "get_peer_certificate", illegible)
+    far.secure(authority.server(HOST))
+    far.pump()
+    far.meeting.say("226 x")
+    with pytest.raises(model.HandshakeFailed, match="breaks the rules"):
+        work.result()
+
+
 def test_the_servers_word_about_a_handshake_that_failed(tmp_path: Path, tls: ServerTLS) -> None:
     far = Far(tmp_path, tls)
     work = far.download()
