@@ -232,7 +232,7 @@ def _hash(value: object) -> str:
 
 def fingerprint(text: str) -> str:
     """A SHA-256 fingerprint as openssl and browsers show it, without its colons. Raises `ValueError`."""
-    digits = text.replace(":", "").lower()
+    digits = re.sub("^sha-?256 fingerprint=|:", "", text.strip().lower())
     if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
         raise ValueError("a certificate's SHA-256 fingerprint: 64 hexadecimal digits, with colons or without")
     return digits

@@ -25,8 +25,8 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){31}")
 
 
 def fingerprint(typed: str) -> str | None:
-    """A SHA-256 fingerprint in the form that it is shown in, however it was typed; None if it is none."""
-    digits = re.sub(r"^sha-?256[:= ]|[:\s]", "", typed.strip(), flags=re.IGNORECASE).upper()
+    """A SHA-256 fingerprint in the form that it is shown in, however it was typed, or printed; None if it is none."""
+    digits = re.sub(r"^sha-?256( fingerprint)?[:= ]|[:\s]", "", typed.strip(), flags=re.IGNORECASE).upper()
     shown = ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
     return shown if _FINGERPRINT.fullmatch(shown) else None
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpsvc.accountfile import BadAccounts, Record, parse, read, size
+from ftpsvc.accountfile import BadAccounts, Record, fingerprint, parse, read, size
 from ftpsvc.model import EVERYTHING, NOTHING, Account, Permission
 from ftpsvc.passwords import hashed
 from ftpsvc.rules import PathRule
@@ -188,3 +188,8 @@ def test_the_example_in_the_documentation_is_a_good_file() -> None:
 
 def test_a_hash_that_was_made_here_is_one() -> None:
     assert parse(FULL.replace(HASH, hashed("x")), FILE)
+
+
+@pytest.mark.parametrize("shown", ["AB:" * 31 + "AB", "ab" * 32, "sha256 Fingerprint=" + "AB:" * 31 + "AB\n"])
+def test_a_fingerprint_is_taken_as_it_is_shown(shown: str) -> None:
+    assert fingerprint(shown) == "ab" * 32

@@ -85,7 +85,17 @@ def test_a_file_that_is_far_too_long_is_not_read(known: KnownServers) -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", [ONE, ONE.lower(), "ab" * 32, f"SHA256:{ONE}", f"sha-256 {ONE}", f"SHA256={'AB' * 32}", f" {ONE} "]
+    "typed",
+    [
+        ONE,
+        ONE.lower(),
+        "ab" * 32,
+        f"SHA256:{ONE}",
+        f"sha-256 {ONE}",
+        f"SHA256={'AB' * 32}",
+        f" {ONE} ",
+        f"sha256 Fingerprint={ONE}\n",
+    ],
 )
 def test_a_fingerprint_however_it_is_typed(typed: str) -> None:
     assert knownservers.fingerprint(typed) == ONE
