@@ -108,6 +108,23 @@ def test_a_job_is_killed_and_leaves_only_a_part(paced: Desk) -> None:
     assert paced.type("kill 1") == 'kill: there is no job "1". Use: jobs\n'
 
 
+def test_several_jobs_are_waited_for_and_killed(paced: Desk) -> None:
+    for name in "abc":
+        paced.type(f"get big {name} &")
+    assert paced.type("kill 1 4") == 'kill: there is no job "4". Use: jobs\n'
+    waiting = paced.start("wait 1 3")
+    said = paced.completed("kill 1 ")
+    assert said == ["kill 1 1", "kill 1 2", "kill 1 3"]
+    assert len(paced.shell.jobs) == 3
+    paced.shell.interrupt()
+    assert waiting.result() is False and len(paced.shell.jobs) == 3
+    paced.type("kill 1 3")
+    assert [job.number for job in paced.shell.jobs] == [2]
+    paced.type("kill 2")
+    for part in support.parts_in(paced.here):
+        part.unlink()
+
+
 def test_waiting_ends_with_the_job_and_can_be_given_up(paced: Desk) -> None:
     paced.type("get big &")
     started = paced.start("wait")

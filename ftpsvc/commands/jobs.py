@@ -25,17 +25,17 @@ class JobCommands(Commands):
         rows = [f"[{job.number}] {escape(job.line)}: {views.state(job)}" for job in self.jobs]
         self.say("\n".join(rows) or "Nothing is under way in the background.")
 
-    async def do_wait(self, number: str = "") -> None:
-        """wait [number]
+    async def do_wait(self, *numbers: str) -> None:
+        """wait [number]...
 
-        Wait for a job, or for all of them, and show how far it is.
+        Wait for jobs, or for all of them, and show how far each is.
 
         Ctrl-C ends the waiting, and not the job.
 
         Example: wait 1
         """
         waiting = self._job
-        for job in [self._numbered(number)] if number else self.jobs:
+        for job in list(map(self._numbered, numbers)) or self.jobs:
             if job is waiting or job.is_over:
                 continue
             if job.progress is not None:
@@ -49,19 +49,21 @@ class JobCommands(Commands):
                 waiting.progress = None
 
     async def complete_wait(self, text: str, position: int) -> list[Offer]:
-        numbers = [Offer(str(job.number), job.line) for job in self.jobs] if position == 1 else []
+        numbers = [Offer(str(job.number), job.line) for job in self.jobs]
         return [offer for offer in numbers if offer.text.startswith(text)]
 
-    async def do_kill(self, number: str) -> None:
-        """kill <number>
+    async def do_kill(self, number: str, *more: str) -> None:
+        """kill <number>...
 
-        Stop a job. A file that it has not finished is as it was before, and resume takes it up again.
+        Stop jobs. A file that one has not finished is as it was before, and resume takes it up again.
 
         Example: kill 1
         """
-        job = self._numbered(number)
-        job.stop()
-        await job.ended()
+        jobs = [self._numbered(each) for each in (number, *more)]
+        for job in jobs:
+            job.stop()
+        for job in jobs:
+            await job.ended()
 
     async def complete_kill(self, text: str, position: int) -> list[Offer]:
         return await self.complete_wait(text, position)
