@@ -171,3 +171,13 @@ def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
     assert desk.type("cd nix") == 'cd: no "nix" in / (550).\n'
     assert desk.type("ls shut") == "ls: /shut: 550 Failed to change directory.\n"
     assert desk.type("ls nix") == 'ls: no "nix" in / (550).\n'
+
+
+def test_behind_two_dashes_all_words_are_names(desk: Desk) -> None:
+    for name in ("-r", "--", "-x"):
+        (desk.there / name).write_bytes(b"x")
+    assert desk.type("get -- -r -x ./").count("retrieved -") == 2
+    assert desk.type("get -- --").startswith("retrieved --: ")
+    assert desk.type("put -- -r new").startswith("stored -r as /new")
+    assert desk.type("get --").startswith("get: a word is missing.")
+    assert sorted(os.listdir(desk.here)) == ["--", "-r", "-x"]

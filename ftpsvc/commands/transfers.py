@@ -47,15 +47,12 @@ class Transfers(Trees):
         you are asked. The last word says what it was checked by: its digest, or its size where a server has no digests.
         If <local> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash.
         In the last part of <file>, * ? and [a-z] may stand. What an earlier try has left of it is gone on from, once it
-        was compared. With -r folders are retrieved too, with all that is in them and with the options of mirror.
+        was compared. With -r folders are retrieved too, with all that is in them and with the options of mirror. Behind
+        -- all words are names, also those that begin with a dash.
 
         Example: retrieve "my notes.txt" papers/
         """
-        if "-r" in (file, *more):
-            await self._carry_all(self._job, "retrieve", self._server, self._here, parse((file, *more)))
-        else:
-            files, to = self._files_and_goal("retrieve", file, *more)
-            await self._carry(self._job, self._server, files, self._here, to)
+        await self._carry_words(self._job, "retrieve", self._server, self._here, (file, *more))
 
     async def complete_retrieve(self, text: str, position: int) -> list[Offer]:
         return await self._carried_offers(text, self._server, self._here)
@@ -69,15 +66,11 @@ class Transfers(Trees):
         as they like while it is on its way. If a file has that name already, both are shown and you are asked. If
         <remote> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash. In
         the last part of <file>, * ? and [a-z] may stand. With -r folders are stored too, with all that is in them and
-        with the options of mirror.
+        with the options of mirror. Behind -- all words are names, also those that begin with a dash.
 
         Example: store report.pdf pub/
         """
-        if "-r" in (file, *more):
-            await self._carry_all(self._job, "store", self._here, self._server, parse((file, *more)))
-        else:
-            files, to = self._files_and_goal("store", file, *more)
-            await self._carry(self._job, self._here, files, self._server, to)
+        await self._carry_words(self._job, "store", self._here, self._server, (file, *more))
 
     async def complete_store(self, text: str, position: int) -> list[Offer]:
         return await self._carried_offers(text, self._here, self._server)
@@ -152,6 +145,17 @@ class Transfers(Trees):
         return [offers[name] for name in sorted(offers)]
 
     # -- one or many
+
+    async def _carry_words(self, job: Job, command: str, source: Place, target: Place, words: Sequence[str]) -> None:
+        """What stands behind the command: with -r options too, else names only, in front of `--` and behind it."""
+        end = words.index("--") if "--" in words else len(words)
+        if "-r" in words[:end]:
+            await self._carry_all(job, command, source, target, parse(words))
+            return
+        names = [*words[:end], *words[end + 1 :]]
+        self._needed(names, 1, command)
+        files, to = self._files_and_goal(command, *names)
+        await self._carry(job, source, files, target, to)
 
     def _files_and_goal(self, command: str, file: str, *more: str) -> tuple[list[str], str]:
         """What is to be carried, and where to. Raises `BadArgument` for several and no folder behind them: they may be
