@@ -92,7 +92,7 @@ class Mirror:
         self._comparison = Comparison(source, target, rules, self._line.through)
         self._making: dict[str, Deferred[bool]] = {}
         self._made: list[tuple[str, Facts]] = []
-        self._takes_modes = False if target.times.with_modes else None  #: None: nobody knows yet
+        self._sets_modes = not target.times.with_modes
         self._room = Room(BYTES_AT_ONCE)
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
 
@@ -281,14 +281,15 @@ class Mirror:
         await self._through(lambda: self._target.storage.set_facts(self._target.at(path), facts))
 
     async def _keep_mode(self, step: Step) -> None:
-        """Set a file's mode where it hasn't come with it. Who refuses the first one is not asked again."""
-        if self._takes_modes is False or not step.entry.mode:
+        """Set a file's mode where it hasn't come with it. A server that doesn't know how is not asked again."""
+        if not self._sets_modes or not step.entry.mode:
             return
         try:
             await self._set_facts(step.path, Facts(mode=step.entry.mode))
-            self._takes_modes = True
+        except model.Unavailable:
+            pass  # which says nothing of the others, of which one may be private
         except _NO_MATTER:
-            self._takes_modes = self._takes_modes or False
+            self._sets_modes = False
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
         # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.

@@ -76,9 +76,10 @@ class Modeless:
 
     times = Times(with_modes=False)
 
-    def __init__(self, inner: Any, refused: type[model.TransferError] | None = None) -> None:
+    def __init__(self, inner: Any, refused: type[model.TransferError] | None = None, only: str = "") -> None:
         self._inner = inner
         self._refused = refused
+        self._only = only
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -90,7 +91,7 @@ class Modeless:
     async def set_facts(self, path: str, facts: Facts) -> None:
         if facts.mode is not None:
             self.asked.append(path)
-            if self._refused is not None:
+            if self._refused is not None and self._only in path:
                 raise self._refused("No.")
         await self._inner.set_facts(path, facts)
 
@@ -112,6 +113,19 @@ def test_who_refuses_a_mode_is_not_asked_for_each_and_gets_the_files_and_times(d
     assert (report.copied, report.failed.count) == (3, 0)
     assert (disks.target / "sub").stat().st_mtime == 1_111_111_111
     assert len([path for path in modeless.asked if path != "/sub"]) == 1
+
+
+def test_a_mode_that_is_refused_for_one_name_is_set_for_the_others(disks: Two) -> None:
+    for name in "abc":
+        write(disks.source / name, b"1", mode=0o600)
+    names, plain = os.listdir(disks.source), disks.target_storage
+    for refused in names:  # whichever is the first
+        disks.target_storage = Modeless(plain, model.Denied, refused)
+        assert disks.run().failed.count == 0
+        modes = {name: (disks.target / name).stat().st_mode & 0o777 for name in names}
+        assert [name for name, mode in modes.items() if mode != 0o600] == [refused]
+        for name in names:
+            (disks.target / name).unlink()
 
 
 def test_what_differs_in_size_or_time_is_replaced(two: Two) -> None:
