@@ -131,12 +131,13 @@ def toolbar(jobs: Sequence[Job], columns: int) -> str:
     room = columns - _MARGIN
     for job in jobs:
         text = _in_toolbar(job, WIDEST_LABEL, state(job))
-        others = f"+{len(jobs) - max(1, len(shown))}"
-        if display.columns("   ".join([*shown, text])) > room:
+        left = len(jobs) - len(shown) - 1
+        others = f"   +{left}" if left else ""
+        if display.columns("   ".join([*shown, text]) + others) > room:
             if shown:
-                shown.append(others)
+                shown.append(f"+{left + 1}")
                 break
-            text = _cramped(job, room - display.columns(f"   {others}") * (len(jobs) > 1))
+            text = _cramped(job, room - len(others))
         shown.append(text)
     return display.clipped("   ".join(shown), room)
 

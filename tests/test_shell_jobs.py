@@ -273,6 +273,8 @@ def test_the_toolbar_shows_as_many_as_there_is_room_for(paced: Desk) -> None:
     job.label = "harbour at night, seen from the bridge.jpg"
     crowded = views.toolbar([job], 50)
     assert crowded.startswith("[1] harbour") and "…: " in crowded and crowded.endswith(" left") and len(crowded) < 50
+    rows = [views.toolbar(list(paced.shell.jobs), columns) for columns in range(44, 300)]
+    assert [row for row in rows if not re.search(r"\+2$|\+1$|\[3\].* left$", row)] == []
     let_pass(paced, 20)
     paced.link.server_end.is_reading = False
     paced.shell.stop()
