@@ -206,7 +206,9 @@ class Mirror:
             if not await self._is_folder(path):
                 raise
         self.report.made += 1
-        self._made.append((step.path, Facts(step.entry.modified or None, step.entry.mode or None)))
+        # Whoever makes the copy may still change it: a folder of mode 555 would take nothing from the next run.
+        mode = step.entry.mode and step.entry.mode | 0o700
+        self._made.append((step.path, Facts(step.entry.modified or None, mode or None)))
         if making := self._making.pop(step.path, None):
             making.callback(True)
 

@@ -71,6 +71,15 @@ def test_the_times_of_a_listing_are_kept_where_nothing_else_tells_them(disks: Tw
     assert (again.copied, again.replaced) == (0, 0)
 
 
+def test_the_copy_of_a_folder_that_nobody_may_change_can_be_mirrored_again(two: Two) -> None:
+    write(two.source / "pub" / "sub" / "a", b"1")
+    (two.source / "pub" / "sub").chmod(0o555)
+    (two.source / "pub").chmod(0o550)
+    two.run(top="/pub")
+    modes = [(two.target / path).stat().st_mode & 0o777 for path in ("pub", "pub/sub")]
+    assert modes == [0o750, 0o755]
+
+
 class Modeless:
     """A storage that takes no mode with a file, as a server without MODE I does, and sets those that it may."""
 
