@@ -197,6 +197,11 @@ class Console(cmd.Cmd):
         if self._front is not None and self._front.has_floor:
             self._front.stop()
 
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether somebody has stopped the last line."""
+        return self._front is not None and self._front.is_interrupted
+
     def stop(self) -> None:
         """Stop all that is under way, and carry out nothing else."""
         self._is_stopped = True
@@ -231,6 +236,7 @@ class Console(cmd.Cmd):
             why = self._why(name, job, error)
             number = f"[{job.number}] " if job.number else ""
             self.complain(f"{number}{name}: {why}" if name else why, error)
+            job.is_interrupted = job.is_interrupted or isinstance(error, Stopped)  # at a question, too
             return False
 
     def words_of(self, line: str) -> list[str]:

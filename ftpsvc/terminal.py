@@ -139,6 +139,8 @@ class Terminal:
                 continue
             for command in line.split("\n"):  # several are there when they were pasted
                 yield command
+                if shell.was_interrupted:
+                    break  # who stops one of them has had enough of what was pasted
 
     async def _typed(
         self, session: PromptSession[str], prompt: Coroutine[Any, Any, str], at_ctrl_c: str | None

@@ -73,6 +73,19 @@ def test_ctrl_c_at_the_prompt_clears_the_line(screen: Screen) -> None:
     assert "no such command" not in screen.until("\r\n/\r\n")
 
 
+@pytest.mark.parametrize(("line", "shown"), [("rm -r one", r"\[n\]o"), ("!echo ready; sleep 60", "\nready")])
+def test_ctrl_c_stops_the_lines_that_were_pasted_behind_it_too(
+    screen: Screen, tmp_path: Path, line: str, shown: str
+) -> None:
+    screen.press(f"\x1b[200~mkdir one\r{line}\rmkdir two\x1b[201~\r")
+    screen.until(shown)
+    screen.press("\x03")
+    screen.until("stopped")
+    screen.press("mkdir three\r")
+    screen.until("made /three\r\n")
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["one", "three"]
+
+
 def test_lines_that_are_pasted_together_are_commands_of_their_own(screen: Screen, tmp_path: Path) -> None:
     screen.press("\x1b[200~mkdir one\rmkdir two\x1b[201~\r")
     screen.until(r"made /one\r\n(?s:.)*made /two\r\n")
