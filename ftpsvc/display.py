@@ -19,9 +19,14 @@ _MARKS = {Kind.FILE: "", Kind.DIRECTORY: "/", Kind.LINK: "@", Kind.OTHER: "?"}
 _BLUE, _GREEN, _RED = "34;1", "32", "31"
 
 
+def named(path: str, text: str) -> str:
+    """What is wrong with a path, with the path."""
+    return text if path in text else f"{quote(path)}: {text}"
+
+
 def naming(path: str, text: str) -> str:
-    """A server's reply to something about a path, with the path, which many don't repeat."""
-    return f"{quote(path)}: {text}" if text[:3].isdigit() and path not in text else text
+    """The same of a server's reply, as many don't repeat the path; what is said here does."""
+    return named(path, text) if text[:3].isdigit() else text
 
 
 def reason(error: TransferError, path: str = "") -> str:

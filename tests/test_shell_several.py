@@ -77,6 +77,19 @@ def test_what_is_left_of_several_words_is_named_where_it_fails(desk: Desk, monke
     assert desk.type("rm nix a").endswith(said)
 
 
+def test_whatever_is_wrong_with_one_of_several_is_said_with_its_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(path: str, algorithm: str) -> str:
+        raise model.Damaged("12 bytes came, and not 13.")
+
+    for name in "ab":
+        (desk.there / name).touch()
+    monkeypatch.setattr(desk.remote, "hash", damaged)
+    told = "12 bytes came, and not 13.\n"
+    assert desk.type("hash a b") == f"hash: /a: {told}hash: /b: {told}"
+
+
 def test_which_folder_of_a_path_can_not_be_made_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(path: str) -> None:
         raise model.Denied("550 Create directory operation failed.")

@@ -16,7 +16,7 @@ from ftpsvc.crew import Healing, lasting
 from ftpsvc.healing import Redial
 from ftpsvc.jobs import Job
 from ftpsvc.journal import Journal
-from ftpsvc.model import BadArgument, Entry, TransferError
+from ftpsvc.model import BadArgument, Entry, NotFound, TransferError
 from ftpsvc.pacing import Pace, Paced
 from ftpsvc.parallel import each, for_each, telling
 from ftpsvc.places import Here, Place, There
@@ -151,7 +151,9 @@ class Commands(Console):
             ends_all = job.is_interrupted or isinstance(error.__cause__, OSError)
             if ends_all or len(paths) + others == 1:
                 raise error
-            self.complain(f"{command}: {display.naming(path, str(error))}", error)
+            # That something isn't there is said by a place, which says what.
+            named = display.naming if isinstance(error, NotFound) else display.named
+            self.complain(f"{command}: {named(path, str(error))}", error)
 
         async def one(path: str) -> None:
             nonlocal done
