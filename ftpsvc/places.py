@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import AsyncGenerator, Awaitable, Iterable
 from typing import TypeVar
 
@@ -44,6 +45,9 @@ MAX_CLOSE = 3
 
 
 T = TypeVar("T")
+
+#: A server's reply, perhaps behind the path that it is about (`display.naming`).
+_REPLY = re.compile(r"(?:.*: )?([45][0-9]{2})\b")
 
 
 class Place:
@@ -321,4 +325,5 @@ class There(Place):
         return f"Look what {quote(path)} is now: such a server may keep a part of it under its name."
 
     def _code(self, error: TransferError) -> str:
-        return f" ({str(error)[:3]})" if str(error)[:3].isdigit() else ""
+        reply = _REPLY.match(str(error))
+        return f" ({reply[1]})" if reply else ""

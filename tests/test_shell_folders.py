@@ -131,6 +131,17 @@ def test_names_are_changed(desk: Desk) -> None:
     assert desk.type("mv a") == "mv: a word is missing. Use: mv <old> <new>\n"
 
 
+def test_the_code_of_a_reply_is_told_though_the_path_stands_before_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(old: str, new: str) -> None:
+        raise model.Unavailable("550 RNTO command failed.")
+
+    (desk.there / "a").touch()
+    monkeypatch.setattr(desk.remote, "rename", refused)
+    assert desk.type("mv a nix/b") == "mv: there is no folder /nix (550).\n"
+
+
 def test_modes_and_times(desk: Desk) -> None:
     pub = tree(desk)
     desk.type("chmod 600 pub/*.jpg")
