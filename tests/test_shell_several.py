@@ -12,6 +12,7 @@ from desk import Desk
 from test_shell_folders import tree
 
 from ftpsvc import model
+from ftpsvc.console import Stopped
 from ftpsvc.model import Entry
 
 
@@ -98,14 +99,19 @@ def test_which_folder_of_a_path_can_not_be_made_is_told(desk: Desk, monkeypatch:
     assert desk.type("mkdir -p a/b") == "mkdir: /a: 550 Create directory operation failed.\n"
 
 
-def test_where_nothing_can_be_written_nothing_more_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Stopped("by a signal, while nobody takes it.")]
+)
+def test_where_nothing_can_be_written_nothing_more_is_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     tree(desk)
 
-    def full(text: str) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def fails(text: str) -> int:
+        raise error
 
-    monkeypatch.setattr(desk.out, "write", full)
-    assert desk.type("cat pub/c.txt pub/a.jpg").count("can't be written") == 1
+    monkeypatch.setattr(desk.out, "write", fails)
+    assert desk.type("cat pub/c.txt pub/a.jpg").count("\n") == 1
     assert desk.shell.failures == 1
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TextIO
 from ftpsvc import display
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.connecting import Dial, dialled
-from ftpsvc.console import Console, Offer
+from ftpsvc.console import Console, Offer, Stopped
 from ftpsvc.crew import Healing, lasting
 from ftpsvc.healing import Redial
 from ftpsvc.jobs import Job
@@ -148,8 +148,8 @@ class Commands(Console):
 
         def failed(path: str, error: TransferError) -> None:
             # With the system's own error behind it, it is no server's answer, but that of a full disk to what was said.
-            ends_all = job.is_interrupted or isinstance(error.__cause__, OSError)
-            if ends_all or len(paths) + others == 1:
+            ends_all = isinstance(error, Stopped) or isinstance(error.__cause__, OSError)
+            if ends_all or job.is_interrupted or len(paths) + others == 1:
                 raise error
             # That something isn't there is said by a place, which says what.
             named = display.naming if isinstance(error, NotFound) else display.named
