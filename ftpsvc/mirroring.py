@@ -206,9 +206,12 @@ class Mirror:
             if not await self._is_folder(path):
                 raise
         self.report.made += 1
-        # Whoever makes the copy may still change it: a folder of mode 555 would take nothing from the next run.
-        mode = step.entry.mode and step.entry.mode | 0o700
-        self._made.append((step.path, Facts(step.entry.modified or None, mode or None)))
+        self._made.append((step.path, Facts(modified=step.entry.modified or None)))
+        if step.entry.mode:
+            # Before anything is in it, because nobody knows whether this run comes to its end. Whoever makes the copy
+            # may still change it: a folder of mode 555 would take nothing, and nothing from the next run either.
+            with contextlib.suppress(*_NO_MATTER):
+                await self._set_facts(step.path, Facts(mode=step.entry.mode | 0o700))
         if making := self._making.pop(step.path, None):
             making.callback(True)
 
@@ -294,11 +297,9 @@ class Mirror:
             self._sets_modes = False
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
-        # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
-        path, facts = made
-        for one in (Facts(modified=facts.modified), Facts(mode=facts.mode)):  # a server may know one of them only
-            with contextlib.suppress(*_NO_MATTER):
-                await self._set_facts(path, one)
+        # At the end, because each name that is made in a folder sets its time.
+        with contextlib.suppress(*_NO_MATTER):
+            await self._set_facts(*made)
 
     # -- removing
 

@@ -80,6 +80,22 @@ def test_the_copy_of_a_folder_that_nobody_may_change_can_be_mirrored_again(two: 
     assert modes == [0o750, 0o755]
 
 
+def test_a_private_folder_is_so_before_anything_is_in_it(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(disks.source / "pub" / "sub" / "a", b"1")
+    for path in ("pub", "pub/sub"):
+        (disks.source / path).chmod(0o700)
+    seen = []
+
+    async def lost(path: str, whole: Whole) -> None:
+        seen.extend((disks.target / path).stat().st_mode & 0o777 for path in ("pub", "pub/sub"))
+        raise model.ConnectionFailed("x")
+
+    monkeypatch.setattr(disks.target_storage, "put", lost)
+    with pytest.raises(model.ConnectionFailed):
+        disks.run(top="/pub")
+    assert seen == [0o700, 0o700]
+
+
 class Modeless:
     """A storage that takes no mode with a file, as a server without MODE I does, and sets those that it may."""
 
