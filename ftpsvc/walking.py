@@ -55,7 +55,7 @@ async def _listed(storage: Storage, folder: str) -> list[Entry]:
     try:
         return [entry async for entry in storage.list(folder)]
     except Unavailable as error:
-        raise type(error)(display.naming(folder, str(error))) from error
+        raise type(error)(display.named(folder, str(error))) from error
 
 
 async def together(items: Iterable[T], work: Callable[[T], Awaitable[object]]) -> None:

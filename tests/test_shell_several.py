@@ -145,19 +145,24 @@ def test_there_is_nothing_to_be_found_in_a_file(desk: Desk) -> None:
     assert desk.type("find pub/c.txt *") == "find: /pub/c.txt is a file. Use: stat /pub/c.txt\n"
 
 
-def test_a_folder_that_can_not_be_listed_keeps_none_of_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words", ["550 Failed to change directory.", "The server could not list the folder: 226 Failed to open directory."]
+)
+def test_a_folder_that_can_not_be_listed_keeps_none_of_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
     tree(desk)
     (desk.there / "pub" / "shut").mkdir()
     listing = desk.remote.list
 
     async def but_one(path: str) -> AsyncGenerator[Entry, None]:
         if path.endswith("shut"):
-            raise model.Denied("550 Failed to change directory.")
+            raise model.Denied(words)
         async for entry in listing(path):
             yield entry
 
     monkeypatch.setattr(desk.remote, "list", but_one)
-    why = "/pub/shut: 550 Failed to change directory.\n"
+    why = f"/pub/shut: {words}\n"
     said = desk.type("du")
     assert said == f"2.3 kB  /\n2.3 kB  /pub\n4 files in all\ndu: {why}"
     said = desk.type("find *.jpg")
