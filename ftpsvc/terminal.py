@@ -294,7 +294,7 @@ class LineHistory(History):
 
     def append_string(self, string: str) -> None:
         if not _SECRET.search(string):
-            super().append_string(string)
+            super().append_string(string.removesuffix("\n"))  # what is pasted may bring the end of its line with it
 
     def load_history_strings(self) -> Iterable[str]:
         try:

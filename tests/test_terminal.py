@@ -247,9 +247,9 @@ def test_options(environment: dict[str, str], tmp_path: Path, option: str, text:
 def test_the_history_is_kept_the_newest_first(tmp_path: Path) -> None:
     path = tmp_path / "a" / "history"
     history = LineHistory(path)
-    for line in ("list", "get caf\udce9", " secret", "two\nlines"):
+    for line in ("list", "get caf\udce9", " secret", "two\nlines", "pasted\n"):
         history.append_string(line)
-    assert list(LineHistory(path).load_history_strings()) == ["get caf\udce9", "list"]
+    assert list(LineHistory(path).load_history_strings()) == ["pasted", "get caf\udce9", "list"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
