@@ -200,6 +200,7 @@ def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
 def test_behind_two_dashes_all_words_are_names(desk: Desk) -> None:
     for name in ("-r", "--", "-x"):
         (desk.there / name).write_bytes(b"x")
+    assert desk.completed("get -- -") == ["get -- --", "get -- -r", "get -- -x"]
     assert desk.type("get -- -r -x ./").count("retrieved -") == 2
     assert desk.type("get -- --").startswith("retrieved --: ")
     assert desk.type("put -- -r new").startswith("stored -r as /new")

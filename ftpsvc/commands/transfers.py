@@ -134,9 +134,11 @@ class Transfers(Trees):
 
     async def _carried_offers(self, text: str, source: Place, target: Place) -> list[Offer]:
         before = self._typed_before
-        words = parse(before).words if "-r" in before else before
-        if len(words) < 2 or text.startswith("-"):
-            return self._tree_options(text) or await self._tree_offers(text, words, source, target)
+        has_options = "--" not in before
+        words = before if has_options and "-r" not in before else parse(before).words
+        if len(words) < 2 or (has_options and text.startswith("-")):
+            options = self._tree_options(text) if has_options else []
+            return options or await self._tree_offers(text, words, source, target)
         offers: dict[str, Offer] = {}  # one more that is carried, or the folder that they all go to
         for place in (target, source):
             with contextlib.suppress(TransferError):
