@@ -193,6 +193,10 @@ def _keys(answers: Sequence[str]) -> KeyBindings:
             event.current_buffer.insert_text(event.data)
             event.app.exit(result=event.data)
 
+    @keys.add(Keys.BracketedPaste)
+    def pasted(event: KeyPressEvent) -> None:
+        """It is meant for something else, and would stand there as if it had been answered with it."""
+
     return keys
 
 

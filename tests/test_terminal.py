@@ -86,6 +86,14 @@ def test_ctrl_c_stops_the_lines_that_were_pasted_behind_it_too(
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["one", "three"]
 
 
+def test_what_is_pasted_at_a_question_does_not_look_like_its_answer(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "there" / "one").mkdir()
+    screen.press("rm -r one\r")
+    screen.until(r"\[n\]o")
+    screen.press("\x1b[200~yes\x1b[201~n")
+    assert "yes" not in screen.until("nothing was removed")
+
+
 def test_lines_that_are_pasted_together_are_commands_of_their_own(screen: Screen, tmp_path: Path) -> None:
     screen.press("\x1b[200~mkdir one\rmkdir two\x1b[201~\r")
     screen.until(r"made /one\r\n(?s:.)*made /two\r\n")
