@@ -45,10 +45,10 @@ class Transfers(Trees):
 
         It appears under its name when it is whole, and not before. If a file has that name already, both are shown and
         you are asked. The last word says what it was checked by: its digest, or its size where a server has no digests.
-        If <local> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash.
-        In the last part of <file>, * ? and [a-z] may stand. What an earlier try has left of it is gone on from, once it
-        was compared. With -r folders are retrieved too, with all that is in them and with the options of mirror. Behind
-        -- all words are names, also those that begin with a dash.
+        If <local> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash
+        or be a dot. In the last part of <file>, * ? and [a-z] may stand. What an earlier try has left of it is gone on
+        from, once it was compared. With -r folders are retrieved too, with all that is in them and with the options of
+        mirror. Behind -- all words are names, also those that begin with a dash.
 
         Example: retrieve "my notes.txt" papers/
         """
@@ -64,9 +64,9 @@ class Transfers(Trees):
 
         A server with MODE I shows it under its name when it is whole and its digest is right, and not before. Others do
         as they like while it is on its way. If a file has that name already, both are shown and you are asked. If
-        <remote> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash. In
-        the last part of <file>, * ? and [a-z] may stand. With -r folders are stored too, with all that is in them and
-        with the options of mirror. Behind -- all words are names, also those that begin with a dash.
+        <remote> is a folder, the file goes into it; behind several files it has to be one, and to end with a slash or
+        be a dot. In the last part of <file>, * ? and [a-z] may stand. With -r folders are stored too, with all that is
+        in them and with the options of mirror. Behind -- all words are names, also those that begin with a dash.
 
         Example: store report.pdf pub/
         """
