@@ -111,6 +111,7 @@ class ServerProtocol(LineThenRaw):
     def _heed(self, stream: Stream) -> None:
         if stream.has_begun:
             self._look_ahead.heed(stream, self._outbox.post, lambda: self.is_clogged)
+            self.resume_reading()  # what was answered is taken
         if (size := len(self.incoming)) >= self._server.limits.waiting:
             # Nothing more is read, so not even an ABOR would be heard.
             stream.fail(OverLimit(f"{size} bytes of commands wait for a transfer's end.", "max-waiting"))
