@@ -102,6 +102,7 @@ class LineThenRaw(Protocol):
             waiter.errback(ConnectionFailed("The connection was closed at the other end."))
         else:
             self._arrival = waiter
+            self.progressed()  # it is the other end's turn from here on, however long ours was
             self.flush()
             self.resume_reading()
         return waiter

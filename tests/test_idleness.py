@@ -128,3 +128,30 @@ def test_nobody_is_idle_while_the_disk_is_waited_for(
         run.fire()
         talk.link.pump()
     assert talk.codes()[-1:] == [226]
+
+
+@pytest.mark.parametrize(
+    ("line", "data"), [(b"HASH old", b""), (b"STOR new", frames(bytes(300_000), 1 << 18))], ids=["command", "upload"]
+)
+def test_whom_the_disk_has_kept_waiting_has_all_the_time_there_is_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes, data: bytes
+) -> None:
+    (tmp_path / "old").write_bytes(bytes(100_000))
+    monkeypatch.setattr(diskfiles, "read_at_once", lambda *_: None)
+    monkeypatch.setattr(diskfiles, "AT_ONCE_IN_MEMORY", 0)
+    run = support.by_hand()
+    limits = Limits(delay=0, idle=10)
+    talk = Conversation(support.local_disk(tmp_path, run), run, limits, cut=lambda: 1 << 18).log_in()
+    end = data.rfind(b"DONE")
+    talk.send(line + b"\r\n", data[:end])
+    talk.clock.advance(9)
+    assert run.jobs
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    talk.clock.advance(9)
+    talk.send(data[end:] if data else b"NOOP\r\n")
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    assert talk.codes()[-1:] == [226 if data else 200]
