@@ -104,15 +104,26 @@ def _is_free(part: int, name: bytes, is_old: bool) -> bool:
     return True
 
 
+def _is_left(directory: int, name: bytes) -> bool:
+    """Whether this is a part that no upload holds."""
+    if not is_part(name):
+        return False
+    try:
+        with _opened(open_to_lock(directory, name)) as part:
+            return _is_free(part, name, is_old=False)
+    except OSError:
+        return False
+
+
 def remove_if_only_parts(parent: int, name: bytes) -> int:
     """Remove a directory in which nothing is left but parts that no upload holds; how many bytes those had. Raises
-    `OSError` if there is more."""
+    `OSError` if there is more. Then they stay: the directory does, and with it what somebody may want to go on from."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     size = 0
     with _opened(os.open(name, flags, dir_fd=parent)) as directory, os.scandir(directory) as entries:
         parts = []
         for entry in entries:
-            if not is_part(os.fsencode(entry.name)):
+            if not _is_left(directory, os.fsencode(entry.name)):
                 raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
             parts.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False).st_size))
         for part, its_size in parts:

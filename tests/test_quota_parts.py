@@ -150,6 +150,23 @@ def test_a_part_that_goes_with_its_folder_is_given_back(tmp_path: Path) -> None:
     assert talk.ask(b"AVBL\r\n") == ["213 800000"]
 
 
+@pytest.mark.parametrize("held", [b"d/a", b"d/b"])  # whichever is found first
+def test_a_part_stays_and_counts_where_its_folder_can_not_be_removed(tmp_path: Path, held: bytes) -> None:
+    homes = homes_for()
+    talk = talking(tmp_path, homes, size=1_000_000)
+    assert talk.codes(b"MKD d\r\n") == [257]
+    for name in (b"d/a", b"d/b"):
+        begun_and_lost(talking(tmp_path, homes, size=1_000_000), b"STOR " + name, frames(b"x" * 100_000)[:-40])
+    busy = talking(tmp_path, homes, size=1_000_000)
+    busy.send(b"REST 1\r\nSTOR %s\r\n" % held, frames(b"y" * 1000, 500)[:-40])
+    assert talk.codes(b"RMD d\r\n") == [550]
+    busy.link.lose()
+    assert len(support.parts_in(tmp_path)) == 2
+    assert talk.ask(b"AVBL\r\n") == [f"213 {1_000_000 - used(tmp_path)[0]}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
+
+
 def test_a_part_of_the_same_name_counts_for_each_who_has_one(tmp_path: Path) -> None:
     homes = homes_for()
     for name in ("ann", "bob", "bob", "ann"):
