@@ -24,7 +24,7 @@ from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
 from ftpsvc.model import Entry, Facts, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, open_free_part, rename_to_new
+from ftpsvc.parts import apply_facts, open_free_part, rename_to_new, try_part
 from ftpsvc.steadyfiles import SteadyReadFile, demand_unchanged
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
@@ -140,7 +140,7 @@ class LocalDisk:
         """Begin a file at a place that `_target` has found. Raises `OSError` where none can be made."""
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=lent, effective_ids=True):
             # The first bytes would find out too; but by then a client has been told to send, and sends it all.
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            try_part(lent)
         replaces = mode is not None
         mode = self._mode if mode is None else mode
         return DiskWriteFile(os.dup(lent), name, mode, replaces, self._owner, self._run, self._committer, may_replace)

@@ -93,6 +93,14 @@ def _claim(directory: int, part: bytes) -> tuple[int, bytes, int]:
     return descriptor, own, os.fstat(descriptor).st_size
 
 
+def try_part(directory: int) -> None:
+    """Make a part and remove it. Raises the `OSError` with which none can be made: access(2), which costs less, doesn't
+    say why not, and where a C library has to work the answer out by itself, it knows nothing of access lists."""
+    part = made_up_part()
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory))
+    os.unlink(part, dir_fd=directory)
+
+
 def leave_part(descriptor: int, part: bytes, directory: int, known: bytes) -> bool:
     """Let a part have the name by which it is gone on from, unless that is another's; whether it has it. Raises
     `OSError`."""

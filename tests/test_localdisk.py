@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -281,3 +282,23 @@ def test_an_upload_does_not_begin_where_no_file_can_be_made(tmp_path: Path, meth
     finally:
         os.seteuid(before)
     assert os.listdir(tmp_path / "open") == []
+
+
+@pytest.mark.parametrize("method", [LocalDisk.open_write, LocalDisk.open_append])
+def test_what_keeps_an_upload_from_a_folder_is_what_the_system_says_when_a_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[..., Any]
+) -> None:
+    disk = support.local_disk(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    result_of(result_of(method(disk, "/new")).abort())
+    assert os.listdir(tmp_path) == []
+    made = os.open
+
+    def read_only(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return made(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(model.Denied, match="the file system is read-only"):
+        result_of(method(disk, "/new"))
