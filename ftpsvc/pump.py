@@ -95,6 +95,9 @@ class _Direct:
     def doWrite(self) -> None:
         self._pump.resumeProducing()
 
+    def doRead(self) -> None:
+        """The reactor means one whose descriptor had this number before (`Way.doRead`)."""
+
     def connectionLost(self, reason: Failure) -> None:
         self._is_writing = False
         self._pump.stopProducing()

@@ -116,6 +116,15 @@ class Way:
     def logPrefix(self) -> str:
         return type(self).__name__
 
+    # Each kind of way has one of the two, and the reactor may call the other: of all that epoll tells at once, some
+    # may be about one whose descriptor was closed a moment ago, and whose number this one has got.
+
+    def doRead(self) -> None:
+        """Nothing can have come for us."""
+
+    def doWrite(self) -> None:
+        """Nothing can be sent yet."""
+
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has let go of the socket: an error of ours, or the end of all."""
         self.close(NoDataConnection(f"The data connection failed: {reason.getErrorMessage()}"))

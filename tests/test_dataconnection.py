@@ -23,6 +23,8 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from ftpsvc import certificates, passive
+from ftpsvc.active import Active
+from ftpsvc.addresses import Address
 from ftpsvc.dataconnection import DataConnection
 from ftpsvc.limits import Limits
 from ftpsvc.model import Aborted, ConnectionFailed, HandshakeFailed, NoDataConnection
@@ -64,6 +66,23 @@ def part(way: Passive, client: socket.socket) -> None:
     client.close()
     way.close()
     way.connection.transport.connectionLost(Failure(ConnectionDone()))
+
+
+def test_an_event_for_whoever_had_the_descriptor_before_is_no_failure() -> None:
+    reactor = MemoryReactorClock()
+    with socket.create_server((str(HERE), 0)) as client:
+        active = Active(reactor, Address(HERE, client.getsockname()[1]), HERE, lambda: None)
+        active.begin()
+        active.doRead()
+        assert active in reactor.writers
+        active.doWrite()
+        assert active.connection is not None
+        active.connection.transport.connectionLost(Failure(ConnectionDone()))
+    passive_way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor), lambda: None)
+    passive_way.start()
+    passive_way.doWrite()
+    assert passive_way in reactor.readers
+    passive_way.close()
 
 
 def say_that_nothing_more_will_come(connection: DataConnection) -> None:

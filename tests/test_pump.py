@@ -68,6 +68,7 @@ def test_the_thread_alone_says_how_far_it_has_read(tmp_path: Path, monkeypatch: 
         run.fire()
         monkeypatch.undo()
         assert pumping._digested == size
+        pumping._direct.doRead()  # what the reactor had for whoever had the descriptor's number before is no failure
         pumping._direct.close()
     for end in ends:
         end.close()
