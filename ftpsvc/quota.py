@@ -7,6 +7,8 @@ underneath knows nothing of all this.
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Kind, Stored, Whole
@@ -111,12 +113,13 @@ class Quota(Around):
 
     async def remove(self, path: str) -> None:
         await self.usage.count_over()
-        entry = await self._named(path)
-        await self._storage.remove(path)
-        if entry is None:
-            self.usage.add(0, -1)  # it was a link that leads nowhere
-        else:
-            self._give_back(entry)
+        async with self.usage.alone(path):
+            entry = await self._named(path)
+            await self._storage.remove(path)
+            if entry is None:
+                self.usage.add(0, -1)  # it was a link that leads nowhere
+            else:
+                self._give_back(entry)
 
     async def remove_dir(self, path: str) -> None:
         await self.usage.count_over()
@@ -129,10 +132,13 @@ class Quota(Around):
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
         await self.usage.count_over()
-        replaced = None if source == target else await self._named(target)
-        await self._storage.rename(source, target, replace)
-        if replaced is not None and not await self._is_still(source, replaced):
-            self._give_back(replaced)
+        async with AsyncExitStack() as alone:
+            for path in sorted({source, target}):  # in one order, or two could wait for each other
+                await alone.enter_async_context(self.usage.alone(path))
+            replaced = None if source == target else await self._named(target)
+            await self._storage.rename(source, target, replace)
+            if replaced is not None and not await self._is_still(source, replaced):
+                self._give_back(replaced)
 
     async def _is_still(self, path: str, entry: Entry) -> bool:
         """Whether a path leads to this file by now: then a link to a folder has made one name look like two."""

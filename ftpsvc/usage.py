@@ -213,7 +213,7 @@ class Usage:
 
     @asynccontextmanager
     async def alone(self, path: str) -> AsyncGenerator[None, None]:
-        """Be the only one who commits to a path: else two would give back the same old file."""
+        """Be the only one who commits to a path or takes away what is there: else two would give back the same file."""
         lock, waiting = self._commits.get(path, (DeferredLock(), 0))
         self._commits[path] = lock, waiting + 1
         try:

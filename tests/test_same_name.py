@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
-from support import Conversation, frames
+from support import Conversation, frames, result_of, start
+
+from ftpsvc.homes import Homes
+from ftpsvc.model import Account
 
 SMALL, LARGE = b"small", b"large" * 200_000
 
@@ -166,3 +170,26 @@ def test_all_ranges_of_a_part_that_are_asked_for_are_of_the_same(tmp_path: Path)
         assert talk.codes(b"RANG %d %d\r\nSITE PART x\r\n" % (first, first + 999)) == [350, 213]
     assert talk.codes(b"REST 2000\r\nSTOR x\r\n", frames(b"rest")) == [350, 450]
     assert support.take_part(tmp_path) == LARGE[::-1]
+
+
+@pytest.mark.usefixtures("storage_kind")
+@pytest.mark.parametrize("what", ["rename", "remove", "be replaced"])
+def test_what_goes_while_another_takes_its_place_is_given_back_once(tmp_path: Path, what: str) -> None:
+    """By what it looked like before the commit, the commit would give it back too."""
+    run = support.by_hand()
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: 0.0)
+    (tmp_path / "a").write_bytes(bytes(1000))
+    (tmp_path / "b").write_bytes(bytes(10))
+    quota: Any = homes.storage(str(tmp_path), Account("ann", quota_bytes=1_000_000), "ann")
+    file = result_of(quota.open_write("/a"))
+    result_of(file.write(bytes(3000)))
+    commit = start(file.commit())
+    if what == "remove":
+        going = start(quota.remove("/a"))
+    else:
+        going = start(quota.rename("/a", "/b") if what == "rename" else quota.rename("/b", "/a"))
+    while run.jobs:
+        run.fire()
+    assert commit.is_over and going.is_over
+    there = list(tmp_path.iterdir())
+    assert (quota.usage.size, quota.usage.files) == (sum(path.stat().st_size for path in there), len(there))
