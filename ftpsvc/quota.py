@@ -281,13 +281,13 @@ class GrowingFile:
         await self._file.write(chunk)
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
-        try:
-            stored = await self._file.commit(facts, digest)
-        except BaseException:
-            await self.abort()
-            raise
-        # If somebody has removed or replaced it meanwhile, what was added counts until the home is counted again.
-        self._end()
+        async with self._quota.usage.alone(self._path):  # who replaces or removes it meanwhile gives back what it has
+            try:
+                stored = await self._file.commit(facts, digest)
+            except BaseException:
+                await self.abort()
+                raise
+            self._end()
         return stored
 
     async def abort(self, keep: bool = False) -> None:

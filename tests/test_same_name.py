@@ -193,3 +193,23 @@ def test_what_goes_while_another_takes_its_place_is_given_back_once(tmp_path: Pa
     assert commit.is_over and going.is_over
     there = list(tmp_path.iterdir())
     assert (quota.usage.size, quota.usage.files) == (sum(path.stat().st_size for path in there), len(there))
+
+
+@pytest.mark.usefixtures("storage_kind")
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_what_is_added_to_a_file_goes_with_it_whoever_comes_first(tmp_path: Path, is_replaced: bool) -> None:
+    run = support.by_hand()
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: 0.0)
+    (tmp_path / "a").write_bytes(bytes(1000))
+    quota: Any = homes.storage(str(tmp_path), Account("ann", quota_bytes=1_000_000), "ann")
+    adding, file = result_of(quota.open_append("/a")), result_of(quota.open_write("/a"))
+    for upload in (adding, file):
+        result_of(upload.write(bytes(10)))
+    added = start(adding.commit())
+    other = start(file.commit() if is_replaced else quota.remove("/a"))
+    while run.jobs:
+        run.fire()
+    assert added.is_over and other.is_over
+    result_of(file.abort())
+    there = list(tmp_path.iterdir())
+    assert (quota.usage.size, quota.usage.files) == (sum(path.stat().st_size for path in there), len(there))
