@@ -42,6 +42,15 @@ LARGE_AT_ONCE = 6
 BRAKE = 0.5
 
 
+#: What the owner of a folder may do with it, as long as it is being filled.
+_OWNERS = 0o700
+
+
+def _last_mode(folder: Entry) -> int | None:
+    """The mode that a folder gets behind all that is in it; None where it can have it from the beginning."""
+    return folder.mode if folder.mode and folder.mode | _OWNERS != folder.mode else None
+
+
 class Memory(Protocol):
     """What remembers, until all is done, which large files were begun."""
 
@@ -206,14 +215,18 @@ class Mirror:
             if not await self._is_folder(path):
                 raise
         self.report.made += 1
-        self._made.append((step.path, Facts(modified=step.entry.modified or None)))
-        if step.entry.mode:
-            # Before anything is in it, because nobody knows whether this run comes to its end. Whoever makes the copy
-            # may still change it: a folder of mode 555 would take nothing, and nothing from the next run either.
-            with contextlib.suppress(*_NO_MATTER):
-                await self._set_facts(step.path, Facts(mode=step.entry.mode | 0o700))
+        self._made.append((step.path, Facts(step.entry.modified or None, _last_mode(step.entry))))
+        # Sent before what is to be in it, because nobody knows whether this run comes to its end; and not waited for by
+        # that, or each level of a tree would take a round trip more.
+        mode = Deferred.fromCoroutine(self._set_first_mode(step))
         if making := self._making.pop(step.path, None):
             making.callback(True)
+        await mode
+
+    async def _set_first_mode(self, step: Step) -> None:
+        if step.entry.mode:
+            with contextlib.suppress(*_NO_MATTER):
+                await self._set_facts(step.path, Facts(mode=step.entry.mode | _OWNERS))
 
     async def _is_folder(self, path: str) -> bool:
         try:
@@ -297,7 +310,7 @@ class Mirror:
             self._sets_modes = False
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
-        # At the end, because each name that is made in a folder sets its time.
+        # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
         with contextlib.suppress(*_NO_MATTER):
             await self._set_facts(*made)
 
