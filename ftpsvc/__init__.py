@@ -83,6 +83,7 @@ The map, in reading order:
 `doctor`      an examination in steps; `checks`, `ftpsvc doctor`'s, with `patient`, `reachchecks`, `servicechecks` and
               `doctorcommand`
 `program`     the command `ftpsvc`: which of its programs is meant
+`descriptors` the three that a program may have been started without
 
 docs/architecture.md tells how they work together.
 """

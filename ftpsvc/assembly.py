@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from ftpsvc import connecting, xdg
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.credentials import Person
+from ftpsvc.descriptors import hold_standard
 from ftpsvc.journal import Journal
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
@@ -26,13 +27,8 @@ from ftpsvc.threads import pool_of
 
 
 def open_streams() -> None:
-    """Open what this program was started without (`<&-`, `>&-`): else the next file or socket would be taken for it."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # Not to be read: an input that isn't there is no empty one, which `put -` would store.
-            os.open(os.devnull, os.O_RDWR if descriptor else os.O_WRONLY)
+    """Have the three streams, also where this program was started without one."""
+    hold_standard()
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")

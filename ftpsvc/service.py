@@ -28,6 +28,7 @@ from ftpsvc.allworkers import AllWorkers
 from ftpsvc.closing import Closing
 from ftpsvc.companions import Companion, Hasty, hooks_for, logging_for
 from ftpsvc.controlsocket import ControlSocket
+from ftpsvc.descriptors import hold_standard
 from ftpsvc.diskspace import DiskSpace
 from ftpsvc.factory import ServerFactory
 from ftpsvc.notify import Manager
@@ -56,6 +57,8 @@ __all__ = ["Options", "makeService"]  # what twistd looks for here
 
 def makeService(options: Options) -> FileService:
     """Open the folder and listen. Who connects before the service has started waits in the socket's queue."""
+    # Before the reactor, whose descriptor may be one of these else: a daemon puts /dev/null in their place.
+    hold_standard()
     from twisted.internet import reactor  # not before: twistd installs the one that it was asked for
 
     connections = affordable(options["limits"]).connections

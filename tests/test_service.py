@@ -237,6 +237,31 @@ def test_a_daemon(tmp_path: Path) -> None:
     assert "Traceback" not in log
 
 
+def test_a_daemon_that_is_started_without_standard_streams(tmp_path: Path) -> None:
+    """As by a program that has closed all that it had. The daemon's own /dev/null took the place of the reactor's
+    descriptor: it served nobody, and filled the disk with its log."""
+    pid_file, port_file = tmp_path / "ftpsvc.pid", tmp_path / "port"
+    command = (*TWISTD, "--pidfile", str(pid_file), "--logfile", str(tmp_path / "log"), "ftpsvc", "--port")
+    shell = ("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh")
+    started = run(*shell, *command, f"unix:{port_file}", "--state", str(tmp_path / "state"), cwd=tmp_path)
+    assert started.returncode == 0
+    pid = int(pid_file.read_text())
+    ending = os.pidfd_open(pid)
+    try:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE)
+            client.connect(str(port_file))
+            assert client.recv(4) == b"220 "
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        ended, _, _ = select.select([ending], [], [], DEADLINE)
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+        os.close(ending)
+    assert ended
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
 class TestDataConnections:
     def test_nothing_given(self) -> None:
         assert parsed()["passive"] == PassiveOptions()
