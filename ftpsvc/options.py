@@ -172,7 +172,7 @@ class Options(usage.Options, AuthOptionMixin):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         given = self._words = list(sys.argv[1:] if options is None else options)
-        self.folder = self.folder or os.getcwd()
+        self.folder = self.folder or _current_folder()
         file, names = None, set[str]()
         try:
             names = self._given(given)
@@ -247,6 +247,8 @@ class Options(usage.Options, AuthOptionMixin):
         return {name: found[name] for name in order if name not in _NOT_IN_FILES}
 
     def postOptions(self) -> None:
+        if not self["root"]:
+            raise usage.UsageError("--root takes a folder")  # a script's empty variable doesn't mean the current one
         if not is_address(self["root"]):
             self["root"] = self._absolute(self["root"])  # now: twistd goes to another folder later
         self["ports"] = self["ports"] or [f"tcp:{DEFAULT_PORT}"]
@@ -282,6 +284,13 @@ class Options(usage.Options, AuthOptionMixin):
             return split(self[option], self.folder) if self[option] else []
         except ValueError as error:
             raise usage.UsageError(f"--{option}: {error}") from error
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        refuse(f"can't tell the current folder: {error.strerror}. Start it from one that is there")
 
 
 #: The order in which a file has them, as far as it isn't that of the help.

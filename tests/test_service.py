@@ -48,7 +48,17 @@ class TestOptions:
         monkeypatch.chdir("/")
         assert options["root"] == str(tmp_path / "files")
 
-    @pytest.mark.parametrize("arguments", [("--prot", "5000"), ("5000",), ("--port",), ("--sync", "maybe")])
+    def test_a_current_folder_that_is_gone_is_one_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        with pytest.raises(SystemExit, match=r"\Aftpsvc: can't tell the current folder: No such file[^\n]+\Z"):
+            parsed("--root", str(tmp_path))
+
+    @pytest.mark.parametrize(
+        "arguments", [("--prot", "5000"), ("5000",), ("--port",), ("--sync", "maybe"), ("--root", "")]
+    )
     def test_a_wrong_option_is_one_line(self, arguments: tuple[str, ...]) -> None:
         with pytest.raises(SystemExit, match=r"\Aftpsvc: [^\n]+ See: twistd ftpsvc --help\Z") as caught:
             parsed(*arguments)
