@@ -289,7 +289,9 @@ class FileService(Service):
         It is done when all workers have it, or have said why not.
         """
         if self._drained is not None:
-            return Reloaded(False, ["nothing was changed: the server is stopping"])
+            outcome = Reloaded(False, ["nothing was changed: the server is stopping"])
+            self._log.error("Reload: {line}", line=outcome.lines[0])
+            return outcome
         self._manager.reloading()
         try:
             outcome = self._reload()
@@ -322,7 +324,6 @@ class FileService(Service):
         super().stopService()
         if self._sweeping.running:
             self._sweeping.stop()
-        self._hangup.forget()
         self._hurry.listen()
         # Not before, as by a drain: who says that it stops, and stays, is killed after a while, and started anew.
         self._manager.stopping(self._factory.limits.notice + self._factory.limits.drain)
@@ -359,4 +360,6 @@ class FileService(Service):
             await companion.stop()
         self._storage.close()
         self._manager.gone()
+        # Not before: without it a SIGHUP would end the process, and break off what is waited for.
+        self._hangup.forget()
         self._hurry.forget()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
+from conftest import LoggedErrors
 from support import Conversation, result_of, start
 from twisted.internet.task import Clock
 
@@ -212,6 +214,29 @@ def test_a_service_that_stops_waits_for_its_sweep(tmp_path: Path) -> None:
     assert not stopping.is_over, "the folder would be closed under the sweep"
     run.fire()
     stopping.result()
+
+
+def test_a_sighup_ends_nobody_while_the_service_stops(tmp_path: Path, logged_errors: LoggedErrors) -> None:
+    """As a reload or a log's rotation sends it, in the minutes that transfers may have to finish."""
+    ended: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _: ended.append(number))
+    try:
+        run = support.by_hand()
+        service, clock = serving(tmp_path, run)
+        clock.callFromThread = lambda action: clock.callLater(0, action)  # type: ignore[attr-defined]
+        service.startService()
+        stopping = start(service.stopService())
+        signal.raise_signal(signal.SIGHUP)
+        clock.advance(0)
+        assert not ended and not stopping.is_over
+        run.fire()
+        stopping.result()
+        signal.raise_signal(signal.SIGHUP)
+        assert ended == [signal.SIGHUP], "whoever listened before does again"
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [event["line"] for event in logged_errors.events] == ["nothing was changed: the server is stopping"]
+    logged_errors.events.clear()
 
 
 def test_over_nfs_a_part_is_found_and_swept_too(
