@@ -16,6 +16,9 @@ from ftpsvc.jsonlog import JsonLines
 from ftpsvc.securing import refuse
 from ftpsvc.signals import OnSignal
 
+#: The mode of a file that is made here. Who comes from where is no business of this machine's other users.
+MODE = 0o640
+
 
 class LogFile:
     """A file that is only ever added to, in whole pieces. Whoever has moved it away has it reopened behind that.
@@ -56,8 +59,13 @@ def _open(path: str) -> int:
     # there is none any more.
     flags = os.O_RDWR if _is_fifo(path) else os.O_WRONLY
     flags |= os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    # Who comes from where is no business of this machine's other users.
-    return os.open(path, flags, 0o640)
+    try:
+        new = os.open(path, flags | os.O_EXCL, MODE)
+    except FileExistsError:
+        return os.open(path, flags, MODE)
+    # Whatever the umask is: a daemon's own, 077, would take the next file from the group that could read this one.
+    os.fchmod(new, MODE)
+    return new
 
 
 def _is_fifo(path: str) -> bool:

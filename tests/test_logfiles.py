@@ -227,6 +227,24 @@ def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o007 == 0
 
 
+def test_a_file_has_the_same_mode_each_time(tmp_path: Path) -> None:
+    """A daemon has twistd's umask, 077, by the time that it makes a new one."""
+    path = tmp_path / "log"
+    file = LogFile(str(path))
+    modes = [path.stat().st_mode & 0o777]
+    path.unlink()
+    before = os.umask(0o077)
+    try:
+        file.reopen()
+        modes.append(path.stat().st_mode & 0o777)
+        path.chmod(0o604)  # that of a file which is there is its owner's affair
+        file.reopen()
+    finally:
+        os.umask(before)
+        file.close()
+    assert modes == [0o640, 0o640] and path.stat().st_mode & 0o777 == 0o604
+
+
 def test_a_file_that_can_not_be_made_anew_goes_on_where_it_was(tmp_path: Path, logged_errors: LoggedErrors) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
