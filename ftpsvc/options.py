@@ -268,6 +268,7 @@ class Options(usage.Options, AuthOptionMixin):
         self["check"] = self._command("check-upload")
         if self["monitor"].isdecimal():
             self["monitor"] = f"tcp:{self['monitor']}:interface=127.0.0.1"  # it tells no secrets, and yet a lot
+        self["monitor"] = with_type(self["monitor"])
         self["shared"] = self["shared"] or None
         self["objects"] = object_options(self)
         self["passive"] = PassiveOptions(

@@ -42,6 +42,13 @@ class TestOptions:
         options = parsed("--port", "5071", "--port", "tcp:5072:interface=127.0.0.1", "--port=haproxy:tcp:5073")
         assert options["ports"] == ["tcp:5071", "tcp:5072:interface=127.0.0.1", "haproxy:tcp:5073"]
 
+    @pytest.mark.parametrize(
+        "given,endpoint",
+        [("9090", "tcp:9090:interface=127.0.0.1"), ("tls:9090", "tls:tcp:9090"), ("unix:/run/m", "unix:/run/m")],
+    )
+    def test_a_number_for_the_monitor_is_a_port_of_this_machines_own(self, given: str, endpoint: str) -> None:
+        assert parsed("--monitor", given)["monitor"] == endpoint
+
     def test_the_root_stays_when_the_folder_changes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         options = parsed("--root", "files")
