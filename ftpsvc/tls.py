@@ -155,7 +155,7 @@ def _context_for(pair: Pair) -> SSL.Context:
     try:
         context: SSL.Context = options.getContext()
     except SSL.Error as error:
-        raise BadCertificate("TLS does not take this certificate and key; is the key too short?") from error
+        raise BadCertificate("TLS does not take this certificate and key; perhaps the key is too short") from error
     # Each renegotiation costs the server more than the client, who may ask for as many as it likes (CVE-2011-1473).
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     # Else each call would send one record and no more, and sixteen times as many calls be made.
