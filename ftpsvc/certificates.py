@@ -85,25 +85,31 @@ def read(certificate: Path, key: Path) -> Pair:
     return Pair(tuple(chain), private)
 
 
-def ensure(folder: Path) -> tuple[Path, Path]:
-    """The files of the certificate that is kept in a folder; it is made if there is none. Raises `OSError`."""
+def ensure(folder: Path, owner: int | None = None) -> tuple[Path, Path]:
+    """The files of the certificate that is kept in a folder; it is made if there is none. Raises `OSError`.
+
+    `owner`: the user whose all that is made is to be, if not the one who makes it.
+    """
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     if not (certificate.exists() and key.exists()):
+        is_new = not folder.exists()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_new and owner is not None:
+            os.chown(folder, owner, -1, follow_symlinks=False)
         with wholefile.alone_in(folder):  # another server may start in the same moment
             if not (certificate.exists() and key.exists()):
-                _make(certificate, key)
+                _make(certificate, key, owner)
     return certificate, key
 
 
-def _make(certificate: Path, key: Path) -> None:
+def _make(certificate: Path, key: Path, owner: int | None) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     signed = _signed(private)
     secret = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    write_private(key, secret)
-    write_private(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_private(key, secret, owner=owner)
+    write_private(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644, owner)
 
 
 def _signed(private: ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -135,12 +141,14 @@ def _names(host: str) -> x509.SubjectAlternativeName:
     return x509.SubjectAlternativeName([*names, *(x509.IPAddress(address) for address in addresses)])
 
 
-def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_private(path: Path, data: bytes, mode: int = 0o600, owner: int | None = None) -> None:
     """Put a file in its place, whole; it is nobody else's to read, not even while it is written. Raises `OSError`."""
     part = path.with_name(f".{path.name}-{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
+        if owner is not None:
+            os.fchown(descriptor, owner, -1)
         file.write(data)
         file.flush()
         os.fsync(descriptor)

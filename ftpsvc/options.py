@@ -203,6 +203,12 @@ class Options(usage.Options, AuthOptionMixin):
         """These options without a file, for a process that is to have them whatever has become of the file."""
         return [f"--{name}={value}" for name, said in self._said.items() if name != "config" for value in said]
 
+    @property
+    def runs_as(self) -> int | None:
+        """The user whom twistd makes of root behind the start (--uid): who has to read then what was made before."""
+        uid: int | None = self.parent.get("uid") if self.parent is not None else None
+        return uid
+
     def chosen(self) -> dict[str, object]:
         """What each option comes to that a file may have, or the words behind it where it is kept under other names."""
         return {name: self[name] if name in self else self._said.get(name, ()) for name in self.settings()}

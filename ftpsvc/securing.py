@@ -32,8 +32,9 @@ def refuse(why: str) -> NoReturn:
     raise SystemExit(f"ftpsvc: {printable(why)}")
 
 
-def secured(certificate: str, key: str, state: str) -> ServerTLS:
-    """TLS with the certificate in these files, or with the one that is kept in the state folder."""
+def secured(certificate: str, key: str, state: str, owner: int | None = None) -> ServerTLS:
+    """TLS with the certificate in these files, or with the one that is kept in the state folder, and is the `owner`'s
+    if it is made now."""
     if certificate:
         files = Path(certificate), Path(key or certificate)
         advice = "Give a certificate and its key in PEM: --certificate FILE --key FILE"
@@ -41,7 +42,7 @@ def secured(certificate: str, key: str, state: str) -> ServerTLS:
         folder = state_folder(state)
         advice = "Choose a folder that may be written: --state DIR"
         try:
-            files = certificates.ensure(folder)
+            files = certificates.ensure(folder, owner)
         except OSError as error:
             refuse(f"can't keep a certificate in {folder}: {error.strerror}. {advice}")
     try:

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 from conftest import LoggedErrors
 from cryptography import x509
+from twisted.scripts.twistd import ServerOptions
 
 from ftpsvc import certificates, wholefile
 from ftpsvc.certificates import BadCertificate
+from ftpsvc.securing import secured
 from ftpsvc.tls import ServerTLS
 
 
@@ -36,6 +38,24 @@ def test_one_that_is_made_is_for_this_machine_and_its_key_for_its_owner_only(tmp
 def test_it_is_made_once(tmp_path: Path) -> None:
     first = ServerTLS(*certificates.ensure(tmp_path)).fingerprint
     assert ServerTLS(*certificates.ensure(tmp_path)).fingerprint == first
+
+
+def test_all_that_is_made_belongs_to_whom_twistd_makes_of_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no reload could read the key again, and no worker."""
+    given: list[tuple[str, int]] = []
+
+    def give(to: int | Path, owner: int, _: int, **__: bool) -> None:
+        given.append((Path(os.readlink(f"/proc/self/fd/{to}") if isinstance(to, int) else to).name, owner))
+
+    monkeypatch.setattr(os, "chown", give)
+    monkeypatch.setattr(os, "fchown", give)
+    options = ServerOptions()
+    options.parseOptions(["-n", "--uid", "4711", "ftpsvc", "--state", str(tmp_path / "state")])
+    words = options.subOptions
+    secured(words["certificate"], words["key"], words["state"], words.runs_as)
+    assert given == [("state", 4711), (f".key.pem-{os.getpid()}", 4711), (f".certificate.pem-{os.getpid()}", 4711)]
+    secured(words["certificate"], words["key"], words["state"], words.runs_as)
+    assert len(given) == 3, "what is there is its owner's"
 
 
 def test_two_servers_that_start_in_the_same_moment_have_the_same(
