@@ -149,6 +149,7 @@ _OTHER_ADVICE = "Give a port number, or an endpoint like tcp:5000:interface=127.
 _REASONS: dict[type, str] = {
     TypeError: "it lacks a parameter, or has one that this kind of endpoint doesn't take",
     IndexError: "systemd has handed over no such socket",
+    KeyError: "systemd has handed over no such socket",  # by its name
 }
 
 

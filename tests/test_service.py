@@ -152,6 +152,7 @@ def test_a_port_in_use(command: tuple[str, ...], taken: int, tmp_path: Path) -> 
         ("tcp", "lacks a parameter"),
         ("tcp:0:interface=192.0.2.1", "Cannot assign requested address"),
         ("systemd:domain=INET:index=0", "no such socket"),
+        ("systemd:domain=INET6:name=ftp", "no such socket"),
         ("unix:nowhere/socket", "No such file or directory"),
     ],
 )
