@@ -49,13 +49,17 @@ def main(words: Sequence[str]) -> int:
         with Line(folder) as line:
             run: Callable[[Line, argparse.Namespace], None] = arguments.run
             run(line, arguments)
+        sys.stdout.flush()  # what can't be written is found here, and not by the interpreter behind the end
         return 0
     except Refused as error:
         print(f"ftpsvc ctl: {printable(str(error))}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `who | head` has what it wants
-        return 0
+    except OSError as error:  # of the output: what befalls the line is a `Refused`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # `who | head` has what it wants
+            return 0
+        print(f"ftpsvc ctl: what is to be said can't be written: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -303,6 +304,15 @@ def test_a_folder_that_can_not_be_written_keeps_nobody_from_being_served(root: P
     with Daemon(root, "--state", str(ours)) as daemon:
         daemon.expect("ftpsvc ctl can't reach this server")
         log_in(daemon.serving()).close()
+
+
+def test_an_output_that_takes_nothing_is_one_line(
+    port: int, state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert ctlcommand.main(["ctl", "who", "--state", str(state)]) == 1
+    assert capsys.readouterr().err == "ftpsvc ctl: what is to be said can't be written: No space left on device\n"
 
 
 def test_watching_needs_a_terminal(port: int, ctl: Ctl) -> None:
