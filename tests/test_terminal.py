@@ -73,7 +73,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(screen: Screen) -> None:
     assert "no such command" not in screen.until("\r\n/\r\n")
 
 
-@pytest.mark.parametrize(("line", "shown"), [("rm -r one", r"\[n\]o"), ("!echo ready; sleep 60", "\nready")])
+@pytest.mark.parametrize(("line", "shown"), [("rm -r one", r"\[n\]o"), ("!echo ready; exec sleep 60", "\nready")])
 def test_ctrl_c_stops_the_lines_that_were_pasted_behind_it_too(
     screen: Screen, tmp_path: Path, line: str, shown: str
 ) -> None:
