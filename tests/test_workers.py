@@ -181,7 +181,7 @@ def test_one_that_can_not_start_says_why_and_is_tried_again(gather: Callable[...
 def test_records_numbers_and_hooks_are_those_of_one_server(gather: Callable[..., Gang], tmp_path: Path) -> None:
     port = free_ports(2)[0]
     hook = tmp_path / "hook"
-    hook.write_text(f"#!/bin/sh\n(cat; echo) >> {tmp_path}/hooked\n")
+    hook.write_text(f"#!/bin/sh\ncat >$(mktemp {tmp_path}/hooked.XXXXXX)\n")  # a file each: they run at once
     hook.chmod(0o755)
     gang = gather(
         "--log-format=json", "--xferlog=xfer", f"--monitor=tcp:{port}:interface=127.0.0.1", f"--on-upload={hook}"
@@ -210,7 +210,7 @@ def test_records_numbers_and_hooks_are_those_of_one_server(gather: Callable[...,
     log = gang.ended()
     assert '"level": "error"' not in log and "Traceback" not in log
     assert len((tmp_path / "xfer").read_text().splitlines()) == 6
-    hooked = [json.loads(line) for line in (tmp_path / "hooked").read_text().splitlines()]
+    hooked = [json.loads(told.read_text()) for told in tmp_path.glob("hooked.*")]
     assert sorted(record["file"] for record in hooked) == [str(tmp_path / f"f{number}") for number in range(6)]
 
 
