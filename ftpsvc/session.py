@@ -233,10 +233,15 @@ class Session:
         self.demand(needed, path)
         return path
 
+    @property
+    def asked_offset(self) -> int:
+        """Where REST said that the next transfer is to begin, whether it can or not."""
+        marker = self.ready.marker
+        return marker.offset if isinstance(marker, Restart) else 0
+
     def take_offset(self) -> int:
         """The restart marker, which holds for one command. Raises `BadParameter` where it would have no meaning."""
-        marker = self.ready.marker
-        offset = marker.offset if isinstance(marker, Restart) else 0
+        offset = self.asked_offset
         if offset and self.is_text:
             # In converted bytes the whole file would have to be read for it; in the file's own it would be wrong.
             raise model.BadParameter("REST needs TYPE I: in TYPE A the bytes that are sent are not the file's.")

@@ -119,16 +119,20 @@ class Commands(Console):
         Raises what is wrong with the only one, and what ends all.
         """
         found: list[tuple[str, Entry]] = []
+        for word in typed:
+            with telling(self._complaining(job, command, is_only=len(typed) == 1)):
+                found += await server.matching(word)
+        return found
+
+    def _complaining(self, job: Job, command: str, is_only: bool = False) -> Callable[[TransferError], None]:
+        """Says what failed of many, which keeps none of the others; raises it where that is to end the command."""
 
         def failed(error: TransferError) -> None:
-            if len(typed) == 1 or job.is_interrupted:
+            if is_only or job.is_interrupted:
                 raise error
             self.complain(f"{command}: {error}", error)
 
-        for word in typed:
-            with telling(failed):
-                found += await server.matching(word)
-        return found
+        return failed
 
     async def _every(
         self,

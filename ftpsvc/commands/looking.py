@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ftpsvc import display, model
 from ftpsvc.commands.base import Commands
 from ftpsvc.commands.remote_files import entry_event
 from ftpsvc.console import Offer
-from ftpsvc.jobs import Job
-from ftpsvc.model import TransferError
 from ftpsvc.patterns import Pattern
+from ftpsvc.places import There
 from ftpsvc.walking import walk
 from ftpsvc.words import quote
 
@@ -28,12 +25,10 @@ class Looking(Commands):
         Example: du photos
         """
         server, job = self._server, self._job
-        top = server.path(folder)
-        if not (await server.entry(top)).is_directory:
-            raise model.NotADirectory(f"{quote(top)} is a file. Use: stat {quote(top)}")
+        top = await self._folder(server, folder)
         sums: dict[str, int] = {top: 0}
         count = 0
-        async for at, entries in walk(server.storage, top, self._unlisted(job, "du")):
+        async for at, entries in walk(server.storage, top, self._complaining(job, "du")):
             here = sum(entry.size for entry in entries if entry.is_file)
             count += sum(entry.is_file for entry in entries)
             sums[_branch(top, at)] = sums.get(_branch(top, at), 0) + here
@@ -59,11 +54,9 @@ class Looking(Commands):
         if len(words) > 2:
             raise model.BadArgument(self._misused("find", ("", *words)))
         pattern = Pattern(words[-1])
-        top = server.path(words[0] if len(words) == 2 else ".")
-        if not (await server.entry(top)).is_directory:
-            raise model.NotADirectory(f"{quote(top)} is a file. Use: stat {quote(top)}")
+        top = await self._folder(server, words[0] if len(words) == 2 else ".")
         count = 0
-        async for folder, entries in walk(server.storage, top, self._unlisted(job, "find")):
+        async for folder, entries in walk(server.storage, top, self._complaining(job, "find")):
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if pattern.matches(entry.name):
                     count += 1
@@ -75,15 +68,12 @@ class Looking(Commands):
     async def complete_find(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text, only_folders=True) if position == 1 else []
 
-    def _unlisted(self, job: Job, command: str) -> Callable[[TransferError], None]:
-        """Says of one of the folders that it can't be listed, which keeps none of the others."""
-
-        def failed(error: TransferError) -> None:
-            if job.is_interrupted:
-                raise error
-            self.complain(f"{command}: {error}", error)
-
-        return failed
+    async def _folder(self, server: There, typed: str) -> str:
+        """The path of what was typed. Raises `Unavailable` if that is no folder."""
+        path = server.path(typed)
+        if not (await server.entry(path)).is_directory:
+            raise model.NotADirectory(f"{quote(path)} is a file. Use: stat {quote(path)}")
+        return path
 
     async def do_df(self, folder: str = ".") -> None:
         """df [folder]

@@ -59,8 +59,7 @@ class _Record:
         """`declared`: how many bytes ALLO said that it will have."""
         self._session = session
         self._declared = declared
-        marker = session.ready.marker
-        self._offset = marker.offset if isinstance(marker, Restart) else 0
+        self._offset = session.asked_offset
         self.verb = verb
         self.path = argument  #: as it was sent, where it means no path
         self._account = session.ready.account.name
