@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -15,7 +14,6 @@ from twisted.python.failure import Failure
 from ftpsvc import connecting, xdg
 from ftpsvc.addressbook import AddressBook
 from ftpsvc.credentials import Person
-from ftpsvc.descriptors import hold_standard
 from ftpsvc.journal import Journal
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
@@ -24,17 +22,6 @@ from ftpsvc.places import Here
 from ftpsvc.remote import Remote
 from ftpsvc.targets import Target
 from ftpsvc.threads import pool_of
-
-
-def open_streams() -> None:
-    """Have the three streams, also where this program was started without one."""
-    hold_standard()
-    sys.stdin = sys.stdin or os.fdopen(0)
-    sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that this locale has no letters for still lists
 
 
 def give_up_output() -> None:

@@ -38,7 +38,6 @@ def main(words: Sequence[str]) -> int:
     """Carry out `doctor …`. Raises `SystemExit`, with 0 if nothing failed."""
     from twisted.internet import reactor
 
-    assembly.open_streams()
     arguments = _parser().parse_args(words[1:])
     try:
         target = _target(arguments)

@@ -283,7 +283,6 @@ def kind_for(name: str) -> type[OneShot]:
 
 def main(words: list[str]) -> int:
     """Run one command; its exit status (docs/scripts.md)."""
-    assembly.open_streams()
     name, *rest = words
     _, usage, least, most, summary = COMMANDS[name]
     try:

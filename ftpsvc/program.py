@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 from ftpsvc import collector
+from ftpsvc.descriptors import open_streams
 
 #: First word -> the module whose `main` takes all the words, the first included, and returns the exit status. A server
 #: that bears one of these names is reached with the shell's `connect`.
@@ -32,6 +33,7 @@ def main() -> int:
     if is_heard:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     collector.relax()
+    open_streams()
     words = sys.argv[1:]
     module = PROGRAMS.get(words[0], SHELL) if words else SHELL
     try:

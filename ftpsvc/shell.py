@@ -73,7 +73,6 @@ class Shell(Connections, RemoteFiles, Looking, Reading, UnfinishedWork, LocalFil
 
 def main() -> int:
     """Run the shell. The exit code is 0, or 1 if a command of a script has failed, or 128 and a signal's number."""
-    assembly.open_streams()
     arguments = _arguments()
     collector.relax()
     loop = asyncio.new_event_loop()

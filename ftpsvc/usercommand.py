@@ -206,7 +206,7 @@ def _is_missing(record: Record) -> bool:
 def password_for(name: str, from_stdin: bool) -> str:
     """The password that is typed twice, or the first line of stdin. Raises `Refused`."""
     if from_stdin:
-        password = sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
+        password = _first_line()
     elif not sys.stdin.isatty():
         raise Refused("there is no terminal to ask for the password on. To pipe it in: --password-stdin")
     else:
@@ -216,6 +216,13 @@ def password_for(name: str, from_stdin: bool) -> str:
     if not password:
         raise Refused("an empty password is none; nothing was changed.")
     return password
+
+
+def _first_line() -> str:
+    try:
+        return sys.stdin.buffer.readline().decode("utf-8", "surrogateescape").rstrip("\r\n")
+    except OSError as error:
+        raise Refused(f"standard input can't be read: {error.strerror}. Pipe the password in.") from error
 
 
 # -- the file

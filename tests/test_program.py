@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from daemon import DEADLINE, ENVIRONMENT
 
 from ftpsvc import collector, oneshot, program
 
@@ -100,6 +102,42 @@ def test_each_program_is_there_and_has_a_help(
     with pytest.raises(SystemExit) as caught:
         program.main()
     assert caught.value.code == 0 and f"ftpsvc {name}" in capsys.readouterr().out
+
+
+#: The program as a script may start it, without some of its streams; and where one of the libraries that it imports
+#: keeps a file of its own open, as libffi does since version 3.5.
+WITHOUT = """
+import os, sys
+for stream in {closed}:
+    os.close(stream)
+from ftpsvc import program
+imported = program.import_module
+program.import_module = lambda name: (os.open(sys.executable, os.O_RDONLY), imported(name))[1]
+sys.exit(program.main())
+"""
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["put", "-", "ftp://127.0.0.1:1/x"], 4, "nothing listens"),
+        (["user", "add", "ann", "--accounts", "new.toml"], 1, "no terminal"),
+        (["user", "add", "ann", "--accounts", "new.toml", "--password-stdin"], 1, "standard input can't be read"),
+        (["init", "new", "--user", "ann", "--password-stdin"], 1, "standard input can't be read"),
+        (["ctl", "who", "--state", "nowhere"], 1, "no server answers"),
+        (["doctor", "127.0.0.1", "1"], 1, ""),
+    ],
+)
+def test_what_is_closed_from_the_beginning_is_nothing_that_is_open_by_now(
+    words: list[str], code: int, said: str, closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WITHOUT.format(closed=closed), *words]
+    given = {"stdin": subprocess.DEVNULL, "env": ENVIRONMENT, "cwd": tmp_path}
+    ended = subprocess.run(command, **given, capture_output=True, text=True, timeout=DEADLINE)  # type: ignore[call-overload]
+    assert ended.returncode == code and "Traceback" not in ended.stderr, ended
+    assert said in ended.stderr or 0 not in closed or 2 in closed
+    assert not list(tmp_path.iterdir())
 
 
 #: What would take longer to import than `ls` takes to list, or is another command's.
