@@ -44,11 +44,11 @@ class Made(NamedTuple):
     everywhere: Joined | None  #: what it counts with other nodes; None without them
 
 
-def made(options: Options, reactor: Any, common: Common | None, node: str = parts.RUN) -> Made:
+def made(options: Options, reactor: Any, common: Common | None, node: str = "") -> Made:
     """Open the folder, and read what there is to read. `common`: where to count; None for here. `node`: what several
-    processes have in common that serve as one."""
+    processes have in common that serve as one; empty for this one alone."""
     common = common or Common()
-    everywhere = joined(options, reactor, common, f"{node}.{parts.RUN}", _room(common))
+    everywhere = joined(options, reactor, common, f"{node or parts.RUN}.{parts.RUN}", _room(common))
     reactor.suggestThreadPoolSize(THREADS)
     run = pool_of(reactor)
     disks = by_device(run, THREADS_OF_A_DISK)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nursery
 import pytest
 import streams
 import support
@@ -56,6 +57,13 @@ def pytest_unconfigure() -> None:
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_are_born() -> Iterator[None]:
+    yield
+    for one in (nursery.PLAIN, nursery.SHELL):
+        one.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

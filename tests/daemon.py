@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import nursery
 import pytest
 
 import ftpsvc
@@ -38,7 +39,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
         """`folder`: where it is started. `environment`: what it has besides ours."""
-        self.process = subprocess.Popen(
+        self.process = nursery.Child(
             command,
             cwd=folder,
             env={**ENVIRONMENT, **(environment or {})},

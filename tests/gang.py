@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nursery
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL, Conversation
 from streams import eventually
 
@@ -24,7 +25,7 @@ class Gang:
 
     def __init__(self, folder: Path, *options: str) -> None:
         command = (*FOREGROUND, "ftpsvc", "--port", LOCAL, "--workers", "2")
-        self.process = subprocess.Popen(
+        self.process = nursery.Child(
             (*command, "--anonymous", "write", *options),
             cwd=folder,
             env=ENVIRONMENT,
@@ -146,7 +147,7 @@ def ctl(state: Path, *words: str) -> list[dict[str, Any]]:
     """What `ftpsvc ctl` says."""
     program = "from ftpsvc.program import main; raise SystemExit(main())"
     command = (sys.executable, "-c", program, "ctl", words[0], "--json", "--state", str(state), *words[1:])
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+    ended = nursery.run(command, env=ENVIRONMENT, text=True, timeout=DEADLINE)
     assert ended.returncode == 0, ended.stderr
     return [json.loads(line) for line in ended.stdout.splitlines()]
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nursery
 import pytest
 import serverprocess
 
@@ -62,8 +63,8 @@ class Server:
     """A server process that serves a folder."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        command = (sys.executable, serverprocess.__file__, str(folder))
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        command = (sys.executable, "-c", serverprocess.RUN, str(folder))
+        self.process = nursery.Child(command, stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -91,7 +92,7 @@ class Screen:
         self._keyboard, terminal = pty.openpty()
         termios.tcsetwinsize(terminal, (30, 100))
         command = (sys.executable, "-c", IN_TERMINAL, *arguments)
-        self.process = subprocess.Popen(
+        self.process = nursery.Child(
             command,
             stdin=terminal,
             stdout=terminal,
@@ -99,6 +100,7 @@ class Screen:
             cwd=folder,
             env=environment,
             start_new_session=True,
+            nursery=nursery.SHELL,
         )
         os.close(terminal)
 

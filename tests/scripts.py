@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nursery
 import pytest
 import serverprocess
 from daemon import DEADLINE
@@ -26,8 +27,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
     """A folder, and the URL of the server that serves it."""
     folder = tmp_path_factory.mktemp("served")
     with serverprocess.python_path() as path:
-        command = (sys.executable, serverprocess.__file__, str(folder))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=path) as process:
+        command = (sys.executable, "-c", serverprocess.RUN, str(folder))
+        with nursery.Child(command, stdout=subprocess.PIPE, env=path) as process:
             assert process.stdout is not None
             yield folder, f"ftp://127.0.0.1:{int(process.stdout.readline())}"
             process.kill()
@@ -43,6 +44,6 @@ def run(tmp_path: Path) -> Run:
             environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path / "c")}
             command = (sys.executable, "-c", RUN, *words)
             given: dict[str, Any] = {"stdin": stdin} if stdin else {"input": input}
-            return subprocess.run(command, **given, capture_output=True, env=environment, cwd=here, timeout=DEADLINE)
+            return nursery.run(command, **given, env=environment, cwd=here, timeout=DEADLINE)
 
     return run

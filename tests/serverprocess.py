@@ -16,6 +16,9 @@ from ftpsvc.localdisk import LocalDisk
 from ftpsvc.passive import PassiveOptions
 from ftpsvc.tls import ServerTLS
 
+#: For a nursery.
+RUN = "import serverprocess; serverprocess.main()"
+
 
 @contextlib.contextmanager
 def python_path() -> Iterator[dict[str, str]]:
@@ -51,5 +54,9 @@ def serve_folder(
     reactor.run()  # type: ignore[attr-defined]
 
 
-if __name__ == "__main__":
+def main() -> None:
     serve_folder(sys.argv[1], **dict(option.split("=") for option in sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nursery
 import secured
 import serverprocess
 
@@ -47,9 +48,8 @@ class Server:
         self.host = host
         given = [f"{name}={value}" for name, value in {"interface": host, **options}.items()]
         with serverprocess.python_path() as environment:
-            self.process = subprocess.Popen(
-                [sys.executable, serverprocess.__file__, str(folder), *given], stdout=subprocess.PIPE, env=environment
-            )
+            command = (sys.executable, "-c", serverprocess.RUN, str(folder), *given)
+            self.process = nursery.Child(command, stdout=subprocess.PIPE, env=environment)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 

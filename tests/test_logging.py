@@ -7,11 +7,11 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import nursery
 import pytest
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Start, log_in, start
 from ports import free_port
@@ -132,7 +132,7 @@ def test_sigusr1_ends_no_server_that_has_no_file(start: Start) -> None:
 
 
 def refusal(*command: str, cwd: Path) -> str:
-    ended = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+    ended = nursery.run(command, cwd=cwd, env=ENVIRONMENT, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     return ended.stderr
 

@@ -13,6 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
+import nursery
 import pytest
 import serverprocess
 import streams
@@ -229,7 +230,7 @@ def test_what_a_signal_ends_leaves_a_part_that_another_command_goes_on_from(
     with serverprocess.python_path() as path:
         command = (sys.executable, "-c", RUN, "get", "--json", "--limit-rate", "1M", f"{url}/large")
         environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state")}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=here) as process:
+        with nursery.Child(command, stdout=subprocess.PIPE, env=environment, cwd=here) as process:
             assert process.stdout is not None
             assert b"start" in process.stdout.readline()
             streams.eventually(lambda: any(part.stat().st_size for part in support.parts_in(here)))
@@ -316,7 +317,7 @@ def test_nothing_comes_home_from_a_folder_that_was_removed(served: tuple[Path, s
             environment = {**path, "HOME": str(tmp_path)}
             command = (sys.executable, "-c", script, *words)
             (tmp_path / "gone").mkdir(exist_ok=True)
-            ended = subprocess.run(command, capture_output=True, env=environment, timeout=DEADLINE)
+            ended = nursery.run(command, env=environment, timeout=DEADLINE)
         assert ended.returncode == 7
         assert b"no folder" in ended.stderr or words[0] == "mirror"
     assert (folder / "notes").read_bytes() == b"theirs"

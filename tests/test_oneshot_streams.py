@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
+import nursery
 import pytest
 import serverprocess
 import support
@@ -83,7 +84,7 @@ def test_an_input_that_cannot_be_read_is_a_failure_and_nothing_is_stored(served:
     script = "import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 0); " + RUN
     with serverprocess.python_path() as path:
         command = (sys.executable, "-c", script, "put", "-", f"{url}/from-nowhere")
-        ended = subprocess.run(command, capture_output=True, env=path, timeout=DEADLINE)
+        ended = nursery.run(command, env=path, timeout=DEADLINE)
     assert (ended.returncode, ended.stderr) == (1, b"put: standard input can't be read: Bad file descriptor.\n")
     assert not (folder / "from-nowhere").exists()
 
@@ -114,12 +115,12 @@ def test_events_are_never_among_the_bytes_of_a_file(served: tuple[Path, str], ru
     assert [json.loads(line)["event"] for line in ended.stderr.splitlines()] == ["failed", "start", "done"]
 
 
-def begun(tmp_path: Path, *words: str) -> subprocess.Popen[bytes]:
+def begun(tmp_path: Path, *words: str) -> nursery.Child:
     with serverprocess.python_path() as path:
         command = (sys.executable, "-c", RUN, *words)
         environment = {**path, "XDG_STATE_HOME": str(tmp_path / "state")}
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=tmp_path)
+        return nursery.Child(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nursery
 import pytest
 import support
 from screens import DEADLINE, PROMPT, WHERE, Drawing, Screen, Server, environment, screen, server
@@ -139,9 +140,7 @@ def test_what_is_drawn_is_the_same_wherever_it_is_cut(size: int) -> None:
 
 def piped(environment: dict[str, str], folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-c", IN_PIPE, *arguments)
-    return subprocess.run(
-        command, input=script, capture_output=True, text=True, env=environment, cwd=folder, timeout=DEADLINE
-    )
+    return nursery.run(command, input=script, text=True, env=environment, cwd=folder, timeout=DEADLINE)
 
 
 def test_a_script_goes_on_after_a_failure_and_ends_with_1(
@@ -167,9 +166,11 @@ def test_letters_that_the_locale_does_not_have_are_shown_in_some_way(
     server: Server, environment: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "there" / "é").touch()
-    ended = piped({**environment, "PYTHONIOENCODING": "ascii"}, tmp_path, "list\n", "127.0.0.1", str(server.port))
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.endswith("  \\xe9\n1 file, 0 B\n")
+    variables = {**environment, "PYTHONIOENCODING": "ascii"}
+    command = (sys.executable, "-c", IN_PIPE, "127.0.0.1", str(server.port))
+    ended = subprocess.run(command, input=b"list\n", capture_output=True, env=variables, timeout=DEADLINE)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.endswith(b"  \\xe9\n1 file, 0 B\n")
 
 
 def test_a_startup_that_quits_is_the_end(environment: dict[str, str], tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_a_folder_that_is_gone(environment: dict[str, str], tmp_path: Path, serv
 
 def test_ctrl_c_ends_a_script(environment: dict[str, str], tmp_path: Path) -> None:
     command = (sys.executable, "-c", IN_PIPE)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+    with nursery.Child(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(b"help pwd\n")
         process.stdin.flush()

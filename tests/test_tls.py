@@ -11,10 +11,10 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import urllib.request
 from pathlib import Path
 
+import nursery
 import pytest
 import support
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, LOCAL
@@ -234,7 +234,7 @@ def test_sighup_reads_the_certificate_again_and_drops_nobody(tmp_path: Path) -> 
 
 def test_a_certificate_that_can_not_be_used_refuses_the_start_in_one_line(tmp_path: Path) -> None:
     command = [*FOREGROUND, "ftpsvc", "--root", str(tmp_path), "--certificate", str(tmp_path / "missing")]
-    ended = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+    ended = nursery.run(command, cwd=tmp_path, env=ENVIRONMENT, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     assert ended.stderr.startswith("ftpsvc: can't use the certificate: ")
     assert ended.stderr.count("\n") == 1

@@ -10,10 +10,10 @@ import signal
 import socket
 import ssl
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nursery
 import pytest
 import support
 from daemon import DEADLINE, ENVIRONMENT, FOREGROUND, Conversation
@@ -123,7 +123,7 @@ def test_workers_end_when_their_parent_is_killed(gather: Callable[..., Gang]) ->
 
 def test_what_can_not_be_shared_is_refused_at_the_start(tmp_path: Path) -> None:
     command = (*FOREGROUND, "ftpsvc", "--workers=2", "--port=stdio:")
-    ended = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=DEADLINE)
+    ended = nursery.run(command, cwd=tmp_path, env=ENVIRONMENT, text=True, timeout=DEADLINE)
     assert ended.returncode == 1
     assert re.fullmatch(r"ftpsvc: can't [^\n]+\n", ended.stderr)
 

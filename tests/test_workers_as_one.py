@@ -106,8 +106,9 @@ def test_notice_of_the_end_is_given_while_all_workers_let_people_in(
     gang.logged(r"in 3600 s \(drain-notice\) nobody is let in any more")
     (said,) = ctl(state, "drain")
     assert said["notice"] == 3600
-    with pytest.raises(HTTPError, match="503"):
+    with pytest.raises(HTTPError, match="503") as caught:
         page(f"http://127.0.0.1:{port}/readyz")
+    caught.value.close()
     talks = gang.talks()
     for worker, talk in talks.items():
         talk.say(f"STOR f{worker}", "DATA 4", "dataDONE")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import nursery
 import pytest
 from ports import free_ports
 from serverprocess import python_path
@@ -56,7 +57,7 @@ class Node:
     def start(self) -> None:
         self.log.unlink(missing_ok=True)
         with python_path() as environment:
-            self.process = subprocess.Popen(self._command, env={**environment, **self._more})
+            self.process = nursery.Child(self._command, env={**environment, **self._more})
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -197,11 +198,11 @@ class Site:
         session.login()
         return session
 
-    def begin(self, *words: object, stdin: str = "") -> subprocess.Popen[str]:
+    def begin(self, *words: object, stdin: str = "") -> nursery.Child:
         """Our own client, as a script has it; `stdin`: what comes from there."""
         program = "import sys; from ftpsvc.program import main; sys.exit(main())"
         with python_path() as environment:
-            began = subprocess.Popen(
+            began = nursery.Child(
                 [sys.executable, "-c", program, *map(str, words)],
                 env={**environment, "XDG_STATE_HOME": str(self._folder / "client")},
                 stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nursery
 import pytest
 from ports import free_port
 from serverprocess import python_path
@@ -93,7 +94,7 @@ def carry(folder: Path, *words: str) -> list[dict[str, object]]:
     with python_path() as environment:
         environment = {**environment, "XDG_STATE_HOME": str(folder.parent / "state")}
         command = [sys.executable, "-c", program, *words, "--json"]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=60)
+        done = nursery.run(command, cwd=folder, env=environment, timeout=60)
     assert done.returncode == 0, done
     return [json.loads(line) for line in done.stdout.splitlines()]
 
