@@ -191,6 +191,12 @@ def test_the_unique_name_in_a_folder_is_told_with_it(
     assert talk.codes(f"RETR {name}\r\n".encode()) == [150, "DONE", 226]
 
 
+def test_a_new_file_does_not_begin_in_the_middle(talk: Conversation, tmp_path: Path) -> None:
+    assert talk.codes(b"REST 3\r\nSTOU\r\n", frames(b"1")) == [350, 450]
+    assert os.listdir(tmp_path) == []
+    assert talk.codes(b"STOU\r\n", frames(b"1")) == [150, 226]  # the offset was for one command
+
+
 def test_a_unique_name_that_is_taken_meanwhile_is_not_replaced(
     talk: Conversation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -312,7 +312,8 @@ async def store_unique(session: Session, argument: str) -> Awaitable[Reply]:
     with record:
         _refuse_range(session)
         if session.take_offset():
-            raise model.BadSequence("STOU makes a new file: REST goes with STOR and RETR.")
+            # Not 503, as behind RANG: the offset is forgotten by now, so the same command will do.
+            raise model.Busy("STOU makes a new file, which REST can't go on from. Send STOU again, without it.")
         path = record.resolve(Permission.WRITE)
         await _demand_nothing_there(session, path)
         await _demand_room(session, path, declared)
