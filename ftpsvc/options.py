@@ -340,6 +340,9 @@ def _address(text: str) -> ipaddress.IPv4Address | None:
     if text == "auto":
         return None
     try:
-        return ipaddress.IPv4Address(text)
+        address = ipaddress.IPv4Address(text)
     except ValueError as error:
         raise usage.UsageError("--passive-address is auto or an IPv4 address; EPSV, for IPv6, tells none") from error
+    if address.is_unspecified or address.is_multicast or address.is_reserved:
+        raise usage.UsageError(f"--passive-address: no client can connect to {text}; auto tells what each has come to")
+    return address

@@ -301,6 +301,8 @@ class TestDataConnections:
             "--passive-ports=0-9",
             "--passive-ports=1-65536",
             "--passive-address=here",
+            "--passive-address=0.0.0.0",
+            "--passive-address=255.255.255.255",
             "--passive-address=::1",
             "--passive-local=1.2.3.4/8",
         ),
