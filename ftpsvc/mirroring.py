@@ -124,9 +124,11 @@ class Mirror:
         return self.report
 
     async def dry_run(self) -> AsyncGenerator[Step, None]:
-        """The plan, step by step; nothing is changed."""
+        """The plan, step by step; nothing is changed. Raises what would end all of it."""
         top, is_there = await self._tops()
         if not is_there:
+            above = self._target.top.rpartition("/")[0] or "/"
+            await self._through(lambda: self._target.storage.stat(above))  # where the run would make it
             step = Step(Do.MAKE, "", top)
             self.plan.add(step)
             yield step

@@ -13,7 +13,7 @@ from twotrees import BIG, Two, content, disks, two, write
 
 from ftpsvc import model
 from ftpsvc.filters import Rule
-from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, Whole
+from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, TransferError, Whole
 from ftpsvc.steps import Rules, Side
 from ftpsvc.storage import Times
 from ftpsvc.trees import Comparison
@@ -223,6 +223,14 @@ def test_a_target_that_is_not_there_is_made(two: Two) -> None:
     report = two.run(top="/sub")
     assert content(two.target) == {"sub": None, "sub/a": b"1"} and report.made == 1
     assert two.plan == "plan: 1 file to copy, 1 folder to make; 1 B"
+
+
+@pytest.mark.parametrize("does", ["run", "dry_run"])
+def test_a_target_in_a_folder_that_is_not_there_is_refused(two: Two, does: str) -> None:
+    (two.source / "no" / "sub").mkdir(parents=True)
+    with pytest.raises(TransferError):
+        getattr(two, does)(top="/no/sub")
+    assert content(two.target) == {}
 
 
 def test_a_target_that_is_made_is_as_private_as_its_source(two: Two) -> None:
