@@ -113,7 +113,8 @@ class Mirror:
             self.plan.add(step)
             await self._make(step)
         await self._carry_out(self._planned(self._comparison.steps("", is_there, top.unique)))
-        self.plan.removals.keep(self._comparison.staying)
+        for step in self.plan.keep(self._comparison.staying):
+            self.report.failed.add(step.path, step.why, step.cause)
         self._compared(self.plan)
         if await self._is_removal_wanted():
             is_extra = listed if self._source.times.are_exact else self._is_extra
@@ -125,6 +126,7 @@ class Mirror:
 
     async def dry_run(self) -> AsyncGenerator[Step, None]:
         """The plan, step by step; nothing is changed. Raises what would end all of it."""
+        folders: list[Step] = []  # told at the end, as only then it is known which of them something stays in
         top, is_there = await self._tops()
         if not is_there:
             above = self._target.top.rpartition("/")[0] or "/"
@@ -140,8 +142,16 @@ class Mirror:
                         continue
                     step = step._replace(do=Do.REPLACE, why="digest")
                 self.plan.add(step)
+                if step.do is Do.REMOVE_FOLDER:
+                    folders.append(step)
+                elif step.do is not Do.EXCHANGE:
+                    yield step
+        failed = self.plan.keep(self._comparison.staying)
+        for step in folders:
+            if step.path not in self._comparison.staying:
                 yield step
-        self.plan.removals.keep(self._comparison.staying)
+        for step in (*failed, *self.plan.exchanges):
+            yield step
         self.report.same += self._comparison.seen.same
 
     async def _through(self, work: Callable[[], Awaitable[T]]) -> T:

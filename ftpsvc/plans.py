@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftpsvc import display
-from ftpsvc.model import decode_name, encode_name
+from ftpsvc.model import AlreadyExists, decode_name, encode_name
 from ftpsvc.steps import Do, Step
 from ftpsvc.words import escape, quote
 
@@ -85,6 +85,15 @@ class Plan:
         elif do is Do.EXCHANGE:
             self.exchanges.append(step)
 
+    def keep(self, staying: set[str]) -> list[Step]:
+        """Leave out the folders that something stays in, once that is known. What was to take their place fails."""
+        self.removals.keep(staying)
+        failed = [_held(step) for step in self.exchanges if step.path in staying]
+        self.exchanges = [step for step in self.exchanges if step.path not in staying]
+        if failed:
+            self.counts[Do.EXCHANGE] = len(self.exchanges)
+        return failed
+
     def text(self) -> str:
         """The plan in one line."""
         count = self.counts.get
@@ -102,6 +111,11 @@ class Plan:
             if number
         ]
         return f"plan: {', '.join(parts)}; {display.size(self.bytes)}" if parts else "plan: nothing to do"
+
+
+def _held(step: Step) -> Step:
+    cause = AlreadyExists(f"{step.why}, and something in it stays.")
+    return step._replace(do=Do.FAIL, why=display.reason(cause), cause=cause)
 
 
 def described(step: Step) -> str:

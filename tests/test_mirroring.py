@@ -360,6 +360,19 @@ def test_a_folder_that_is_left_out_does_not_make_room_for_a_file_of_its_name(two
     assert (report.failed.count, report.removed) == (1, 0)
 
 
+def test_a_folder_that_something_stays_in_is_neither_planned_to_go_nor_exchanged(two: Two) -> None:
+    write(two.source / "clash", b"file")
+    for folder in ("clash", "extra"):
+        write(two.target / folder / "a")
+        write(two.target / folder / "a.keep")
+    rules = [Rule(False, "*.keep")]
+    why = "there is a folder of that name, and something in it stays."
+    assert two.dry_run(delete=True, filter=rules) == [f"fail clash: {why}", "remove clash/a", "remove extra/a"]
+    report = two.run(delete=True, filter=rules)
+    assert (report.removed, report.failed.first) == (2, [("clash", why)])
+    assert two.plan == "plan: 2 names to remove; 0 B"
+
+
 class Refusing:
     """A source of which nothing can be listed."""
 
