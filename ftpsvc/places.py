@@ -17,6 +17,7 @@ from ftpsvc import display, model
 from ftpsvc.model import (
     ConnectionFailed,
     Entry,
+    Kind,
     ServiceClosing,
     TransferError,
     Unavailable,
@@ -118,6 +119,20 @@ class Place:
         if not found:
             raise model.NotFound(f"nothing in {quote(folder)} matches {quote(name)}.")
         return _by_name((f"{folder.rstrip('/')}/{entry.name}", entry) for entry in found)
+
+    async def removable(self, typed: str) -> list[tuple[str, Entry]]:
+        """The same, also for a link that leads nowhere: that is listed, and asked for it, a server knows of nothing."""
+        try:
+            return await self.matching(typed)
+        except Unavailable:
+            path = self.path(typed)
+            folder, name = parent_and_name(path)
+            with contextlib.suppress(Unavailable):
+                async with self._listing(folder) as listing:
+                    async for entry in listing:
+                        if entry.name == name and entry.kind is Kind.LINK:
+                            return [(path, entry)]
+            raise
 
     async def offers(self, typed: str, now: float) -> list[tuple[str, Entry]]:
         """The paths that what was typed may be the beginning of, written in the same way; folders end with `/`."""

@@ -114,6 +114,14 @@ def test_a_link_is_removed_as_a_file_is_wherever_it_leads(desk: Desk) -> None:
     assert not (desk.there / "link").is_symlink()
 
 
+def test_a_link_that_leads_nowhere_is_removed_by_its_name(desk: Desk) -> None:
+    (desk.there / "link").symlink_to("nowhere")
+    (desk.there / "other").symlink_to("/nowhere")
+    assert desk.type("rm -r other") == "removed 1 file\n"
+    assert desk.type("rm link none") == 'removed 1 file\nrm: no "none" in / (550).\n'
+    assert not list(desk.there.iterdir())
+
+
 def test_names_are_changed(desk: Desk) -> None:
     pub = tree(desk)
     assert desk.type("mv pub/a.jpg pub/z.jpg") == "/pub/a.jpg is /pub/z.jpg now\n"

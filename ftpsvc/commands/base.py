@@ -113,15 +113,18 @@ class Commands(Console):
         async with lasting(there, self._redialling(there), self._reactor, tell) as line:
             yield line
 
-    async def _looked_up(self, job: Job, command: str, server: There, typed: Sequence[str]) -> list[tuple[str, Entry]]:
-        """What these words mean at the server. Says which mean nothing, which keeps none of the others.
+    async def _looked_up(
+        self, job: Job, command: str, look: Callable[[str], Awaitable[list[tuple[str, Entry]]]], typed: Sequence[str]
+    ) -> list[tuple[str, Entry]]:
+        """What these words mean at the server, as `look` tells of one. Says which mean nothing, which keeps none of the
+        others.
 
         Raises what is wrong with the only one, and what ends all.
         """
         found: list[tuple[str, Entry]] = []
         for word in typed:
             with telling(self._complaining(job, command, is_only=len(typed) == 1)):
-                found += await server.matching(word)
+                found += await look(word)
         return found
 
     def _complaining(self, job: Job, command: str, is_only: bool = False) -> Callable[[TransferError], None]:

@@ -116,7 +116,7 @@ class Looking(Commands):
             event = {"event": "digest", "path": path, "algorithm": algorithm, "digest": digest}
             self.say(f"{digest}  {quote(path)}", event)
 
-        paths = [path for path, _ in await self._looked_up(job, "hash", server, words)]
+        paths = [path for path, _ in await self._looked_up(job, "hash", server.matching, words)]
         await self._every(job, "hash", paths, tell, others=len(words) - 1)
 
     async def complete_hash(self, text: str, position: int) -> list[Offer]:

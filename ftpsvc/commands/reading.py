@@ -52,7 +52,7 @@ class Reading(Commands):
         Example: cat notes.txt
         """
         server, job = self._server, self._job
-        found = await self._looked_up(job, "cat", server, (file, *more))
+        found = await self._looked_up(job, "cat", server.matching, (file, *more))
         entries = dict(found)
 
         async def show(path: str) -> None:

@@ -136,7 +136,7 @@ class RemoteFiles(Commands):
         job.has_questions = True
         letters, typed = self._options(words, "r", "rm")
         self._needed(typed, 1, "rm")
-        found = await self._looked_up(job, "rm", server, typed)
+        found = await self._looked_up(job, "rm", server.removable, typed)
         if not found:
             return  # which was said
         folders = [path for path, entry in found if _is_folder(entry)]
@@ -217,7 +217,7 @@ class RemoteFiles(Commands):
         if not re.fullmatch("0?[0-7]{3}", mode):
             raise BadArgument(f'"{mode}" is no mode. Those have three octal digits: 644, 600, 755')
         facts = Facts(mode=int(mode, 8))
-        paths = [path for path, _ in await self._looked_up(job, "chmod", server, (file, *more))]
+        paths = [path for path, _ in await self._looked_up(job, "chmod", server.matching, (file, *more))]
 
         async def change(path: str) -> None:
             await server.doing(path, server.storage.set_facts(path, facts))
@@ -262,7 +262,7 @@ class RemoteFiles(Commands):
         Example: stat report.pdf
         """
         server = self._server
-        for at, entry in await self._looked_up(self._job, "stat", server, (path, *more)):
+        for at, entry in await self._looked_up(self._job, "stat", server.matching, (path, *more)):
             kind = "folder" if entry.is_directory else entry.kind.value
             exact = f"{display.size(entry.size)} ({entry.size} bytes)" if entry.is_file else "-"
             rows = {
