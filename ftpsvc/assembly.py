@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from ftpsvc import connecting, xdg
@@ -43,27 +43,35 @@ def finish_output() -> None:
 #: What ends a program before its time.
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
+#: For how many seconds what such a signal stops may still put away what it has begun, and say how far it got. A disk
+#: takes some tenths of one; a server that doesn't answer any more takes longer than anybody wants to wait.
+PUTTING_AWAY = 5.0
+
 
 def run(
     reactor: Any,
     work: Coroutine[Any, Any, None],
     broken: Callable[[Failure], None],
-    stop: Callable[[], None],
+    stop: Callable[[], list[Deferred[None]]],
     listen: Callable[[Callable[[int], None]], None],
 ) -> int:
     """Run the reactor until the work is done. The signal that ended it before its time, or 0.
 
-    `broken` is told if a defect ended it, and `stop` is called if a signal did. `listen` has the signals of `ENDING`
-    call what it is given, in a turn of the reactor's.
+    `broken` is told if a defect ended it, and `stop` is called if a signal did: it gives what has to come to its end
+    then, for which a second signal doesn't wait. `listen` has the signals of `ENDING` call what it is given, in a turn
+    of the reactor's.
     """
     ended_by = 0
 
     def start() -> None:
         def end(number: int) -> None:
             nonlocal ended_by
+            if ended_by:
+                running.cancel()
+                return
             ended_by = number
-            stop()
-            running.cancel()
+            over = DeferredList(stop(), consumeErrors=True).addTimeout(PUTTING_AWAY, reactor)
+            over.addBoth(lambda _: running.cancel())
 
         running: Deferred[Any] = Deferred.fromCoroutine(work)
         running.addErrback(lambda failure: failure.trap(CancelledError))

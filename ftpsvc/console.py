@@ -202,12 +202,16 @@ class Console(cmd.Cmd):
         """Whether somebody has stopped the last line."""
         return self._front is not None and self._front.is_interrupted
 
-    def stop(self) -> None:
-        """Stop all that is under way, and carry out nothing else."""
+    def stop(self) -> list[Deferred[None]]:
+        """Stop all that is under way, and carry out nothing else. What fires when each of that is over."""
         self._is_stopped = True
-        self.interrupt()
-        for job in self.jobs:
+        under_way = list(self.jobs)
+        if self._front is not None and self._front.has_floor:
+            under_way.append(self._front)
+        over = [job.ended() for job in under_way]
+        for job in under_way:
             job.stop()
+        return over
 
     async def _carried_out(self, job: Job) -> bool:
         if job.line.startswith("#"):

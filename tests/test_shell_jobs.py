@@ -169,6 +169,16 @@ def test_there_are_only_so_many_jobs(paced: Desk) -> None:
     paced.shell.stop()
 
 
+def test_a_stopped_shell_tells_when_all_is_over(paced: Desk) -> None:
+    over: list[Any] = []
+    for line in ("get big big1 &", "get big big2"):
+        paced.start(line)
+    for ended in paced.shell.stop():
+        ended.addCallback(over.append)
+    assert paced.said().count("get: stopped at") == len(over) == 2
+    assert paced.shell.stop() == []
+
+
 def test_a_question_is_asked_before_a_job_goes_to_the_background(paced: Desk) -> None:
     (paced.here / "big").write_bytes(b"old")
     paced.is_attended("s")
