@@ -12,7 +12,8 @@ from ftpsvc.model import Entry, Kind, decode_name, encode_name
 #: quicker at hand; what comes beyond them is packed.
 MAX_PLAIN = 25_000
 
-#: Behind a name: what an entry is, its size, its modify time, its mode.
+#: Behind a name: what an entry is, its size, its modify time, its mode. Behind that, of a folder: what is `unique` of
+#: it, without which nobody would see that a link leads back to a folder that it is in.
 _FACTS = struct.Struct(">BQqH")
 _LENGTH = struct.Struct(">H")
 _KINDS = tuple(Kind)
@@ -26,14 +27,17 @@ def _packed(entry: Entry) -> bytes:
     kind = _KINDS.index(entry.kind) | _LINK * entry.is_link
     # A name can't hold NUL, so it sorts and is found by its own bytes.
     modified = max(-_LATEST, min(entry.modified, _LATEST))
-    return encode_name(entry.name) + b"\0" + _FACTS.pack(kind, min(entry.size, _LATEST), modified, entry.mode)
+    facts = _FACTS.pack(kind, min(entry.size, _LATEST), modified, entry.mode)
+    unique = encode_name(entry.unique) if entry.is_directory else b""
+    return b"".join((encode_name(entry.name), b"\0", facts, unique))
 
 
 def _unpacked(packed: bytes) -> Entry:
-    at = len(packed) - _FACTS.size
-    kind, size, modified, mode = _FACTS.unpack_from(packed, at)
-    name = decode_name(packed[: at - 1])
-    return Entry(name, _KINDS[kind & ~_LINK], size, modified, mode, is_link=bool(kind & _LINK))
+    at = packed.index(b"\0")
+    name = decode_name(packed[:at])
+    kind, size, modified, mode = _FACTS.unpack_from(packed, at + 1)
+    unique = decode_name(packed[at + 1 + _FACTS.size :])
+    return Entry(name, _KINDS[kind & ~_LINK], size, modified, mode, unique=unique, is_link=bool(kind & _LINK))
 
 
 class Shelf:
@@ -44,7 +48,7 @@ class Shelf:
 
 
 class Pile:
-    """Entries in the order in which they came. Those that are packed forget `unique`."""
+    """Entries in the order in which they came. Of the packed ones, files forget `unique`."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._place = _Place(shelf)
@@ -74,7 +78,7 @@ class Pile:
 
 
 class Roll:
-    """Entries by their names. First all are added, then they are taken. Those that are packed forget `unique`."""
+    """Entries by their names. First all are added, then they are taken. Of the packed ones, files forget `unique`."""
 
     def __init__(self, shelf: Shelf) -> None:
         self._place = _Place(shelf)

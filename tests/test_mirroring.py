@@ -11,9 +11,10 @@ import support
 from twisted.internet.defer import CancelledError, Deferred
 from twotrees import BIG, Two, content, disks, two, write
 
-from ftpsvc import model
+from ftpsvc import model, trees
 from ftpsvc.filters import Rule
 from ftpsvc.model import NO_FACTS, Entry, Facts, Kind, TransferError, Whole
+from ftpsvc.rolls import MAX_PLAIN, Shelf
 from ftpsvc.steps import Rules, Side
 from ftpsvc.storage import Times
 from ftpsvc.trees import Comparison
@@ -291,7 +292,11 @@ def test_links_are_followed_or_left_out_as_is_asked_for(disks: Two) -> None:
     assert report.skipped.first == [("broken", "a link that leads nowhere, or out of the root")]
 
 
-def test_links_that_lead_round_in_a_circle_come_to_an_end(two: Two) -> None:
+@pytest.mark.parametrize("plain", [MAX_PLAIN, 0])
+def test_links_that_lead_round_in_a_circle_come_to_an_end(
+    two: Two, monkeypatch: pytest.MonkeyPatch, plain: int
+) -> None:
+    monkeypatch.setattr(trees, "Shelf", lambda: Shelf(plain))
     write(two.source / "sub" / "a")
     (two.source / "sub" / "up").symlink_to("..")
     report = two.run()

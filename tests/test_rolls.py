@@ -19,9 +19,9 @@ ENTRIES = st.lists(
         st.integers(-(2**60), 2**60),
         st.integers(0, 0o777),
         st.just(1),
-        st.just(""),
+        st.sampled_from(["", "801g2f"]),
         st.booleans(),
-    ),
+    ).map(lambda entry: entry if entry.is_directory else entry._replace(unique="")),
     unique_by=lambda entry: entry.name,
     max_size=12,
 )
