@@ -23,16 +23,17 @@ def _raised(error: TransferError) -> NoReturn:
 
 
 async def walk(
-    storage: Storage, top: str, failed: Callable[[TransferError], object] = _raised
+    storage: Storage, top: str, unique: str, failed: Callable[[TransferError], object] = _raised
 ) -> AsyncGenerator[tuple[str, list[Entry]], None]:
-    """Each folder of a tree with its entries, a folder before what is in it.
+    """Each folder of a tree with its entries, a folder before what is in it. `unique` is that of the top one.
 
     `failed` is told of a folder that can't be listed, and why; it counts as empty then. Without it that ends the walk,
     and so it does if it is the top one: then there is nothing to go on with.
-    A link to a folder is not gone through where the server says that it is one, and elsewhere not more than `MAX_DEPTH`
-    deep, because it may lead round in a circle.
+    A link to a folder is not gone through where the server says that it is one. Elsewhere it may lead round in a
+    circle: nobody goes into a folder again that he is in, where the server says which is which, nor more than
+    `MAX_DEPTH` deep.
     """
-    waiting = [top]
+    waiting: list[tuple[str, frozenset[str]]] = [(top, frozenset((unique,)) if unique else frozenset())]
     deepest = top.rstrip("/").count("/") + MAX_DEPTH
     while waiting:
         batch, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
@@ -43,12 +44,14 @@ async def walk(
             with telling(failed if folder != top else _raised):
                 into[folder] = await _listed(storage, folder)
 
-        await together(batch, look)
-        for folder in batch:
+        await together([folder for folder, _ in batch], look)
+        for folder, above in batch:
             yield folder, listed[folder]
-            inner = (entry.name for entry in listed[folder] if entry.is_directory and not entry.is_link)
             if folder.count("/") < deepest:
-                waiting += [f"{folder.rstrip('/')}/{name}" for name in inner]
+                for entry in listed[folder]:
+                    if entry.is_directory and not entry.is_link and entry.unique not in above:
+                        inside = above | {entry.unique} if entry.unique else above
+                        waiting.append((f"{folder.rstrip('/')}/{entry.name}", inside))
 
 
 async def _listed(storage: Storage, folder: str) -> list[Entry]:

@@ -122,6 +122,23 @@ def test_a_link_that_leads_nowhere_is_removed_by_its_name(desk: Desk) -> None:
     assert not list(desk.there.iterdir())
 
 
+def test_what_a_server_hides_to_be_links_leads_nobody_round_in_a_circle(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pub, listing = tree(desk), desk._disk.list
+
+    async def hiding(path: str) -> AsyncGenerator[Entry, None]:
+        async for entry in listing(path):
+            yield entry._replace(is_link=False)
+
+    monkeypatch.setattr(desk._disk, "list", hiding)
+    for link, target in (("one", "."), ("two", "."), ("deep/three", "..")):
+        (pub / link).symlink_to(target)
+    assert "4 files in all" in desk.type("du pub")
+    assert desk.type("find pub t*").splitlines() == ["/pub/two/", "/pub/deep/three/"]
+    assert desk.type("rm -r pub") == "removed 9 names\n"
+
+
 def test_names_are_changed(desk: Desk) -> None:
     pub = tree(desk)
     assert desk.type("mv pub/a.jpg pub/z.jpg") == "/pub/a.jpg is /pub/z.jpg now\n"

@@ -25,10 +25,10 @@ class Looking(Commands):
         Example: du photos
         """
         server, job = self._server, self._job
-        top = await self._folder(server, folder)
+        top, unique = await self._folder(server, folder)
         sums: dict[str, int] = {top: 0}
         count = 0
-        async for at, entries in walk(server.storage, top, self._complaining(job, "du")):
+        async for at, entries in walk(server.storage, top, unique, self._complaining(job, "du")):
             here = sum(entry.size for entry in entries if entry.is_file)
             count += sum(entry.is_file for entry in entries)
             sums[_branch(top, at)] = sums.get(_branch(top, at), 0) + here
@@ -54,9 +54,9 @@ class Looking(Commands):
         if len(words) > 2:
             raise model.BadArgument(self._misused("find", ("", *words)))
         pattern = Pattern(words[-1])
-        top = await self._folder(server, words[0] if len(words) == 2 else ".")
+        top, unique = await self._folder(server, words[0] if len(words) == 2 else ".")
         count = 0
-        async for folder, entries in walk(server.storage, top, self._complaining(job, "find")):
+        async for folder, entries in walk(server.storage, top, unique, self._complaining(job, "find")):
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if pattern.matches(entry.name):
                     count += 1
@@ -68,12 +68,13 @@ class Looking(Commands):
     async def complete_find(self, text: str, position: int) -> list[Offer]:
         return await self._offers(self._server, text, only_folders=True) if position == 1 else []
 
-    async def _folder(self, server: There, typed: str) -> str:
-        """The path of what was typed. Raises `Unavailable` if that is no folder."""
+    async def _folder(self, server: There, typed: str) -> tuple[str, str]:
+        """The path of what was typed, and what is `unique` of it. Raises `Unavailable` if that is no folder."""
         path = server.path(typed)
-        if not (await server.entry(path)).is_directory:
+        entry = await server.entry(path)
+        if not entry.is_directory:
             raise model.NotADirectory(f"{quote(path)} is a file. Use: stat {quote(path)}")
-        return path
+        return path, entry.unique
 
     async def do_df(self, folder: str = ".") -> None:
         """df [folder]

@@ -139,10 +139,10 @@ class RemoteFiles(Commands):
         found = await self._looked_up(job, "rm", server.removable, typed)
         if not found:
             return  # which was said
-        folders = [path for path, entry in found if _is_folder(entry)]
+        folders = [(path, entry.unique) for path, entry in found if _is_folder(entry)]
         if folders and "r" not in letters:
-            raise model.NotAFile(f"{quote(folders[0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
-        trees = [(top, await self._to_be_removed(server, top)) for top in folders]
+            raise model.NotAFile(f"{quote(folders[0][0])} is a folder. Use: rmdir, or rm -r for all that is in it too.")
+        trees = [(top, await self._to_be_removed(server, top, unique)) for top, unique in folders]
         self.has_begun(job)
         files = [path for path, entry in found if not _is_folder(entry)]
         others = len(typed) - 1 + len(trees)
@@ -155,14 +155,14 @@ class RemoteFiles(Commands):
         what = display.counted(report.removed, "name" if trees else "file")
         self.note(f"removed {what}", {"event": "done", "removed": report.removed})
 
-    async def _to_be_removed(self, server: There, top: str) -> Removals:
+    async def _to_be_removed(self, server: There, top: str, unique: str) -> Removals:
         """A folder and all that is in it, with paths in the folder above. Raises `Aborted` if nobody wants that."""
         if top == "/":
             raise BadArgument("the top folder is not removed.")
         removals, files, folders = Removals(), 0, 1
         above = parent_and_name(top)[0].rstrip("/") + "/"
         removals.add_folder(top.removeprefix(above))
-        async for folder, entries in walk(server.storage, top):
+        async for folder, entries in walk(server.storage, top, unique):
             for entry in entries:
                 path = f"{folder}/{entry.name}".removeprefix(above)
                 if _is_folder(entry):
