@@ -227,13 +227,13 @@ class Mirror:
             if not await self._is_folder(path):
                 raise
         self.report.made += 1
-        self._made.append((step.path, Facts(step.entry.modified or None, _last_mode(step.entry))))
         # Sent before what is to be in it, because nobody knows whether this run comes to its end; and not waited for by
         # that, or each level of a tree would take a round trip more.
         mode = Deferred.fromCoroutine(self._set_first_mode(step))
         if making := self._making.pop(step.path, None):
             making.callback(True)
         await mode
+        self._made.append((step.path, Facts(step.entry.modified or None, _last_mode(step.entry))))
 
     async def _set_first_mode(self, step: Step) -> None:
         if step.entry.mode:
@@ -323,8 +323,13 @@ class Mirror:
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
         # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
-        with contextlib.suppress(*_NO_MATTER):
-            await self._set_facts(*made)
+        try:
+            with contextlib.suppress(*_NO_MATTER):
+                await self._set_facts(*made)
+        except (ConnectionFailed, ServiceClosing):
+            raise
+        except TransferError as error:
+            self.report.failed.add(made[0], display.reason(error), error)
 
     # -- removing
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from ftpsvc import display, model
@@ -15,10 +14,6 @@ from ftpsvc.steps import Side
 
 #: Removals, and other small changes, at once.
 CHANGES_AT_ONCE = 200
-
-#: What the answer is when a folder is to be removed as if it were a file.
-_NO_LINK = (model.Unavailable, model.BadArgument, model.BadParameter, model.NotImplementedHere, model.Busy)
-
 
 #: Says whether something is too much after all, just before it goes.
 IsExtra = Callable[[str], Awaitable[bool]]
@@ -53,12 +48,16 @@ async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Re
     links: set[str] = set()
 
     async def unlink(path: str) -> None:
-        with contextlib.suppress(*_NO_LINK):
+        try:
             if not await is_extra(path):
-                return  # which is said when its turn as a folder comes
+                return  # which is said when its turn as a folder comes, as is all that goes wrong
             await line.through(lambda: tree.storage.remove(tree.at(path)))
-            links.add(path)
-            report.removed += 1
+        except (ConnectionFailed, ServiceClosing):
+            raise
+        except TransferError:
+            return
+        links.add(path)
+        report.removed += 1
 
     for level in reversed(list(removals.folders())):
         await for_each(each(path for path in level if not is_within(path, links)), unlink, CHANGES_AT_ONCE)
@@ -96,4 +95,8 @@ async def _is_gone(path: str, tree: Side, line: Line) -> bool:
         await line.through(lambda: tree.storage.stat(tree.at(path)))
     except model.Unavailable:
         return True
+    except (ConnectionFailed, ServiceClosing):
+        raise
+    except TransferError:
+        pass  # as with a name that is too long: nobody can tell
     return False

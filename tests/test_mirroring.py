@@ -198,16 +198,6 @@ def test_without_delete_nothing_is_removed_and_with_it_all_that_is_too_much(two:
     assert two.asked == []
 
 
-def test_one_failure_does_not_stop_the_rest(two: Two) -> None:
-    write(two.source / "a", b"1")
-    write(two.source / "clash", b"2")
-    write(two.source / "z" / "deep", b"3")
-    write(two.target / "clash" / "in it")
-    report = two.run()
-    assert report.failed.first == [("clash", "there is a folder of that name, and without --delete it stays.")]
-    assert (two.target / "a").read_bytes() == b"1" and (two.target / "z" / "deep").read_bytes() == b"3"
-
-
 def test_a_file_takes_the_place_of_a_folder_and_a_folder_that_of_a_file_if_it_may_be_removed(two: Two) -> None:
     write(two.source / "was folder", b"1")
     write(two.source / "was file" / "deep" / "a", b"2")
@@ -324,37 +314,6 @@ def test_names_that_cannot_be_held_are_told_and_never_changed(
     assert [path for path, _ in report.failed.first] == [name]
     assert isinstance(report.failed.causes[0], model.InvalidName)
     assert set(content(disks.target)) == {"good"}
-
-
-def test_a_folder_that_cannot_be_listed_fails_for_that_cause(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(two.source / "sub" / "a")
-
-    listed = two.source_storage.list
-
-    async def listing(path: str) -> Any:
-        if path == "/sub":
-            raise model.Denied(f"{path}: no.")
-        async for entry in listed(path):
-            yield entry
-
-    monkeypatch.setattr(two.source_storage, "list", listing)
-    report = two.run()
-    assert report.failed.first == [("sub", "/sub: no.")]
-    assert isinstance(report.failed.causes[0], model.Denied)
-
-
-def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(disks.source / "sub" / "deep" / "a")
-    write(disks.source / "b")
-
-    async def refusing(path: str) -> None:
-        raise model.Denied(f"{path}: no.")
-
-    monkeypatch.setattr(disks.target_storage, "make_dir", refusing)
-    report = disks.run()
-    assert {path for path, _ in report.failed.first} == {"sub", "sub/deep", "sub/deep/a"}
-    assert set(content(disks.target)) == {"b"}
-    assert dict(report.failed.first)["sub"] == "/sub: no."
 
 
 def test_a_folder_that_is_left_out_does_not_make_room_for_a_file_of_its_name(two: Two) -> None:
