@@ -258,6 +258,9 @@ class Comparison:
                 continue
             if not self._rules.wanted.admits(path, entry.is_directory) or entry.name.startswith(PART_PREFIX):
                 self._stay(folder.path)
+            elif folder.at_source and impossible(entry.name):
+                self._stay(folder.path)
+                yield Step(Do.SKIP, path, entry, _UNTOLD)
             elif not entry.is_directory or entry.is_link:
                 yield Step(Do.REMOVE, path, entry)
             elif folder.depth < MAX_DEPTH:
@@ -288,6 +291,9 @@ _WORDS = {Kind.FILE: "file", Kind.DIRECTORY: "folder", Kind.LINK: "link", Kind.O
 
 
 _TWIN = "it may be what the target calls a name that differs in case or accents only; if not, the next time removes it"
+
+
+_UNTOLD = "no listing can show whether the source has such a name, so it stays"
 
 
 def _twins(target: Roll, new: list[str]) -> set[str]:

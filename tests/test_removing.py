@@ -87,6 +87,16 @@ def test_a_folder_that_cannot_be_listed_at_the_source_keeps_all_that_the_target_
     assert (disks.target / "sub" / "precious").exists() and (disks.target / "a").exists()
 
 
+def test_a_name_that_no_listing_can_show_is_not_taken_for_one_that_the_source_lacks(tmp_path: Path) -> None:
+    two = Two(tmp_path, "down")
+    for folder in (two.source, two.target):
+        write(folder / "sub" / "Icon\r")
+    write(two.target / "gone" / "Icon\r")
+    report = two.run(delete=True)
+    assert set(content(two.target)) == {"sub", "sub/Icon\r"}
+    assert (report.removed, [path for path, _ in report.skipped.first]) == (2, ["sub/Icon\r"])
+
+
 def test_a_folder_that_is_reached_through_a_link_loses_nothing(disks: Two, tmp_path: Path) -> None:
     write(disks.target / "elsewhere" / "precious")
     (disks.target / "sub").symlink_to("elsewhere")
