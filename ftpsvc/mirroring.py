@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 
 from ftpsvc import display, model
 from ftpsvc.copying import copy_known
@@ -100,6 +100,7 @@ class Mirror:
         self._may_remove = may_remove
         self._comparison = Comparison(source, target, rules, self._line.through)
         self._making: dict[str, Deferred[bool]] = {}
+        self._is_stopped = False
         self._made: list[tuple[str, Facts]] = []
         self._sets_modes = not target.times.with_modes
         self._room = Room(BYTES_AT_ONCE)
@@ -193,7 +194,8 @@ class Mirror:
     async def _step(self, step: Step) -> None:
         try:
             if not await self._has_folder(step.path):
-                self.report.failed.add(step.path, "its folder could not be made.")
+                if not self._is_stopped:  # else nobody knows whether it could
+                    self.report.failed.add(step.path, "its folder could not be made.")
             elif step.do is Do.COPY or step.do is Do.REPLACE:
                 await self._copy(step)
             elif step.do is Do.MAKE:
@@ -210,6 +212,9 @@ class Mirror:
             raise  # the line has given up: that ends all
         except TransferError as error:
             self.report.failed.add(step.path, display.reason(error), error)
+        except CancelledError:
+            self._is_stopped = True
+            raise
         finally:
             if step.do is Do.MAKE and (making := self._making.get(step.path)) and not making.called:
                 making.callback(False)  # it stays, so that what comes later for this folder sees it

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import support
+from twisted.internet.defer import CancelledError, Deferred
 from twotrees import Two, content, disks, two, write
 
 from ftpsvc import model
@@ -53,6 +55,21 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, mon
     assert {path for path, _ in report.failed.first} == {"sub", "sub/deep", "sub/deep/a"}
     assert set(content(disks.target)) == {"b"}
     assert dict(report.failed.first)["sub"] == "/sub: no."
+
+
+def test_what_is_stopped_has_not_failed(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(disks.source / "sub" / "deep" / "a")
+
+    async def waiting(path: str) -> None:
+        await Deferred[None]()
+
+    monkeypatch.setattr(disks.target_storage, "make_dir", waiting)
+    mirror = disks.mirror()
+    running = support.start(mirror.run())
+    running.deferred.cancel()
+    with pytest.raises(CancelledError):
+        running.result()
+    assert mirror.report.failed.first == []
 
 
 def refusing(inner: Any, bad: str) -> Callable[..., Any]:
