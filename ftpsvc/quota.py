@@ -123,11 +123,13 @@ class Quota(Around):
 
     async def remove_dir(self, path: str) -> None:
         await self.usage.count_over()
-        size = 0
+        size, changes = 0, self.usage.changes
         if isinstance(self._storage, RemovesParts):
             size = await self._storage.remove_dir_and_parts(path)
         else:
             await self._storage.remove_dir(path)
+        if not self.usage.left_parts_alone(changes):
+            size = 0  # whoever has begun with one gives it back at the end; else it counts on until the next count
         self.usage.add(-size, -1)
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
@@ -192,7 +194,7 @@ class ClaimingFile:
         self._claimed = Used(kept)
         self._growth = 0
         self._is_over = False
-        quota.usage.begin()
+        quota.usage.begin(bool(kept))
 
     def expect(self, facts: Facts) -> None:
         if isinstance(self._file, TakesFactsEarly):
@@ -259,7 +261,7 @@ class ClaimingFile:
             await self._quota.count_kept(self._path, self._seen)
         finally:
             self._quota.usage.add(grown.size - self._claimed.size, grown.files - self._claimed.files)
-            self._quota.usage.end()
+            self._quota.usage.end(bool(self._kept))
 
 
 class GrowingFile:

@@ -35,6 +35,9 @@ LONG_AGO = float("-inf")
 UPLOADS = "uploads "
 COMMITS = "commit "
 
+#: The same for those of the uploads that have what an earlier one has left.
+RESUMED = "resumed "
+
 
 class _Known(NamedTuple):
     """What is remembered of a home."""
@@ -83,14 +86,18 @@ class Usage:
         """How many are under way."""
         return self._common.counts.count(UPLOADS + self._home)
 
+    @property
+    def changes(self) -> float:
+        """How often something was added or taken away."""
+        return known.changes if (known := self._known) else 0
+
     def look_again(self) -> None:
         """Have the home counted, if that was long ago or never."""
         known = self._known
         is_old = known is None or self._clock() - known.counted > COUNT_AGAIN
         if is_old and self._counting is None:
-            changes = known.changes if known else 0
             self._counting = self._count()
-            self._counting.addCallback(self._learn, changes).addErrback(self._not_counted)
+            self._counting.addCallback(self._learn, self.changes).addErrback(self._not_counted)
 
     def _learn(self, used: Used, changes: float) -> None:
         self._counting = None
@@ -158,12 +165,21 @@ class Usage:
 
     # -- uploads under way
 
-    def begin(self) -> None:
-        """An upload, of which nobody knows how much of it a count would see."""
+    def begin(self, is_resumed: bool = False) -> None:
+        """An upload, of which nobody knows how much of it a count would see. `is_resumed`: whether it has what an
+        earlier one has left."""
         self._common.counts.more(UPLOADS + self._home)
+        if is_resumed:
+            self._common.counts.more(RESUMED + self._home)
 
-    def end(self) -> None:
+    def end(self, is_resumed: bool = False) -> None:
         self._common.counts.less(UPLOADS + self._home)
+        if is_resumed:
+            self._common.counts.less(RESUMED + self._home)
+
+    def left_parts_alone(self, since: float) -> bool:
+        """Whether no upload has had what an earlier one has left, since there were so many changes."""
+        return not self._common.counts.count(RESUMED + self._home) and self.changes == since
 
     def grows(self, file: Entry) -> None:
         """A file is added to in place, and was this large before."""

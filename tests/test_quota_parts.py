@@ -150,6 +150,33 @@ def test_a_part_that_goes_with_its_folder_is_given_back(tmp_path: Path) -> None:
     assert talk.ask(b"AVBL\r\n") == ["213 800000"]
 
 
+@pytest.mark.parametrize("has_heard", [True, False])
+def test_a_part_that_goes_with_its_folder_is_given_back_once_where_an_upload_had_it(
+    tmp_path: Path, has_heard: bool
+) -> None:
+    (tmp_path / "other").write_bytes(b"x" * 300_000)
+    run = support.by_hand()
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner, sync=False), support.at_once, lambda: 0.0)
+    quota = limited(tmp_path, 1_000_000, homes=homes)
+    result_of(quota.make_dir("/d"))
+    broken = result_of(quota.open_write("/d/a"))
+    result_of(broken.write(b"x" * 200_000))
+    ended = support.start(broken.abort(keep=True))
+    run.fire()
+    ended.result()
+    again = result_of(quota.open_write("/d/a"))
+    removing = support.start(quota.remove_dir("/d"))
+    ((job, done),), run.jobs = run.jobs, []
+    removed = job()
+    if has_heard:
+        done.callback(removed)
+    result_of(again.abort())
+    if not has_heard:
+        done.callback(removed)
+    removing.result()
+    assert (quota.usage.size, quota.usage.files) == used(tmp_path) == (300_000, 1)
+
+
 @pytest.mark.parametrize("held", [b"d/a", b"d/b"])  # whichever is found first
 def test_a_part_stays_and_counts_where_its_folder_can_not_be_removed(tmp_path: Path, held: bytes) -> None:
     homes = homes_for()

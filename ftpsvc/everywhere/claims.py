@@ -201,13 +201,16 @@ class UsageEverywhere(Usage):
             self.add(-ahead.size, -ahead.files)
         self._common.counts.less(UPLOADS + self._home)
 
-    def begin(self) -> None:
-        super().begin()
+    def begin(self, is_resumed: bool = False) -> None:
+        super().begin(is_resumed)
         self._uploading += 1
 
-    def end(self) -> None:
-        super().end()
+    def end(self, is_resumed: bool = False) -> None:
+        super().end(is_resumed)
         self._uploading -= 1
+
+    def left_parts_alone(self, since: float) -> bool:
+        return False  # what uploads at other nodes have isn't told
 
     # -- when there is a connection again
 
