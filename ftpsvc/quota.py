@@ -104,39 +104,43 @@ class Quota(Around):
 
     async def make_dir(self, path: str) -> None:
         await self.usage.counted()
-        await self.claim(path, 0, 1)
-        try:
-            await self._storage.make_dir(path)
-        except BaseException:
-            self.usage.add(0, -1)
-            raise
+        with self.usage.changing():
+            await self.claim(path, 0, 1)
+            try:
+                await self._storage.make_dir(path)
+            except BaseException:
+                self.usage.add(0, -1)
+                raise
 
     async def remove(self, path: str) -> None:
         await self.usage.count_over()
         async with self.usage.alone(path):
-            entry = await self._named(path)
-            await self._storage.remove(path)
-            if entry is None:
-                self.usage.add(0, -1)  # it was a link that leads nowhere
-            else:
-                self._give_back(entry)
+            with self.usage.changing():
+                entry = await self._named(path)
+                await self._storage.remove(path)
+                if entry is None:
+                    self.usage.add(0, -1)  # it was a link that leads nowhere
+                else:
+                    self._give_back(entry)
 
     async def remove_dir(self, path: str) -> None:
         await self.usage.count_over()
-        size, changes = 0, self.usage.changes
-        if isinstance(self._storage, RemovesParts):
-            size = await self._storage.remove_dir_and_parts(path)
-        else:
-            await self._storage.remove_dir(path)
-        if not self.usage.left_parts_alone(changes):
-            size = 0  # whoever has begun with one gives it back at the end; else it counts on until the next count
-        self.usage.add(-size, -1)
+        with self.usage.changing():
+            size, changes = 0, self.usage.changes
+            if isinstance(self._storage, RemovesParts):
+                size = await self._storage.remove_dir_and_parts(path)
+            else:
+                await self._storage.remove_dir(path)
+            if not self.usage.left_parts_alone(changes):
+                size = 0  # whoever has begun with one gives it back at the end; else it counts on until the next count
+            self.usage.add(-size, -1)
 
     async def rename(self, source: str, target: str, replace: bool = True) -> None:
         await self.usage.count_over()
         async with AsyncExitStack() as alone:
             for path in sorted({source, target}):  # in one order, or two could wait for each other
                 await alone.enter_async_context(self.usage.alone(path))
+            alone.enter_context(self.usage.changing())
             replaced = None if source == target else await self._named(target)
             await self._storage.rename(source, target, replace)
             if replaced is not None and not await self._is_still(source, replaced):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -176,6 +176,15 @@ class Usage:
         self._common.counts.less(UPLOADS + self._home)
         if is_resumed:
             self._common.counts.less(RESUMED + self._home)
+
+    @contextmanager
+    def changing(self) -> Generator[None, None, None]:
+        """Something is about to be made, removed or renamed, of which nobody knows either."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end()
 
     def left_parts_alone(self, since: float) -> bool:
         """Whether no upload has had what an earlier one has left, since there were so many changes."""

@@ -224,6 +224,27 @@ def test_a_count_during_which_something_changed_is_not_believed(tmp_path: Path) 
     assert usage.size == 150
 
 
+@pytest.mark.parametrize("commands", [b"RNFR new\r\nRNTO old\r\n", b"RMD d\r\n"])
+def test_a_count_that_ends_during_a_change_is_not_believed(tmp_path: Path, commands: bytes) -> None:
+    """What goes the count may not have seen any more."""
+    (tmp_path / "old").write_bytes(b"x" * 400)
+    (tmp_path / "new").write_bytes(b"y" * 300)
+    (tmp_path / "d").mkdir()
+    if b"RMD" in commands:
+        (tmp_path / "d" / ".ftpsvc-1").write_bytes(b"z" * 200)  # a part of an upload that broke off
+    run, now = support.by_hand(), [0.0]
+    homes = Homes(lambda home, owner: support.local_disk(home, run, owner), support.at_once, lambda: now[0])
+    talk = talking(tmp_path, homes)
+    assert talk.codes(commands)[-1:] != [250]
+    seen, run.jobs = [(job(), done) for job, done in run.jobs], []
+    now[0] += COUNT_AGAIN + 1
+    usage = limited(tmp_path, homes=homes).usage
+    for found, done in seen:
+        done.callback(found)
+    assert talk.codes()[-1:] == [250]
+    assert (usage.size, usage.files) == used(tmp_path)
+
+
 def test_all_kinds_of_files_are_counted_and_links_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").write_bytes(b"x" * 10)
