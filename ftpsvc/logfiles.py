@@ -64,7 +64,8 @@ def _open(path: str) -> int:
     except FileExistsError:
         return os.open(path, flags, MODE)
     # Whatever the umask is: a daemon's own, 077, would take the next file from the group that could read this one.
-    os.fchmod(new, MODE)
+    with contextlib.suppress(OSError):  # who mounts some file systems (FAT, CIFS) owns what others make there
+        os.fchmod(new, MODE)
     return new
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from conftest import LoggedErrors
@@ -243,6 +245,14 @@ def test_a_file_has_the_same_mode_each_time(tmp_path: Path) -> None:
         os.umask(before)
         file.close()
     assert modes == [0o640, 0o640] and path.stat().st_mode & 0o777 == 0o604
+
+
+def test_a_file_system_that_takes_no_modes_has_a_log_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fchmod", mock.Mock(side_effect=PermissionError(errno.EPERM, os.strerror(errno.EPERM))))
+    file = LogFile(str(tmp_path / "log"))
+    file.write("a line\n")
+    file.close()
+    assert (tmp_path / "log").read_text() == "a line\n"
 
 
 def test_a_file_that_can_not_be_made_anew_goes_on_where_it_was(tmp_path: Path, logged_errors: LoggedErrors) -> None:
