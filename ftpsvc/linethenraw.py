@@ -158,6 +158,7 @@ class LineThenRaw(Protocol):
             waiter.callback(None)
         else:
             self._draining.append(waiter)
+            self.progressed()  # as in `arrival`
         return waiter
 
     async def pause(self) -> None:

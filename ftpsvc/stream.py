@@ -129,15 +129,15 @@ class Stream:
 
     async def _send(self, connection: DataConnection, data: Buffer) -> None:
         for piece in self._paces.down.cut(data):
-            await self._turn(connection, self._paces.down, piece)
+            await self._turn(self._paces.down, piece)
+            connection.moved()  # it is the client's turn from here on, however long ours was
             await connection.write(piece)
             self._moved += len(piece)
 
-    async def _turn(self, connection: DataConnection, pace: Pace, piece: Buffer) -> None:
+    async def _turn(self, pace: Pace, piece: Buffer) -> None:
         """Wait until this piece may move. No more is read meanwhile than the connection's buffer holds."""
         if pace.most is not None:
             await pace.turn(len(piece))
-            connection.moved()  # the client was not idle
 
     async def send_whole(self, whole: Whole) -> Sent:
         async with _Connection(self) as connection:
@@ -159,7 +159,7 @@ class Stream:
         async with _Connection(self) as connection:
             while chunk := await connection.read():
                 for piece in self._paces.up.cut(chunk):
-                    await self._turn(connection, self._paces.up, piece)
+                    await self._turn(self._paces.up, piece)
                     self._moved += len(piece)
                     await file.write(lines.convert(piece) if self._ascii else piece)
                 connection.moved()  # it is the client's turn from here on, however long ours was

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import weakref
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import cast
 
@@ -289,7 +290,7 @@ def test_where_no_port_is_given_the_system_finds_one_behind_bad_guesses(monkeypa
             assert found.getsockname()[1] in passive.ports_of_the_system()
 
 
-# -- when an upload stands still
+# -- when a transfer stands still
 
 
 class SlowFile:
@@ -317,5 +318,25 @@ def test_an_upload_stands_still_since_its_last_byte_and_not_since_somebody_looke
     reactor.advance(200)
     assert stream.stalled_since == 310
     upload.addErrback(lambda failure: failure.trap(Aborted))
+    stream.fail(Aborted("enough"))
+    part(way, client)
+
+
+def test_a_download_stands_still_since_there_was_something_to_read() -> None:
+    reactor = MemoryReactorClock()
+    way, client = met(reactor)
+    stream = Stream(way, reactor, support.at_once, 30.0, False, Rates(Limits(), reactor).free)
+    found: Deferred[bytes] = Deferred()
+
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        yield await found
+
+    download = Deferred.fromCoroutine(stream.send_lines(blocks()))
+    reactor.advance(300)
+    assert stream.stalled_since is None  # it is the disk that is waited for
+    found.callback(bytes(64 << 20))
+    reactor.advance(200)
+    assert stream.stalled_since == 300
+    download.addErrback(lambda failure: failure.trap(Aborted))
     stream.fail(Aborted("enough"))
     part(way, client)

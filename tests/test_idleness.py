@@ -155,3 +155,22 @@ def test_whom_the_disk_has_kept_waiting_has_all_the_time_there_is_from_then_on(
         run.fire()
         talk.link.pump()
     assert talk.codes()[-1:] == [226 if data else 200]
+
+
+def test_who_is_sent_a_file_for_which_the_disk_was_waited_has_all_the_time_to_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(bytes(2_000_000))
+    monkeypatch.setattr(diskfiles, "read_at_once", lambda *_: None)
+    run = support.by_hand()
+    talk = Conversation(support.local_disk(tmp_path, run), run, Limits(delay=0, idle=10)).log_in()
+    talk.server.dataReceived(b"RETR file\r\n")
+    talk.clock.advance(9)
+    run.fire()
+    assert talk.server.is_clogged
+    talk.clock.advance(9)  # the client reads nothing for so long
+    talk.link.pump()
+    while run.jobs:
+        run.fire()
+        talk.link.pump()
+    assert talk.codes()[-1:] == [226]
