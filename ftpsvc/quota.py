@@ -63,11 +63,11 @@ class Quota(Around):
         return GrowingFile(self, path, file, before)
 
     async def _claiming(self, path: str, inner: WriteFile, offset: int) -> WriteFile:
-        is_for_us = self.usage.take_kept(self._name, path)
+        most = self.usage.take_kept(self._name, path)
         # What is there, and not what was: with its folder a part may have been carried elsewhere, where it counts on.
         part = await self._part(path)
-        kept, seen = (part.size, None) if is_for_us and part is not None else (0, part)
-        file = ClaimingFile(self, path, inner, offset, kept, seen)
+        kept = 0 if part is None else int(min(part.size, most))
+        file = ClaimingFile(self, path, inner, offset, kept, None if most else part)
         try:
             await file.begin()
         except BaseException:
@@ -157,8 +157,9 @@ class Quota(Around):
     async def space(self, path: str) -> int:
         """What is left of the quota, or of the disk if that is less; for a file, with what is given back for it, and
         with what is kept of it, whether there is a file yet or not."""
-        part = None if self.usage.is_taken(self._name, path) else await self._part(path)
-        kept = 0 if part is None else part.size
+        most = self.usage.kept(self._name, path)
+        part = await self._part(path) if most else None
+        kept = 0 if part is None else int(min(part.size, most))
         there = path
         if kept and await self.found(path) is None:
             there = model.parent_and_name(path)[0]

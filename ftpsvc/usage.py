@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
@@ -216,8 +217,8 @@ class Usage:
         if size != before:
             self.add(size - before)
 
-    def take_kept(self, owner: str, path: str) -> bool:
-        """Whether what is kept there is for this upload, to go on from or to write over, and nobody else's until it
+    def take_kept(self, owner: str, path: str) -> float:
+        """How much of what is kept there this upload may use, to go on from or to write over, and nobody else until it
         calls `keep`. It counts, by the last count or since."""
         known, found = self._known, list[Note | None]()
 
@@ -226,11 +227,15 @@ class Usage:
             return (0, known.counted) if known else None
 
         self._common.kept.change(self._kept(owner, path), taken)
-        return _counted_of(found[0], known) != 0
+        return self._usable(_counted_of(found[0], known))
 
-    def is_taken(self, owner: str, path: str) -> bool:
-        """Whether what is kept there is for an upload that is under way."""
-        return _counted_of(self._common.kept.get(self._kept(owner, path)), self._known) == 0
+    def kept(self, owner: str, path: str) -> float:
+        """The same for who only wants to know."""
+        return self._usable(_counted_of(self._common.kept.get(self._kept(owner, path)), self._known))
+
+    def _usable(self, counted: int | None) -> float:
+        """`counted`: what is known of it; 0 while an upload has it."""
+        return 0 if counted == 0 else math.inf
 
     def _kept(self, owner: str, path: str) -> str:
         # Each account has a part of its own.

@@ -117,6 +117,24 @@ def test_what_a_node_has_claimed_ahead_it_gives_back_when_nobody_uploads(
     assert [key for key in site.kept() if key.startswith("uploads")] == []
 
 
+def test_a_part_that_uploads_at_both_nodes_begin_with_is_given_back_once_at_the_most(
+    site: Site, two: tuple[Quota, Quota], tmp_path: Path
+) -> None:
+    put(site, two[0], "/other", 300_000)
+    broken = site.result_of(two[0].open_write("/a"))
+    site.result_of(broken.write(bytes(200_000)))
+    site.result_of(broken.abort(keep=True))
+    files = [site.result_of(storage.open_write("/a", 200_000)) for storage in two]
+    site.result_of(files[0].write(bytes(1000)))
+    site.result_of(files[0].commit())
+    site.result_of(files[1].abort())
+    site.pump()
+    site.clock.advance(claims.LINGER)
+    site.pump()
+    for storage in two:
+        assert MOST - site.result_of(storage.space("/")) >= stored(tmp_path / "home") == 501_000
+
+
 def test_who_goes_away_while_claiming_has_claimed_nothing(site: Site, two: tuple[Quota, Quota], tmp_path: Path) -> None:
     file = site.result_of(two[0].open_write("/a"))
     writing = support.start(file.write(bytes(400_000)))

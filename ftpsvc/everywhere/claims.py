@@ -209,6 +209,9 @@ class UsageEverywhere(Usage):
         super().end(is_resumed)
         self._uploading -= 1
 
+    def _usable(self, counted: int | None) -> float:
+        return counted or 0  # the other nodes tell neither what they keep nor what an upload has
+
     def left_parts_alone(self, since: float) -> bool:
         return False  # what uploads at other nodes have isn't told
 
