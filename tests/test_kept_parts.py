@@ -10,6 +10,7 @@ import support
 from support import result_of
 
 from ftpsvc import model
+from ftpsvc.localdisk import LocalDisk
 from ftpsvc.model import Account, Permission
 from ftpsvc.parts import known_part
 
@@ -51,3 +52,33 @@ def test_a_part_that_is_being_written_is_nobody_elses(tmp_path: Path) -> None:
     with pytest.raises(model.BadOffset):
         result_of(disk.open_part("/f", 100_001))
     support.take_part(tmp_path)
+
+
+@pytest.mark.parametrize("told", [b"", b"SIZE f\r\n"])
+@pytest.mark.parametrize("sent", [10_000, 300_000], ids=["less than the old file", "more"])
+def test_an_old_file_is_not_taken_for_the_beginning_of_the_upload_that_broke_off(
+    tmp_path: Path, told: bytes, sent: int
+) -> None:
+    """lftp goes on by itself from the size that it is told, which at most servers is that of what has come."""
+    new, old = b"new" * 200_000, b"old" * 50_000
+    (tmp_path / "f").write_bytes(old)
+    disk = support.local_disk(tmp_path)
+    leave(disk, new[:sent])
+    talk = support.Conversation(disk).log_in()
+    rest = b"REST %d\r\nSTOR f\r\n" % len(old)
+    assert talk.codes(b"TYPE I\r\n" + told + rest, support.frames(new[len(old) :]))[-2:] == [350, 554]
+    assert (tmp_path / "f").read_bytes() == old
+    leave(disk, (old + new)[:sent])  # what broke off began as the file does: then it is the same wherever one goes on
+    assert talk.codes(told + rest, support.frames(b"more"))[-1] == 226
+    assert (tmp_path / "f").read_bytes() == old + b"more"
+
+
+def leave(disk: LocalDisk, data: bytes) -> None:
+    """Have an upload break off when so much has come."""
+
+    async def broken_off() -> None:
+        file = await disk.open_write("/f")
+        await file.write(data)
+        await file.abort(keep=True)
+
+    result_of(broken_off())

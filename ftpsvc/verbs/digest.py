@@ -12,7 +12,7 @@ from ftpsvc.checksums import ALGORITHMS
 from ftpsvc.model import Entry, Permission
 from ftpsvc.session import Session, Takes, Verb
 from ftpsvc.states import Range, Seen, Told
-from ftpsvc.storage import CHUNK, KeepsParts, ReadFile, known_digest
+from ftpsvc.storage import CHUNK, KeepsParts, ReadFile, WriteFile, known_digest
 from ftpsvc.wire import Reply
 
 _RANGE = re.compile(r"([0-9]{1,19}) ([0-9]{1,19})")
@@ -90,6 +90,43 @@ async def as_it_is(session: Session, path: str) -> Seen:
             await opened.close()
             part = opened.entry
     return Seen(path, Told.PART, file, part)
+
+
+async def demand_as_seen(session: Session, file: WriteFile, path: str, seen: Seen | None, offset: int) -> None:
+    """Hold an upload that goes on to the file and the part of which the client was told. Raises `Busy`, and `BadOffset`
+    where that was too little to go on from it.
+
+    Not before the file is open: by then it is decided what it goes on from, and the storage sees to the rest.
+    """
+    try:
+        now = await as_it_is(session, path)
+        if seen is not None and not seen.is_still(now):
+            raise model.Busy(f"{path} was written to by others since {seen.told.value} was told. Look again.")
+        if seen is None or seen.told is Told.SIZE:
+            await _demand_its_own(session, now, offset)
+        elif seen.told is Told.DIGEST and now.goes_on_from_part(offset):
+            raise model.Busy(f"{path}: there is a part of a broken upload too. Look at that with SITE PART.")
+    except BaseException:
+        await session.control.to_its_end(file.abort(keep=True))
+        raise
+
+
+async def _demand_its_own(session: Session, now: Seen, offset: int) -> None:
+    """Refuse who goes on from the end of a file, and knows no more of it than its size, if the upload that has broken
+    off began otherwise. Raises `BadOffset`.
+
+    Most servers have cut the old file by then, so its size is that of what has come, and clients as lftp go on from
+    there without being asked to. Here it is still the old one's, and the two would become one.
+    """
+    if now.part is None or now.file is None or now.file.size != offset:
+        return
+    beginning = Range(0, min(now.part.size, offset) - 1)
+    storage = session.ready.storage
+    assert isinstance(storage, KeepsParts)
+    file = await _digest_of(session, await storage.open_read(now.path), "XXH3-128", beginning)
+    part = await _digest_of(session, await storage.open_part(now.path), "XXH3-128", beginning)
+    if file != part:
+        raise model.BadOffset(f"{now.path} is an old file, and not how the upload that broke off begins. Send all.")
 
 
 def tell_size(session: Session, path: str, file: Entry) -> None:

@@ -13,9 +13,9 @@ from ftpsvc.frames import digest_of, verified
 from ftpsvc.model import Permission, Stored, Whole
 from ftpsvc.records import Ending, Transfer
 from ftpsvc.session import Session, Takes, Verb
-from ftpsvc.states import Mode, Range, Restart, Seen, Told
+from ftpsvc.states import Mode, Range, Restart
 from ftpsvc.storage import Buffer, ReadFile, TakesFactsEarly, WriteFile
-from ftpsvc.verbs.digest import as_it_is
+from ftpsvc.verbs.digest import demand_as_seen
 from ftpsvc.wire import Reply
 
 # The largest restart marker: what fits a file's offset on every system.
@@ -221,27 +221,11 @@ async def store(session: Session, argument: str) -> Awaitable[Reply]:
         if replace and not offset and (whole := record.receive_whole()) is not None:
             return _put(session, record, *whole)
         file = await session.ready.storage.open_write(path, offset, replace)
-        if offset and seen is not None:
-            await _demand_as_seen(session, file, seen, offset)
+        if offset:
+            await demand_as_seen(session, file, path, seen, offset)
         if session.ready.expected is not None:
             _tell_facts(session, path, file)
     return await _receive(session, record, file, f"Ready for {path}.")
-
-
-async def _demand_as_seen(session: Session, file: WriteFile, seen: Seen, offset: int) -> None:
-    """Hold an upload that goes on to the file and the part of which the client was told. Raises `Busy`.
-
-    Not before the file is open: by then it is decided what it goes on from, and the storage sees to the rest.
-    """
-    try:
-        now = await as_it_is(session, seen.path)
-        if not seen.is_still(now):
-            raise model.Busy(f"{seen.path} was written to by others since {seen.told.value} was told. Look again.")
-        if seen.told is Told.DIGEST and now.goes_on_from_part(offset):
-            raise model.Busy(f"{seen.path}: there is a part of a broken upload too. Look at that with SITE PART.")
-    except BaseException:
-        await session.control.to_its_end(file.abort(keep=True))
-        raise
 
 
 def _tell_facts(session: Session, path: str, file: WriteFile) -> None:
