@@ -32,6 +32,9 @@ _ERRORS: dict[int, tuple[type[model.TransferError], str]] = {
     errno.EAGAIN: (model.Busy, "it is in use; try again later"),
 }
 
+#: What the system says when it has no more to give for another connection.
+NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
 
 def domain_error(error: OSError, path: str) -> model.TransferError:
     """What an `OSError` means, told with the virtual path: a real one never leaves the server."""

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from ftpsvc.addresses import IP, host_of, socket_name, without_scope
 from ftpsvc.model import NoDataConnection
+from ftpsvc.oserrors import NO_MORE
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.way import Expected, Way
 
@@ -96,8 +97,11 @@ class Passive(Way):
                 return
             try:
                 accepted, name = self._socket.accept()
-            except OSError:  # none is left, or one that has gone already
-                return
+            except OSError as error:
+                if error.errno in NO_MORE:
+                    # Else the reactor would come back at once, over and over, for one that can't be let in.
+                    self.close(_refusal("accept", error))
+                return  # none is left, or one that has gone already
             if host_of(name[0]) == self._from:
                 self._give_up_socket_soon()
                 self._adopt(accepted)
@@ -157,7 +161,7 @@ def listen(host: IP, ports: range) -> socket.socket:
             if error.errno == errno.EADDRNOTAVAIL:
                 raise NotOurs from error
             if error.errno != errno.EADDRINUSE:
-                raise _refusal(error) from error
+                raise _refusal("listen for", error) from error
     raise NoDataConnection("All ports for data connections are in use. Try again in a moment.")
 
 
@@ -165,11 +169,11 @@ def _new_socket(family: int) -> socket.socket:
     try:
         return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     except OSError as error:  # too many are open
-        raise _refusal(error) from error
+        raise _refusal("listen for", error) from error
 
 
-def _refusal(error: OSError) -> NoDataConnection:
-    return NoDataConnection(f"Can't listen for a data connection: {os.strerror(error.errno or 0)}. Try again later.")
+def _refusal(what: str, error: OSError) -> NoDataConnection:
+    return NoDataConnection(f"Can't {what} a data connection: {os.strerror(error.errno or 0)}. Try again later.")
 
 
 def _candidates(ports: range) -> Iterator[int]:

@@ -6,7 +6,6 @@ them all, one who has more than another lets that one go first, for a moment.
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ftpsvc.closing import last_of, let_in
+from ftpsvc.oserrors import NO_MORE
 
 #: How many are accepted before others of this process have their turn.
 MAX_ACCEPTS = 16
@@ -28,8 +28,6 @@ AFTER_YOU = 0.001
 
 #: For how many seconds nobody is let in when the system has no descriptors left: clients wait in the socket's queue.
 OUT_OF_DESCRIPTORS = 1.0
-
-_NO_MORE = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 @implementer(IReadDescriptor)
@@ -65,7 +63,7 @@ class Turnstile:
             try:
                 accepted, _ = self._socket.accept()
             except OSError as error:
-                if error.errno in _NO_MORE:
+                if error.errno in NO_MORE:
                     self._log.error("Nobody can be let in: {why}", why=os.strerror(error.errno))
                     self._rest(OUT_OF_DESCRIPTORS)
                 break

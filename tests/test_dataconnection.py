@@ -4,7 +4,9 @@ the reactor's place."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
+import os
 import socket
 import weakref
 from collections.abc import AsyncGenerator
@@ -288,6 +290,24 @@ def test_where_no_port_is_given_the_system_finds_one_behind_bad_guesses(monkeypa
         monkeypatch.undo()
         with listen(HERE, range(0)) as found:
             assert found.getsockname()[1] in passive.ports_of_the_system()
+
+
+def test_a_client_for_whom_there_is_no_descriptor_is_told_so_and_waited_for_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def accept(_: socket.socket) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    reactor = MemoryReactorClock()
+    way = Passive(reactor, listen(HERE, range(0)), HERE, PassivePorts(0, reactor), lambda: None)
+    way.start()
+    with socket.create_connection((str(HERE), way.port)):
+        monkeypatch.setattr(socket.socket, "accept", accept)
+        way.doRead()
+        assert way not in reactor.readers
+        monkeypatch.undo()
+    with pytest.raises(NoDataConnection, match="Too many open files"):
+        support.result_of(way.connected(30))
 
 
 # -- when a transfer stands still
