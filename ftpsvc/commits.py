@@ -143,8 +143,14 @@ class Committer:
 
     async def sync(self, directory: int) -> None:
         """Make durable what was made or renamed in a directory. Raises `OSError`."""
-        if not self.is_quick(directory):
-            await done_with(self._run(owning, fsync_directory, os.dup(directory)))
+        if self.is_quick(directory):
+            return
+        try:
+            kept = os.dup(directory)
+        except OSError:
+            fsync_directory(directory)  # what was made is there: no want of a descriptor may have it refused now
+            return
+        await done_with(self._run(owning, fsync_directory, kept))
 
     async def sync_file(self, file: int, directory: int) -> None:
         """Make durable what was written to a file in place. Raises `OSError`."""

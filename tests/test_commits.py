@@ -128,6 +128,26 @@ def test_a_new_small_file_is_whole_before_it_has_any_name(tmp_path: Path, memory
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize("work", ["make", "rename"])
+def test_what_is_done_is_not_refused_for_want_of_a_descriptor(
+    tmp_path: Path, calls: Calls, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    really = os.dup
+
+    def dup(descriptor: int) -> int:
+        if (tmp_path / "new").exists():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return really(descriptor)
+
+    disk = support.local_disk(tmp_path)
+    (tmp_path / "old").mkdir()
+    monkeypatch.setattr(os, "dup", dup)
+    monkeypatch.setattr(os, "rename", calls._rename)
+    result_of(disk.make_dir("/new") if work == "make" else disk.rename("/old", "/new"))
+    assert calls.made == [f"fsync directory {tmp_path.name}"]
+    assert (tmp_path / "new").is_dir()
+
+
 @pytest.mark.parametrize("call", ["fsync part", "fsync directory {name}"])
 def test_a_new_small_file_that_can_not_be_synced_is_an_error(tmp_path: Path, memory: Calls, call: str) -> None:
     memory.broken[call.format(name=tmp_path.name)] = errno.EIO
