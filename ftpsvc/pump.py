@@ -123,6 +123,7 @@ class RangePump:
         framed: bool = True,
     ) -> None:
         """`interruption` is asked between steps for a reason to stop. Each step waits until it is its turn by the pace.
+        Raises `LocalFault` where no more descriptors are to be had.
 
         `known`: the digest, if these bytes need not be digested once more. `framed`: each step is a frame with its
         header, and is sent to its end whatever happens, so that both ends stay in step.
@@ -150,7 +151,10 @@ class RangePump:
         self._is_at_turn = False
         self._done: Deferred[str] | None = None
         self._offset = offset
-        self._direct = _Direct(self, self._socket, transport.reactor)
+        try:
+            self._direct = _Direct(self, self._socket, transport.reactor)
+        except OSError as error:
+            raise LocalFault(f"The file can't be sent: {os.strerror(error.errno or 0)}. Try again later.") from error
         if not framed:
             hold_little(self._socket)
 

@@ -352,14 +352,12 @@ class OnTheReactor(TestCase):
         (self.far / "file").write_bytes(bytes(5_000_000))
         remote = await self.connect(self.serve())
         full = mock.patch("socket.socket.dup", side_effect=OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
-        with full, pytest.raises(TransferError, match="An error in the server"):
+        with full, pytest.raises(TransferError, match="Too many open files"):
             await support.read_all(await remote.open_read("/file"))
         (session,) = self.factory.sessions
         self.assertIsNotNone(session.transport.producer)
         self.assertEqual(await support.read_all(await remote.open_read("/file")), bytes(5_000_000))
         await remote.quit()
-        self.assertEqual([type(error) for error in self.logged_errors.take()], [OSError])
-        self.flushLoggedErrors(OSError)
 
     async def test_a_long_download_is_no_idle_session(self) -> None:
         clock = Clock()
