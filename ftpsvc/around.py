@@ -32,6 +32,11 @@ class Around:
             raise model.NotFound(f"{path}: nothing is kept of it.")
         return await self._storage.open_part(path, offset)
 
+    async def open_begun(self, path: str) -> ReadFile:
+        if not isinstance(self._storage, KeepsParts):
+            raise model.NotFound(f"{path}: nothing is kept of it.")
+        return await self._storage.open_begun(path)
+
     def fetch(self, path: str) -> Awaitable[Whole]:
         return self._storage.fetch(path)
 

@@ -24,7 +24,7 @@ from ftpsvc.frames import digest_of
 from ftpsvc.jail import Jail
 from ftpsvc.model import Entry, Facts, Stored, Whole, decode_name, encode_name
 from ftpsvc.oserrors import domain_error
-from ftpsvc.parts import apply_facts, open_free_part, rename_to_new, try_part
+from ftpsvc.parts import apply_facts, known_part, open_free_part, open_to_lock, rename_to_new, try_part
 from ftpsvc.steadyfiles import SteadyReadFile, demand_unchanged
 from ftpsvc.storage import SMALL
 from ftpsvc.sweeping import Sweep, remove_if_only_parts
@@ -121,7 +121,15 @@ class LocalDisk:
     @_in_domain_terms
     async def open_part(self, path: str, offset: int = 0) -> DiskReadFile:
         directory, name, _ = self._target(path)
-        descriptor = open_free_part(directory, name, self._owner, offset)
+        return self._reading(open_free_part(directory, name, self._owner, offset), name, offset)
+
+    @_in_domain_terms
+    async def open_begun(self, path: str) -> DiskReadFile:
+        directory, name, _ = self._target(path)
+        return self._reading(open_to_lock(directory, known_part(name, self._owner)), name)
+
+    def _reading(self, descriptor: int, name: bytes, offset: int = 0) -> DiskReadFile:
+        """A part that is open."""
         status = os.fstat(descriptor)
         return DiskReadFile(descriptor, status.st_dev, entry_of(decode_name(name), status), offset, self._run)
 

@@ -133,6 +133,9 @@ class KeepsParts(Protocol):
     async def open_part(self, path: str, offset: int = 0) -> ReadFile:
         """What `open_write` with an offset would go on from. Raises `NotFound` where there is none, or it is in use."""
 
+    async def open_begun(self, path: str) -> ReadFile:
+        """The same, also while an upload writes to it: as much as it has by now. Raises `NotFound`."""
+
 
 @runtime_checkable
 class RemovesParts(Protocol):

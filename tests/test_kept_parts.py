@@ -73,6 +73,21 @@ def test_an_old_file_is_not_taken_for_the_beginning_of_the_upload_that_broke_off
     assert (tmp_path / "f").read_bytes() == old + b"more"
 
 
+def test_nor_while_it_is_not_known_yet_that_the_upload_has_broken_off(tmp_path: Path) -> None:
+    """The client has gone from one network to another: nothing ends the connection that it had."""
+    old = b"old" * 50_000
+    (tmp_path / "f").write_bytes(old)
+    disk = support.local_disk(tmp_path)
+    begun = result_of(disk.open_write("/f"))
+    result_of(begun.write(b"new" * 50_000))
+    talk = support.Conversation(disk).log_in()
+    rest = b"SIZE f\r\nREST %d\r\nSTOR f\r\n" % len(old)
+    assert talk.codes(b"TYPE I\r\n" + rest, support.frames(b"new"))[-1] == 554
+    result_of(begun.abort())
+    assert talk.codes(rest, support.frames(b"more"))[-1] == 226
+    assert (tmp_path / "f").read_bytes() == old + b"more"
+
+
 def leave(disk: LocalDisk, data: bytes) -> None:
     """Have an upload break off when so much has come."""
 

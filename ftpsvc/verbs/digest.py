@@ -113,18 +113,21 @@ async def demand_as_seen(session: Session, file: WriteFile, path: str, seen: See
 
 async def _demand_its_own(session: Session, now: Seen, offset: int) -> None:
     """Refuse who goes on from the end of a file, and knows no more of it than its size, if the upload that has broken
-    off began otherwise. Raises `BadOffset`.
+    off, or is under way, began otherwise. Raises `BadOffset`.
 
     Most servers have cut the old file by then, so its size is that of what has come, and clients as lftp go on from
     there without being asked to. Here it is still the old one's, and the two would become one.
     """
-    if now.part is None or now.file is None or now.file.size != offset:
-        return
-    beginning = Range(0, min(now.part.size, offset) - 1)
     storage = session.ready.storage
-    assert isinstance(storage, KeepsParts)
+    if now.file is None or now.file.size != offset or not isinstance(storage, KeepsParts):
+        return
+    try:
+        begun = await storage.open_begun(now.path)  # whose client may have gone, and we haven't heard of it yet
+    except model.NotFound:
+        return
+    beginning = Range(0, min(begun.entry.size, offset) - 1)
+    part = await _digest_of(session, begun, "XXH3-128", beginning)
     file = await _digest_of(session, await storage.open_read(now.path), "XXH3-128", beginning)
-    part = await _digest_of(session, await storage.open_part(now.path), "XXH3-128", beginning)
     if file != part:
         raise model.BadOffset(f"{now.path} is an old file, and not how the upload that broke off begins. Send all.")
 
