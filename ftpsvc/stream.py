@@ -177,13 +177,14 @@ class Stream:
         A client that is killed, or sends ABOR and closes, ends its data in order too. What the control connection has
         to say to that has often arrived already, and turns such an end into what it is: a cut.
         """
-        turn: Deferred[None] = Deferred()
-        call = self._clock.callLater(0, turn.callback, None)
-        try:
-            await turn
-        finally:
-            if call.active():
-                call.cancel()
+        for _ in range(2):  # the calls of a turn come before its look at the sockets, so behind one nobody has looked
+            turn: Deferred[None] = Deferred()
+            call = self._clock.callLater(0, turn.callback, None)
+            try:
+                await turn
+            finally:
+                if call.active():
+                    call.cancel()
 
 
 class _Connection:

@@ -310,7 +310,33 @@ def test_a_client_for_whom_there_is_no_descriptor_is_told_so_and_waited_for_no_m
         support.result_of(way.connected(30))
 
 
-# -- when a transfer stands still
+# -- when a transfer ends, or stands still
+
+
+class Turns(MemoryReactorClock):
+    """A reactor whose every turn is the test's to give."""
+
+    def turn(self) -> None:
+        """What was asked for before it. Behind that the reactor looks at its sockets: here the test is."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call.called = 1
+            call.func(*call.args, **call.kw)
+
+
+def test_an_upload_is_not_whole_before_the_reactor_has_looked_at_the_control_connection_too() -> None:
+    reactor = Turns()
+    way, client = met(reactor)
+    stream = Stream(way, reactor, support.at_once, 30.0, False, Rates(Limits(), reactor).free)
+    upload = support.start(stream.receive_file(cast(WriteFile, SlowFile())))
+    assert way.connection is not None
+    way.connection.transport.connectionLost(Failure(ConnectionDone()))
+    reactor.turn()
+    stream.fail(ConnectionFailed("The client was killed."))
+    reactor.turn()
+    with pytest.raises(ConnectionFailed, match="killed"):
+        upload.result()
+    client.close()
 
 
 class SlowFile:
