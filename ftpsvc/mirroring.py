@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from ftpsvc import display, model
 from ftpsvc.copying import copy_known
 from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
+from ftpsvc.model import NO_FACTS, ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
 from ftpsvc.parallel import Room, each, for_each
 from ftpsvc.plans import Plan
 from ftpsvc.removing import CHANGES_AT_ONCE, listed, remove
@@ -328,13 +328,17 @@ class Mirror:
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
         # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
-        try:
-            with contextlib.suppress(*_NO_MATTER):
-                await self._set_facts(*made)
-        except (ConnectionFailed, ServiceClosing):
-            raise
-        except TransferError as error:
-            self.report.failed.add(made[0], display.reason(error), error)
+        path, facts = made
+        for one in (Facts(modified=facts.modified), Facts(mode=facts.mode)):  # a server may know one of them only
+            if one == NO_FACTS:
+                continue
+            try:
+                with contextlib.suppress(*_NO_MATTER):
+                    await self._set_facts(path, one)
+            except (ConnectionFailed, ServiceClosing):
+                raise
+            except TransferError as error:
+                self.report.failed.add(path, display.reason(error), error)
 
     # -- removing
 

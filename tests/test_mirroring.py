@@ -81,6 +81,21 @@ def test_a_folder_that_nobody_may_change_is_one_at_the_end(two: Two) -> None:
     assert modes == [0o550, 0o555]
 
 
+def test_a_folder_whose_time_is_refused_has_its_mode_all_the_same(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(disks.source / "pub" / "a", b"1")
+    (disks.source / "pub").chmod(0o555)
+    set_facts = disks.target_storage.set_facts
+
+    async def without_times(path: str, facts: Facts) -> None:
+        if facts.modified is not None:
+            raise model.Denied("550 Not a file.")
+        await set_facts(path, facts)
+
+    monkeypatch.setattr(disks.target_storage, "set_facts", without_times)
+    assert disks.run().failed.count == 0
+    assert (disks.target / "pub").stat().st_mode & 0o777 == 0o555
+
+
 def test_a_private_folder_is_so_before_anything_is_in_it(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     write(disks.source / "pub" / "sub" / "a", b"1")
     for path in ("pub", "pub/sub"):
