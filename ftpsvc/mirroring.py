@@ -102,7 +102,7 @@ class Mirror:
         self._making: dict[str, Deferred[bool]] = {}
         self._is_stopped = False
         self._made: list[tuple[str, Facts]] = []
-        self._sets_modes = not target.times.with_modes
+        self._sets_modes = not (source.times.with_modes and target.times.with_modes)
         self._room = Room(BYTES_AT_ONCE)
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
 

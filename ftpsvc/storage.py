@@ -175,7 +175,7 @@ class TellsDigests(Protocol):
 class Times(NamedTuple):
     """What a storage makes of modify times: whether it tells them to the second, and keeps those it is given.
 
-    And whether a file has the mode that it came with; else that has to be set behind it.
+    And whether a file's mode comes with it, in both directions; else it has to be set behind it at the other end.
     """
 
     are_exact: bool = True

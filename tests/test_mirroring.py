@@ -43,7 +43,9 @@ def test_a_tree_is_copied_with_times_and_modes_and_a_second_time_nothing_is_done
 
 
 class Timeless:
-    """A storage that tells times in its listings only, as a server without MDTM does."""
+    """A storage that tells times and modes in its listings only, as a server without MLST and MDTM does."""
+
+    times = Times(with_modes=False)
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -62,14 +64,15 @@ class Timeless:
         return Timeless(await self._inner.open_read(path, offset))
 
 
-def test_the_times_of_a_listing_are_kept_where_nothing_else_tells_them(disks: Two) -> None:
-    write(disks.source / "small", b"1", 1_234_567_890)
-    write(disks.source / "large", BIG * 10, 1_234_567_890)
+def test_the_times_and_modes_of_a_listing_are_kept_where_nothing_else_tells_them(disks: Two) -> None:
+    write(disks.source / "small", b"1", 1_234_567_890, 0o600)
+    write(disks.source / "large", BIG * 10, 1_234_567_890, 0o600)
     disks.source_storage = Timeless(disks.source_storage)
     assert disks.run().copied == 2
     assert {path.stat().st_mtime for path in disks.target.iterdir()} == {1_234_567_890}
+    assert {path.stat().st_mode & 0o777 for path in disks.target.iterdir()} == {0o600}
     again = disks.run()
-    assert (again.copied, again.replaced) == (0, 0)
+    assert (again.copied, again.replaced, again.touched) == (0, 0, 0)
 
 
 def test_a_folder_that_nobody_may_change_is_one_at_the_end(two: Two) -> None:
