@@ -182,9 +182,10 @@ class Console(cmd.Cmd):
             self._write_aside(f"{MAX_JOBS} jobs are in the background already. This one stays here.")
             return
         self.jobs.add(job)
+        self.parted(job)
         job.view.close()
         self.say(f"[{job.number}] {escape(job.line)}")
-        job.floor.callback(False)
+        job.floor.callback(False)  # with which the next line may begin at once, where it is there already
 
     def has_begun(self, job: Job) -> None:
         """A command has asked what it had to ask: if it is to be in the background, it moves there now."""
@@ -271,6 +272,9 @@ class Console(cmd.Cmd):
     def failed(self, job: Job, error: TransferError) -> str:
         """Called when a command has failed; what else there is to say about it."""
         return ""
+
+    def parted(self, job: Job) -> None:
+        """Called when a command moves to the background, before the next one begins."""
 
     def released(self, job: Job) -> None:
         """Called when a command is over, however it ended."""

@@ -67,15 +67,21 @@ def test_a_command_does_not_wait_for_what_is_in_the_background(paced: Desk) -> N
     assert paced.type("ls") and len(paced.links) == 2
 
 
-def test_completion_and_the_next_command_share_the_new_connection(paced: Desk) -> None:
+def dials_slowly(desk: Desk) -> Deferred[None]:
+    """From now on there are connections behind this only."""
     waiting: Deferred[None] = Deferred()
-    dial = paced.shell._dial
+    dial = desk.shell._dial
 
     async def slow(target: Target) -> Any:
         await waiting
         return await dial(target)
 
-    paced.shell._dial = slow
+    desk.shell._dial = slow
+    return waiting
+
+
+def test_completion_and_the_next_command_share_the_new_connection(paced: Desk) -> None:
+    waiting = dials_slowly(paced)
     paced.type("get big &")
     completing = support.start(paced.shell.completions("get b"))
     listing = paced.start("ls")
@@ -123,6 +129,31 @@ def test_several_jobs_are_waited_for_and_killed(paced: Desk) -> None:
     paced.type("kill 2")
     for part in support.parts_in(paced.here):
         part.unlink()
+
+
+def test_a_line_that_is_there_already_has_a_connection_of_its_own(paced: Desk) -> None:
+    first = paced.shell.onecmd("get big a &")
+    # As from a pipe, or pasted: it comes as soon as it may.
+    second = support.start(first.addCallback(lambda _: paced.shell.onecmd("get big b &")))
+    let_pass(paced, 1)
+    assert second.result() is False and len(paced.links) == 2
+    paced.type("kill 1")
+    let_pass(paced, 12)
+    assert "[2] done: get big b" in paced.said() and (paced.here / "b").read_bytes() == DATA
+    support.parts_in(paced.here)[0].unlink()
+
+
+def test_a_job_that_had_to_wait_for_a_connection_has_it_for_itself(paced: Desk) -> None:
+    waiting = dials_slowly(paced)
+    paced.type("get big &")
+    assert paced.type("tail -f big &") == "[2] tail -f big\n"
+    waiting.callback(None)
+    let_pass(paced, 1)
+    paced.type("ls")
+    assert len(paced.links) == 3
+    paced.shell.stop()
+    paced.pump()
+    support.parts_in(paced.here)[0].unlink()
 
 
 def test_waiting_ends_with_the_job_and_can_be_given_up(paced: Desk) -> None:

@@ -85,6 +85,8 @@ class Connections(Commands):
         if self._there is None:
             raise ConnectionFailed("Not connected any more. Use: connect <host> [port]")
         job.server = self._there
+        if job.number:
+            self.parted(job)  # it has waited for this in the background
         if job.line and command not in HARMLESS:  # a line, and not a completion
             self._there.forget()
             self._here.forget()
@@ -104,11 +106,9 @@ class Connections(Commands):
         else:
             remote.close()  # the old one has come back meanwhile
 
-    def to_background(self) -> None:
-        front = self._front
-        super().to_background()
-        if front is not None and front.number and not front.is_over and front.server is not None:
-            front.server.is_lent = True
+    def parted(self, job: Job) -> None:
+        if job.server is not None:
+            job.server.is_lent = True
 
     def released(self, job: Job) -> None:
         server = job.server
