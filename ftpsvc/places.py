@@ -98,9 +98,11 @@ class Place:
             # What is no file is a folder, and why it can't be listed is the answer, not why it has no size.
             refusal = error if isinstance(error, Unavailable) else None
             entry = await self.entry(path, refusal)
-            if entry.is_directory:
+            if not entry.is_directory:
+                return [entry]
+            if refusal is None:
                 raise
-            return [entry]
+            raise type(refusal)(display.named(path, self.reason(path, refusal))) from refusal
 
     async def matching(self, typed: str) -> list[tuple[str, Entry]]:
         """What a path means in which `*`, `?` and `[a-z]` may stand in the last part. Raises `Unavailable` for nothing.

@@ -197,6 +197,25 @@ def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
     assert desk.type("ls nix") == 'ls: no "nix" in / (550).\n'
 
 
+@pytest.mark.parametrize("line", ["stat shut/* a", "get shut/* a .", "lls shut", "put shut/* a ."])
+def test_a_folder_that_can_not_be_listed_for_a_pattern_is_named(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    is_local = line.startswith(("lls", "put"))
+    folder, storage = (desk.here, desk.shell._here.storage) if is_local else (desk.there, desk.remote)
+    (folder / "shut").mkdir()
+
+    async def refused(path: str) -> AsyncGenerator[Entry, None]:
+        if not is_local:
+            raise model.Denied("550 Permission denied.")
+        raise model.Denied(f"{path}: the server's system does not permit it.") from OSError(errno.EACCES, "")
+        yield
+
+    monkeypatch.setattr(storage, "list", refused)
+    shut = f"{folder}/shut on this machine: Permission denied." if is_local else "/shut: 550 Permission denied."
+    assert f"{line.split()[0]}: {shut}\n" in desk.type(line)
+
+
 def test_behind_two_dashes_all_words_are_names(desk: Desk) -> None:
     for name in ("-r", "--", "-x"):
         (desk.there / name).write_bytes(b"x")
