@@ -47,8 +47,9 @@ MAX_CLOSE = 3
 
 T = TypeVar("T")
 
-#: A server's reply, perhaps behind the path that it is about (`display.naming`).
-_REPLY = re.compile(r"(?:.*: )?([45][0-9]{2})\b")
+#: A server's reply, perhaps behind the path that it is about (`display.naming`). What looks like a code behind the code
+#: is a part of what it says, or of a name; in front of it a name is quoted, and has no spaces.
+_REPLY = re.compile(r"(?:.*?: )??([45][0-9]{2})\b")
 
 
 class Place:

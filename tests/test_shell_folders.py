@@ -161,6 +161,11 @@ def test_the_code_of_a_reply_is_told_though_the_path_stands_before_it(
     (desk.there / "a").touch()
     monkeypatch.setattr(desk.remote, "rename", refused)
     assert desk.type("mv a nix/b") == "mv: there is no folder /nix (550).\n"
+    assert desk.type("mv a 'nix: 404 x/b'") == r"mv: there is no folder /nix:\ 404\ x (550)." + "\n"
+
+
+def test_a_number_in_a_name_is_no_code(desk: Desk) -> None:
+    assert desk.type("rm 'to do: 404 page'") == 'rm: no "to do: 404 page" in / (550).\n'
 
 
 def test_modes_and_times(desk: Desk) -> None:
