@@ -106,7 +106,7 @@ class Terminal:
         return answer
 
     async def answer(self, question: str) -> str:
-        """What is typed, which gets into no history; nothing after Ctrl-C. See `credentials.Person`."""
+        """What is typed, which gets into no history. Raises `Stopped` at Ctrl-C. See `credentials.Person`."""
         return await self._line(question, is_secret=False)
 
     async def secret(self, question: str) -> str:
@@ -115,7 +115,9 @@ class Terminal:
 
     async def _line(self, question: str, is_secret: bool) -> str:
         session: PromptSession[str] = PromptSession(history=DummyHistory())
-        typed = await self._typed(session, session.prompt_async(question, is_password=is_secret), "") or ""
+        typed = await self._typed(session, session.prompt_async(question, is_password=is_secret), None)
+        if typed is None:
+            raise Stopped("stopped. Nobody was logged in.")
         return typed.removesuffix("\n")  # what is pasted may bring the end of its line with it
 
     # -- lines

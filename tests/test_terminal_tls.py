@@ -60,10 +60,23 @@ def test_a_password_that_is_pasted_with_the_end_of_its_line(screen: Screen, serv
 
 def test_ctrl_c_is_no_trust(screen: Screen, tmp_path: Path) -> None:
     screen.press("\x03")
-    screen.until(r"connect: .*not trusted(?s:.)*ftpsvc>")
+    screen.until(r"connect: stopped\. Nobody was logged in\.(?s:.)*ftpsvc>")
     screen.press("quit\r")
     assert screen.ends() == 0
     assert not (tmp_path / "state" / "ftpsvc" / "known_servers").exists()
+
+
+def test_ctrl_c_at_a_password_stops_the_lines_that_were_pasted_behind_it(
+    screen: Screen, server: secured.Server
+) -> None:
+    screen.press("yes\r")
+    screen.until(r"Now all commands work(?s:.)*127\.0\.0\.1:/>")
+    screen.press("\x1b[200~user mia\rmkdir meant-to-be-hers\x1b[201~\r")
+    screen.until(r"Password of mia on 127\.0\.0\.1:")
+    screen.press("\x03")
+    screen.until(r"user: stopped\. Nobody was logged in\.")
+    screen.press("ls\r")
+    assert "meant-to-be-hers" not in screen.until(r"127\.0\.0\.1:/> ls(?s:.)*The folder is empty\.")
 
 
 def test_a_server_on_this_machine_is_no_question(
