@@ -255,7 +255,7 @@ class _Completer(Completer):
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
-        before = document.text_before_cursor
+        before = document.current_line_before_cursor  # several are there when they were pasted
         asked = Deferred.fromCoroutine(self._shell.completions(before))
         start, found = await asked.asFuture(self._loop)
         for text, note in found:
@@ -271,7 +271,7 @@ class _Ahead:
         self._is_busy = False
 
     def typed(self, buffer: Buffer) -> None:
-        before = buffer.document.text_before_cursor
+        before = buffer.document.current_line_before_cursor
         earlier, word = last_word(before)
         folder = before[: word.start] + word.text.rpartition("/")[0]
         if earlier and folder != self._asked and not self._is_busy:

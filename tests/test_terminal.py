@@ -101,6 +101,14 @@ def test_lines_that_are_pasted_together_are_commands_of_their_own(screen: Screen
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["one", "two"]
 
 
+def test_a_line_that_was_pasted_below_another_is_completed_by_itself(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / "there" / "summer").mkdir()
+    screen.press("\x1b[200~pwd\rls su\x1b[201~\t")
+    screen.until("mmer/")
+    screen.press("\r")
+    screen.until("The folder is empty")
+
+
 def test_typing_goes_on_while_a_completion_waits_for_the_server(screen: Screen, server: Server) -> None:
     with server.held():
         screen.press("help \x08\x08\x08\x08\x08list x\t")
