@@ -321,10 +321,10 @@ class Mirror:
             return
         try:
             await self._set_facts(step.path, Facts(mode=step.entry.mode))
-        except model.Unavailable:
-            pass  # which says nothing of the others, of which one may be private
-        except _NO_MATTER:
+        except _UNKNOWN:
             self._sets_modes = False
+        except _NO_MATTER:
+            pass  # which says nothing of the others, of which one may be private
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
         # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
@@ -393,5 +393,9 @@ class Mirror:
 #: What is done at the end, and not where it is found.
 _LATER = frozenset((Do.REMOVE, Do.REMOVE_FOLDER, Do.EXCHANGE))
 
-#: Why a folder may keep its own time and mode, without anybody missing them.
-_NO_MATTER = (model.Unavailable, model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter)
+#: What a server says that doesn't know how to set a time or a mode.
+_UNKNOWN = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter)
+
+#: Why a name may keep its own time and mode, without anybody missing them. Servers that set none for guests say 530 or
+#: 553, too.
+_NO_MATTER = (*_UNKNOWN, model.Unavailable, model.NotLoggedIn, model.InvalidName)

@@ -159,12 +159,13 @@ def test_who_refuses_a_mode_is_not_asked_for_each_and_gets_the_files_and_times(d
     assert len([path for path in modeless.asked if path != "/sub"]) == 1
 
 
-def test_a_mode_that_is_refused_for_one_name_is_set_for_the_others(disks: Two) -> None:
+@pytest.mark.parametrize("kind", [model.Denied, model.InvalidName, model.NotLoggedIn])  # 550, 553, 530
+def test_a_mode_that_is_refused_for_one_name_is_set_for_the_others(disks: Two, kind: type[model.TransferError]) -> None:
     for name in "abc":
         write(disks.source / name, b"1", mode=0o600)
     names, plain = os.listdir(disks.source), disks.target_storage
     for refused in names:  # whichever is the first
-        disks.target_storage = Modeless(plain, model.Denied, refused)
+        disks.target_storage = Modeless(plain, kind, refused)
         assert disks.run().failed.count == 0
         modes = {name: (disks.target / name).stat().st_mode & 0o777 for name in names}
         assert [name for name, mode in modes.items() if mode != 0o600] == [refused]
