@@ -95,6 +95,15 @@ def test_completion_and_the_next_command_share_the_new_connection(paced: Desk) -
     paced.shell.stop()
 
 
+def test_a_connection_that_is_refused_takes_none_from_a_job(paced: Desk) -> None:
+    paced.type("get big &")
+    paced.refuses = model.OverLimit("421 One connection is the limit.")
+    assert paced.type("ls") == "ls: files.example.org 5000: 421 One connection is the limit.\n"
+    let_pass(paced, 11)
+    assert "[1] done: get big" in paced.said() and len(paced.dialled) == 2
+    assert "1 file" in paced.type("ls")
+
+
 def test_the_connection_comes_back_where_nothing_else_was_asked_meanwhile(paced: Desk) -> None:
     paced.type("get big &")
     let_pass(paced, 11)

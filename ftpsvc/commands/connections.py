@@ -123,9 +123,11 @@ class Connections(Commands):
 
     def failed(self, job: Job, error: TransferError) -> str:
         # After these the connection is of no use any more, whatever its own end has noticed so far.
-        if isinstance(error, ConnectionFailed | ServiceClosing | ProtocolViolation):
-            return self._forget(job.server or self._there)
-        return ""
+        if not isinstance(error, ConnectionFailed | ServiceClosing | ProtocolViolation):
+            return ""
+        if job.server is None and self._there is not None and self._there.is_lent:
+            return ""  # it was another one that could not be had, and a job in the background goes on with this one
+        return self._forget(job.server or self._there)
 
     def _forget(self, there: There | None) -> str:
         if self._there is there:
