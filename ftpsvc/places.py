@@ -209,7 +209,7 @@ class Place:
         """
         folder, name = parent_and_name(path)
         names = await self._names(folder)
-        if names is None and folder != path and not await self.has_folder(folder):
+        if names is None and folder != path and await self._is_no_folder(folder):
             return model.NotFound(f"there is no folder {quote(folder)}{self._code(error)}.")
         if is_new or names is None or name in names:
             return type(error)(self.reason(path, error))
@@ -228,6 +228,14 @@ class Place:
     async def can_be_entered(self, path: str) -> bool:
         """Whether a path that can't be looked at is a folder all the same."""
         return False
+
+    async def _is_no_folder(self, path: str) -> bool:
+        """Whether there is none of that name: it may be one that can neither be looked at nor entered."""
+        try:
+            return not (await self.storage.stat(path)).is_directory
+        except Unavailable:
+            above, name = parent_and_name(path)
+            return not await self.can_be_entered(path) and name not in (await self._names(above) or ())
 
     async def _refusal(self, path: str) -> Unavailable | None:
         """Why a path can't be entered, where that says more than why it can't be looked at."""

@@ -195,6 +195,8 @@ def test_why_a_folder_can_not_be_listed_is_told_and_not_why_it_has_no_size(
     assert desk.type("cd nix") == 'cd: no "nix" in / (550).\n'
     assert desk.type("ls shut") == "ls: /shut: 550 Failed to change directory.\n"
     assert desk.type("ls nix") == 'ls: no "nix" in / (550).\n'
+    assert desk.type("rm shut/a") == "rm: /shut/a: 550 Could not get file size.\n"
+    assert desk.type("rm nix/a") == "rm: there is no folder /nix (550).\n"
 
 
 @pytest.mark.parametrize("line", ["stat shut/* a", "get shut/* a .", "lls shut", "put shut/* a ."])
