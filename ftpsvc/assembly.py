@@ -121,31 +121,41 @@ class Dialling:
 
     def __init__(self, reactor: Any, person: Person | None) -> None:
         self._reactor = reactor
-        self._person = _Remembered(person) if person is not None else None
+        self._person = person
+        self._secrets: dict[str, str] = {}  #: what was typed unseen, for as long as the program runs
         self._known = KnownServers(xdg.state_folder() / "known_servers")
 
     async def __call__(self, target: Target) -> Remote:
         """Raises `ConnectionFailed` and `NotLoggedIn`."""
+        run = pool_of(self._reactor)
+        if self._person is None:
+            return await connecting.connected(self._reactor, target, self._known, run)
+        person = Remembered(self._person, self._secrets)
         try:
-            run = pool_of(self._reactor)
-            return await connecting.connected(self._reactor, target, self._known, run, self._person)
+            return await connecting.connected(self._reactor, target, self._known, run, person)
         except NotLoggedIn:
-            if self._person is not None:
-                self._person.secrets.clear()
+            person.forget()
             raise
 
 
-class _Remembered:
-    """A person, with what they have typed unseen, for as long as the program runs."""
+class Remembered:
+    """A person, during one login, and what they have typed unseen at this one and earlier ones."""
 
-    def __init__(self, person: Person) -> None:
+    def __init__(self, person: Person, secrets: dict[str, str]) -> None:
         self._person = person
-        self.secrets: dict[str, str] = {}
+        self._secrets = secrets
+        self._asked: list[str] = []
 
     async def answer(self, question: str) -> str:
         return await self._person.answer(question)
 
     async def secret(self, question: str) -> str:
-        if question not in self.secrets:
-            self.secrets[question] = await self._person.secret(question)
-        return self.secrets[question]
+        self._asked.append(question)
+        if question not in self._secrets:
+            self._secrets[question] = await self._person.secret(question)
+        return self._secrets[question]
+
+    def forget(self) -> None:
+        """What this login was tried with was wrong. Others go on being right."""
+        for question in self._asked:
+            self._secrets.pop(question, None)

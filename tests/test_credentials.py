@@ -9,6 +9,7 @@ import support
 from support import result_of
 
 from ftpsvc import netrc
+from ftpsvc.assembly import Remembered
 from ftpsvc.credentials import COMMAND, PASSWORD, Login, login_for
 from ftpsvc.model import BadArgument, Denied, LocalFault, NotLoggedIn
 from ftpsvc.netrc import Known
@@ -161,3 +162,15 @@ def test_a_netrc_that_others_can_read_is_refused_where_it_would_be_used(tmp_path
     assert netrc.find(tmp_path / ".netrc", "elsewhere") is None
     write_netrc(tmp_path, "machine h login mia", mode)
     assert login(tmp_path, "", Somebody("x")).user == "mia"
+
+
+def test_what_was_wrong_for_one_login_is_forgotten_and_what_was_right_for_others_is_not() -> None:
+    secrets: dict[str, str] = {}
+    person = Somebody(SECRET)
+    assert result_of(Remembered(person, secrets).secret("mia?")) == SECRET
+    failing = Remembered(person, secrets)
+    result_of(failing.secret("bob?"))
+    failing.forget()
+    for question in ("mia?", "bob?"):
+        result_of(Remembered(person, secrets).secret(question))
+    assert person.asked == ["mia?", "bob?", "bob?"]
