@@ -30,7 +30,7 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc import views
 from ftpsvc.console import Stopped
-from ftpsvc.model import decode_name, encode_name
+from ftpsvc.model import NotLoggedIn, decode_name, encode_name
 from ftpsvc.words import escape, last_word
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ class Terminal:
         return answer
 
     async def answer(self, question: str) -> str:
-        """What is typed, which gets into no history. Raises `Stopped` at Ctrl-C. See `credentials.Person`."""
+        """What is typed, which gets into no history. See `credentials.Person`.
+
+        Raises `Stopped` at Ctrl-C, and `NotLoggedIn` where something else is being typed.
+        """
         return await self._line(question, is_secret=False)
 
     async def secret(self, question: str) -> str:
@@ -114,6 +117,8 @@ class Terminal:
         return await self._line(question, is_secret=True)
 
     async def _line(self, question: str, is_secret: bool) -> str:
+        if self._session is not None:  # for a job's connection, or for completion, of which who types knows nothing
+            raise NotLoggedIn("there is something to be asked first, and somebody is typing something else.")
         session: PromptSession[str] = PromptSession(history=DummyHistory())
         typed = await self._typed(session, session.prompt_async(question, is_password=is_secret), None)
         if typed is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -16,7 +17,8 @@ import support
 from screens import DEADLINE, PROMPT, WHERE, Drawing, Screen, Server, environment, screen, server
 from streams import eventually
 
-from ftpsvc.terminal import MAX_HISTORY, LineHistory
+from ftpsvc import model
+from ftpsvc.terminal import MAX_HISTORY, LineHistory, Terminal
 
 __all__ = ["environment", "screen", "server"]  # fixtures, which pytest finds by their names
 
@@ -269,6 +271,16 @@ def test_the_history_is_kept_the_newest_first(tmp_path: Path) -> None:
     assert list(LineHistory(path).load_history_strings()) == ["pasted", "get caf\udce9", "list"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_nobody_is_asked_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.new_event_loop()
+    terminal = Terminal(loop, tmp_path / "history")
+    monkeypatch.setattr(terminal, "_session", object())
+    for asked in (terminal.answer("Trust it?"), terminal.secret("Password: ")):
+        with pytest.raises(model.NotLoggedIn):
+            support.result_of(asked)
+    loop.close()
 
 
 def test_the_history_does_not_grow_for_ever(tmp_path: Path) -> None:
