@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import groupby
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -14,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from ftpsvc import display, model
 from ftpsvc.copying import copy_known
 from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import NO_FACTS, ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
+from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
 from ftpsvc.parallel import Room, each, for_each
 from ftpsvc.plans import Plan
 from ftpsvc.removing import CHANGES_AT_ONCE, listed, remove
@@ -46,9 +47,8 @@ BRAKE = 0.5
 _OWNERS = 0o700
 
 
-def _last_mode(folder: Entry) -> int | None:
-    """The mode that a folder gets behind all that is in it; None where it can have it from the beginning."""
-    return folder.mode if folder.mode and folder.mode | _OWNERS != folder.mode else None
+def _depth(made: tuple[str, Facts]) -> int:
+    return made[0].count("/") + bool(made[0])
 
 
 class Memory(Protocol):
@@ -101,7 +101,8 @@ class Mirror:
         self._comparison = Comparison(source, target, rules, self._line.through)
         self._making: dict[str, Deferred[bool]] = {}
         self._is_stopped = False
-        self._made: list[tuple[str, Facts]] = []
+        self._made: list[tuple[str, Facts]] = []  #: the times of folders, for the end
+        self._shut: list[tuple[str, Facts]] = []  #: and those of their modes with which they could not be filled
         self._sets_modes = not (source.times.with_modes and target.times.with_modes)
         self._room = Room(BYTES_AT_ONCE)
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
@@ -121,7 +122,11 @@ class Mirror:
             is_extra = listed if self._source.times.are_exact else self._is_extra
             await remove(self.plan.removals, self._target, self._line, self.report, is_extra)
             await self._carry_out(self._exchanged())
+        # Behind what is in them, because each name that is made in a folder sets its time, and a mode may forbid to
+        # make any, or to go to what is in it. Apart, because a server may know one of them only.
         await for_each(each(self._made), self._finish_folder, CHANGES_AT_ONCE)
+        for _, level in groupby(sorted(self._shut, key=_depth, reverse=True), _depth):
+            await for_each(each(level), self._finish_folder, CHANGES_AT_ONCE)
         self.report.same += self._comparison.seen.same
         return self.report
 
@@ -238,7 +243,10 @@ class Mirror:
         if making := self._making.pop(step.path, None):
             making.callback(True)
         await mode
-        self._made.append((step.path, Facts(step.entry.modified or None, _last_mode(step.entry))))
+        if step.entry.modified:
+            self._made.append((step.path, Facts(modified=step.entry.modified)))
+        if step.entry.mode and step.entry.mode & _OWNERS != _OWNERS:
+            self._shut.append((step.path, Facts(mode=step.entry.mode)))
 
     async def _set_first_mode(self, step: Step) -> None:
         if step.entry.mode:
@@ -327,18 +335,13 @@ class Mirror:
             pass  # which says nothing of the others, of which one may be private
 
     async def _finish_folder(self, made: tuple[str, Facts]) -> None:
-        # At the end, because each name that is made in a folder sets its time, and a mode may forbid to make any.
-        path, facts = made
-        for one in (Facts(modified=facts.modified), Facts(mode=facts.mode)):  # a server may know one of them only
-            if one == NO_FACTS:
-                continue
-            try:
-                with contextlib.suppress(*_NO_MATTER):
-                    await self._set_facts(path, one)
-            except (ConnectionFailed, ServiceClosing):
-                raise
-            except TransferError as error:
-                self.report.failed.add(path, display.reason(error), error)
+        try:
+            with contextlib.suppress(*_NO_MATTER):
+                await self._set_facts(*made)
+        except (ConnectionFailed, ServiceClosing):
+            raise
+        except TransferError as error:
+            self.report.failed.add(made[0], display.reason(error), error)
 
     # -- removing
 
