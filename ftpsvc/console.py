@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, ClassVar, NamedTuple, TextIO, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -188,10 +188,20 @@ class Console(cmd.Cmd):
         job.floor.callback(False)  # with which the next line may begin at once, where it is there already
 
     def has_begun(self, job: Job) -> None:
-        """A command has asked what it had to ask: if it is to be in the background, it moves there now."""
+        """A command has asked what it had to ask: if it is to be in the background, it moves there now.
+
+        To be called by the command itself. Raises `CancelledError` if the next line, which may be there already, has
+        stopped it.
+        """
         job.has_questions = False
         if job.wants_background and not job.number:
-            self.to_background()
+            job.is_parting = True
+            try:
+                self.to_background()
+            finally:
+                job.is_parting = False
+            if job.is_interrupted:
+                raise CancelledError
 
     def interrupt(self) -> None:
         """Stop the command that is in the foreground, if there is one."""

@@ -29,6 +29,7 @@ class Job:
     is_interrupted: bool = False
     has_questions: bool = False  #: it may ask, and so stays in the foreground until it has begun
     has_terminal: bool = False  #: another program has the terminal meanwhile
+    is_parting: bool = False  #: the next line begins within a step of this one, which can't be cancelled then
     progress: Progress | None = None
     label: str = ""
     view: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -63,7 +64,8 @@ class Job:
         """Stop it, wherever it is."""
         if not self.is_over:
             self.is_interrupted = True
-            self.work.cancel()
+            if not self.is_parting:
+                self.work.cancel()
 
 
 class Jobs:

@@ -152,6 +152,15 @@ def test_a_line_that_is_there_already_has_a_connection_of_its_own(paced: Desk) -
     support.parts_in(paced.here)[0].unlink()
 
 
+@pytest.mark.parametrize("line", ["kill 1", "kill 1 1"])
+def test_a_line_that_is_there_already_may_stop_the_job(paced: Desk, line: str) -> None:
+    stopping = support.start(paced.shell.onecmd("get big &").addCallback(lambda _: paced.shell.onecmd(line)))
+    paced.pump()
+    assert stopping.result() is False and not len(paced.shell.jobs)
+    assert paced.said().startswith("[1] get big\n[1] get: stopped at 0 B of 300.0 kB (0 %). ")
+    assert paced.type("jobs") == "Nothing is under way in the background.\n"
+
+
 def test_a_job_that_had_to_wait_for_a_connection_has_it_for_itself(paced: Desk) -> None:
     waiting = dials_slowly(paced)
     paced.type("get big &")
