@@ -30,6 +30,7 @@ class Job:
     has_questions: bool = False  #: it may ask, and so stays in the foreground until it has begun
     has_terminal: bool = False  #: another program has the terminal meanwhile
     is_parting: bool = False  #: the next line begins within a step of this one, which can't be cancelled then
+    has_ended: bool = False  #: also with what it does when it is stopped
     progress: Progress | None = None
     label: str = ""
     view: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -40,6 +41,7 @@ class Job:
 
     @property
     def is_over(self) -> bool:
+        """Whether there is nothing left to be stopped."""
         return self.work.called
 
     @property
@@ -50,12 +52,13 @@ class Job:
         """Fires when the job is over. To be cancelled without harm to the job."""
         waiter: Deferred[None] = Deferred(lambda waiter: self.over.remove(waiter))
         self.over.append(waiter)
-        if self.is_over:
+        if self.has_ended:
             self.tell()
         return waiter
 
     def tell(self) -> None:
         """It is over: tell those who wait."""
+        self.has_ended = True
         waiters, self.over[:] = list(self.over), []
         for waiter in waiters:
             waiter.callback(None)

@@ -161,6 +161,27 @@ def test_a_line_that_is_there_already_may_stop_the_job(paced: Desk, line: str) -
     assert paced.type("jobs") == "Nothing is under way in the background.\n"
 
 
+@pytest.mark.parametrize("line", ["wait", "wait 1", "kill 1"])
+def test_a_job_that_was_stopped_is_waited_for_until_it_has_put_all_in_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    in_order: Deferred[None] = Deferred()
+
+    async def work() -> None:
+        try:
+            await Deferred()
+        finally:
+            await in_order
+
+    monkeypatch.setattr(desk.shell, "do_du", work)
+    desk.type("du &")
+    killing = desk.start("kill 1")
+    waiting = desk.start(line)
+    assert not killing.is_over and not waiting.is_over
+    in_order.callback(None)
+    assert killing.result() is waiting.result() is False and len(desk.shell.jobs) == 0
+
+
 def test_a_job_that_had_to_wait_for_a_connection_has_it_for_itself(paced: Desk) -> None:
     waiting = dials_slowly(paced)
     paced.type("get big &")

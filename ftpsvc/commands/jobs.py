@@ -36,7 +36,7 @@ class JobCommands(Commands):
         """
         waiting = self._job
         for job in list(map(self._numbered, numbers)) or self.jobs:
-            if job is waiting or job.is_over:
+            if job is waiting or job.has_ended:
                 continue
             if job.progress is not None:
                 waiting.progress, waiting.label = job.progress, job.label
