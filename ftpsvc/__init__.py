@@ -64,7 +64,8 @@ The map, in reading order:
 `collector`   how seldom Python looks for garbage; `traces`, errors that let go of what they came through
 `copying`     a file from one storage to another; `parallel`, many at once; `resuming`, from where an earlier try ended
 `filters`     which names a tree is about; `steps`, `rolls`, `trees`, how two trees are compared; `plans`, what is to do
-`lines`       a way that may break; `mirroring`, one tree made like another; `removing`, `reports`, its end
+`lines`       a way that may break; `mirroring`, one tree made like another, with `targetfacts`, its times and modes;
+              `removing`, `reports`, its end
 `connecting`  with whom, with how much TLS, and as whom; `credentials` and `netrc`, where passwords come from
 `words`       a typed line; `targets`, the servers that people mean; `display`, how things look
 `healing`     a connection that is made again; `crew`, several of them; `journal`, what is unfinished

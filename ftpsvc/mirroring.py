@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from itertools import groupby
 from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -16,13 +15,14 @@ from ftpsvc import display, model
 from ftpsvc.copying import copy_known
 from ftpsvc.lines import UNBREAKABLE, Line
 from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
-from ftpsvc.parallel import Room, each, for_each
+from ftpsvc.parallel import Room, for_each
 from ftpsvc.plans import Plan
-from ftpsvc.removing import CHANGES_AT_ONCE, listed, remove
+from ftpsvc.removing import listed, remove
 from ftpsvc.reports import Report
 from ftpsvc.resuming import NOT_VERIFIED, Advance, Known, bring, demand_algorithm, is_same
 from ftpsvc.steps import Do, Rules, Side, Step
 from ftpsvc.storage import SMALL
+from ftpsvc.targetfacts import TargetFacts
 from ftpsvc.threads import done_with
 from ftpsvc.trees import Comparison
 
@@ -41,14 +41,6 @@ LARGE_AT_ONCE = 6
 
 #: Removing more than this share of what the target has needs a word.
 BRAKE = 0.5
-
-
-#: What the owner of a folder may do with it, as long as it is being filled.
-_OWNERS = 0o700
-
-
-def _depth(made: tuple[str, Facts]) -> int:
-    return made[0].count("/") + bool(made[0])
 
 
 class Memory(Protocol):
@@ -101,9 +93,7 @@ class Mirror:
         self._comparison = Comparison(source, target, rules, self._line.through)
         self._making: dict[str, Deferred[bool]] = {}
         self._is_stopped = False
-        self._made: list[tuple[str, Facts]] = []  #: the times of folders, for the end
-        self._shut: list[tuple[str, Facts]] = []  #: and those of their modes with which they could not be filled
-        self._sets_modes = not (source.times.with_modes and target.times.with_modes)
+        self._facts = TargetFacts(target, line, self.report, source.times.with_modes and target.times.with_modes)
         self._room = Room(BYTES_AT_ONCE)
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
 
@@ -122,11 +112,7 @@ class Mirror:
             is_extra = listed if self._source.times.are_exact else self._is_extra
             await remove(self.plan.removals, self._target, self._line, self.report, is_extra)
             await self._carry_out(self._exchanged())
-        # Behind what is in them, because each name that is made in a folder sets its time, and a mode may forbid to
-        # make any, or to go to what is in it. Apart, because a server may know one of them only.
-        await for_each(each(self._made), self._finish_folder, CHANGES_AT_ONCE)
-        for _, level in groupby(sorted(self._shut, key=_depth, reverse=True), _depth):
-            await for_each(each(level), self._finish_folder, CHANGES_AT_ONCE)
+        await self._facts.finish()
         self.report.same += self._comparison.seen.same
         return self.report
 
@@ -239,19 +225,10 @@ class Mirror:
         self.report.made += 1
         # Sent before what is to be in it, because nobody knows whether this run comes to its end; and not waited for by
         # that, or each level of a tree would take a round trip more.
-        mode = Deferred.fromCoroutine(self._set_first_mode(step))
+        facts = Deferred.fromCoroutine(self._facts.of_new_folder(step))
         if making := self._making.pop(step.path, None):
             making.callback(True)
-        await mode
-        if step.entry.modified:
-            self._made.append((step.path, Facts(modified=step.entry.modified)))
-        if step.entry.mode and step.entry.mode & _OWNERS != _OWNERS:
-            self._shut.append((step.path, Facts(mode=step.entry.mode)))
-
-    async def _set_first_mode(self, step: Step) -> None:
-        if step.entry.mode:
-            with contextlib.suppress(*_NO_MATTER):
-                await self._set_facts(step.path, Facts(mode=step.entry.mode | _OWNERS))
+        await facts
 
     async def _is_folder(self, path: str) -> bool:
         try:
@@ -276,7 +253,7 @@ class Mirror:
             self.report.copied += 1
         else:
             self.report.replaced += 1
-        await self._keep_mode(step)
+        await self._facts.of_file(step)
 
     def _copy_small(self, step: Step) -> Awaitable[Stored]:
         source, target, entry = self._source, self._target, step.entry
@@ -317,31 +294,8 @@ class Mirror:
         )
 
     async def _touch(self, step: Step) -> None:
-        await self._set_facts(step.path, Facts(step.entry.modified or None, step.entry.mode or None))
+        await self._facts.set(step.path, Facts(step.entry.modified or None, step.entry.mode or None))
         self.report.touched += 1
-
-    async def _set_facts(self, path: str, facts: Facts) -> None:
-        await self._through(lambda: self._target.storage.set_facts(self._target.at(path), facts))
-
-    async def _keep_mode(self, step: Step) -> None:
-        """Set a file's mode where it hasn't come with it. A server that doesn't know how is not asked again."""
-        if not self._sets_modes or not step.entry.mode:
-            return
-        try:
-            await self._set_facts(step.path, Facts(mode=step.entry.mode))
-        except _UNKNOWN:
-            self._sets_modes = False
-        except _NO_MATTER:
-            pass  # which says nothing of the others, of which one may be private
-
-    async def _finish_folder(self, made: tuple[str, Facts]) -> None:
-        try:
-            with contextlib.suppress(*_NO_MATTER):
-                await self._set_facts(*made)
-        except (ConnectionFailed, ServiceClosing):
-            raise
-        except TransferError as error:
-            self.report.failed.add(made[0], display.reason(error), error)
 
     # -- removing
 
@@ -395,10 +349,3 @@ class Mirror:
 
 #: What is done at the end, and not where it is found.
 _LATER = frozenset((Do.REMOVE, Do.REMOVE_FOLDER, Do.EXCHANGE))
-
-#: What a server says that doesn't know how to set a time or a mode.
-_UNKNOWN = (model.NotImplementedHere, model.BadCommand, model.BadArgument, model.BadParameter)
-
-#: Why a name may keep its own time and mode, without anybody missing them. Servers that set none for guests say 530 or
-#: 553, too.
-_NO_MATTER = (*_UNKNOWN, model.Unavailable, model.NotLoggedIn, model.InvalidName)

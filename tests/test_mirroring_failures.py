@@ -72,12 +72,14 @@ def test_what_is_stopped_has_not_failed(disks: Two, monkeypatch: pytest.MonkeyPa
     assert mirror.report.failed.first == []
 
 
-def refusing(inner: Any, bad: str) -> Callable[..., Any]:
+def refusing(
+    inner: Any, bad: str, kind: type[model.TransferError] = model.InvalidName, why: str = "the name is too long."
+) -> Callable[..., Any]:
     """A method of a storage that can't bear one of the names."""
 
     async def method(path: str, *args: Any) -> Any:
         if path == bad:
-            raise model.InvalidName(f"{path}: the name is too long.")
+            raise kind(f"{path}: {why}")
         return await inner(path, *args)
 
     return method
@@ -100,7 +102,8 @@ def test_a_folder_whose_time_cannot_be_set_keeps_no_other_from_its_own(
     for name in ("a", "bad", "c"):
         write(disks.source / name / "in it")
         os.utime(disks.source / name, (1_111_111_111, 1_111_111_111))
-    monkeypatch.setattr(disks.target_storage, "set_facts", refusing(disks.target_storage.set_facts, "/bad"))
+    failing = refusing(disks.target_storage.set_facts, "/bad", model.LocalFault, "Input/output error.")
+    monkeypatch.setattr(disks.target_storage, "set_facts", failing)
     report = disks.run()
     assert [(disks.target / name).stat().st_mtime for name in ("a", "c")] == [1_111_111_111] * 2
-    assert report.failed.first == [("bad", "/bad: the name is too long.")]
+    assert report.failed.first == [("bad", "/bad: Input/output error.")]
