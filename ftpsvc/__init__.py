@@ -74,7 +74,7 @@ The map, in reading order:
 `transfers`   a file carried between the two; `preflight` and `clashes`, what is looked at and asked before; `pouring`,
               one that goes to a pipe
 `treeoptions` the options of `mirror`; `treejobs`, a tree carried for somebody
-`console`     commands that take time; `jobs`, those under way
+`console`     commands that take time; `jobs`, those under way; `output`, what is said to a pipe, or a full disk
 `commands`    what can be typed, in groups; `settings` and `addressbook`, what is remembered for them
 `shell`       the interactive client; `oneshot`, the same commands for scripts, with `oneshotoptions`, their words, and
             `outcomes`, their exit codes

@@ -12,9 +12,8 @@ from __future__ import annotations
 import cmd
 import contextlib
 import difflib
-import errno
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, ClassVar, NamedTuple, TextIO, cast
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -24,6 +23,7 @@ from twisted.python.failure import Failure
 from ftpsvc import display
 from ftpsvc.jobs import MAX_JOBS, Job, Jobs
 from ftpsvc.model import BadArgument, BadCommand, Busy, LocalFault, NoSpace, TransferError
+from ftpsvc.output import writing_out
 from ftpsvc.words import escape, last_word, quote, split, without_ampersand
 
 #: What happened, for a program: see docs/scripts.md.
@@ -39,31 +39,6 @@ class Offer(NamedTuple):
 
 class Stopped(TransferError):
     """A command that was interrupted, and whose text says what that left behind."""
-
-
-class _WritingOut:
-    """`with writing_out():` something is written to whoever started the program.
-
-    Raises `NoSpace`, `LocalFault`, or `BrokenPipeError`.
-    """
-
-    is_under_way = False  #: for a signal that comes meanwhile: nobody may ever take it
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        self.is_under_way = True
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            kind = NoSpace if error.errno == errno.ENOSPC else LocalFault
-            raise kind(f"what is to be said can't be written: {error.strerror}.") from error
-        finally:
-            self.is_under_way = False
-
-
-writing_out = _WritingOut()
 
 
 class Console(cmd.Cmd):

@@ -23,11 +23,12 @@ from ftpsvc import assembly, connecting, oneshotoptions, piped, settings, views
 from ftpsvc.clienttls import Protection
 from ftpsvc.commands.base import Surroundings
 from ftpsvc.commands.connections import Connections
-from ftpsvc.console import Event, Stopped, writing_out
+from ftpsvc.console import Event, Stopped
 from ftpsvc.jobs import Job
 from ftpsvc.model import BadArgument, TransferError, parent_and_name
 from ftpsvc.oneshotoptions import as_it_is, check_names, check_urls, goal, tree_words
 from ftpsvc.outcomes import outcome
+from ftpsvc.output import writing_out
 from ftpsvc.progress import Progress
 from ftpsvc.storage import Storage
 from ftpsvc.targets import Names, Target, is_url, target_of

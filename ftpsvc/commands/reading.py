@@ -17,9 +17,10 @@ from twisted.internet.task import deferLater
 
 from ftpsvc import model
 from ftpsvc.commands.base import Commands
-from ftpsvc.console import Offer, Stopped, writing_out
+from ftpsvc.console import Offer, Stopped
 from ftpsvc.copying import copy
 from ftpsvc.model import NAME_ERRORS, BadArgument, Entry, TransferError
+from ftpsvc.output import writing_out
 from ftpsvc.places import There
 from ftpsvc.pouring import pour
 from ftpsvc.progress import Progress
