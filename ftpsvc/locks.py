@@ -67,6 +67,7 @@ class Alone:
             _added_to.add(key)
             self._key = key
         self.before = status.st_size  #: how long it was
+        self._times = (status.st_atime_ns, status.st_mtime_ns)
 
     def was_alone(self, size: int) -> bool:
         """Whether these bytes are all that was added. Others can only add where there are no locks."""
@@ -76,10 +77,12 @@ class Alone:
         """Cut the file back, but not what others have added behind these bytes. Raises `OSError`.
 
         Never make it longer: whoever has emptied it meanwhile, as logrotate does in place, gets no zeros instead.
+        It gets its time back, too: with another, whoever compares trees would take it for a file that was changed.
         """
         now = os.fstat(self._descriptor).st_size
         if self.before < now and (self._key is None or now <= self.before + size):
             os.ftruncate(self._descriptor, self.before)
+            os.utime(self._descriptor, ns=self._times)
 
     def end(self) -> None:
         """Others may. To be called where the file is closed, which is what ends a lock."""

@@ -319,6 +319,7 @@ class StorageContract:
     def test_adding_that_is_given_up_leaves_the_file_as_it_was(self, place: Place, before: bytes | None) -> None:
         if before is not None:
             (place.folder / "file").write_bytes(before)
+            place.set_time("file", 1795327140_123_456_789)
 
         async def give_up() -> None:
             file = await place.storage.open_append("/file")
@@ -333,3 +334,4 @@ class StorageContract:
         assert place.names() == ({"file"} if before else set())
         if before is not None:
             assert (place.folder / "file").read_bytes() == before
+            assert place.run(place.storage.stat("/file")).modified == 1795327140_123_456_789
