@@ -256,9 +256,20 @@ class ClaimingFile:
             return
         self._is_over = True
         try:
-            await self._file.abort(keep)
+            await self._file.abort(keep and await self._has_room_beside())
         finally:
             await self._end(Used())
+
+    async def _has_room_beside(self) -> bool:
+        """Whether what came may lie beside the file that it was to replace, which gives back nothing now."""
+        more = self._size - self._claimed.size
+        if more > 0:
+            try:
+                await self._quota.claim(self._path, more)
+            except model.TransferError:
+                return False
+            self._claimed = self._claimed._replace(size=self._size)
+        return True
 
     async def _end(self, grown: Used) -> None:
         """`grown`: what has become of all that was claimed, beside what is kept for another attempt."""

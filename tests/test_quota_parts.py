@@ -242,3 +242,16 @@ def test_a_part_that_two_uploads_leave_alone_goes_on_counting(tmp_path: Path, fi
     assert (quota.usage.size, quota.usage.files) == (used(tmp_path)[0], 1) == (200_001, 1)
     for part in support.parts_in(tmp_path):
         part.unlink()
+
+
+@pytest.mark.parametrize(("old", "kept"), [(500, 480), (700, 0)])
+def test_what_came_is_kept_where_there_is_room_for_it_beside_the_file_that_stays(
+    tmp_path: Path, old: int, kept: int
+) -> None:
+    (tmp_path / "a").write_bytes(b"o" * old)
+    homes = homes_for()
+    begun_and_lost(talking(tmp_path, homes), b"STOR a", b"DATA 600\r\n" + b"x" * 480)
+    assert [part.stat().st_size for part in support.parts_in(tmp_path)] == [kept] * bool(kept)
+    assert talking(tmp_path, homes).ask(b"AVBL\r\n") == [f"213 {1000 - old - kept}"]
+    for part in support.parts_in(tmp_path):
+        part.unlink()
