@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import functools
@@ -82,7 +83,8 @@ class Alone:
         now = os.fstat(self._descriptor).st_size
         if self.before < now and (self._key is None or now <= self.before + size):
             os.ftruncate(self._descriptor, self.before)
-            os.utime(self._descriptor, ns=self._times)
+            with contextlib.suppress(OSError):  # one that isn't ours, which all of a group may write to
+                os.utime(self._descriptor, ns=self._times)
 
     def end(self) -> None:
         """Others may. To be called where the file is closed, which is what ends a lock."""
