@@ -247,7 +247,15 @@ class DiskWriteFile:
             assert self._writing is not None
             await self._writing.write(chunk)
         except OSError as error:
-            raise self._failure(error) from error
+            raise domain_error(error, decode_name(self._name)) from error
+
+    async def sync(self) -> None:
+        if self._writing is not None:
+            try:
+                await self._writing.settle()
+                await self._committer.sync(self._file)
+            except OSError as error:
+                raise domain_error(error, decode_name(self._name)) from error
 
     async def opened_part(self, digest: str | None = None) -> int:
         try:
@@ -259,7 +267,7 @@ class DiskWriteFile:
             await self._writing.finish(digest)
             return open_again(self._file, self._part, self._directory)
         except OSError as error:
-            raise self._failure(error) from error
+            raise domain_error(error, decode_name(self._name)) from error
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         mode = self._mode if facts.mode is None else facts.mode
@@ -280,7 +288,7 @@ class DiskWriteFile:
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
-                raise self._failure(error) from error
+                raise domain_error(error, decode_name(self._name)) from error
             raise
         return Stored(finished.size, found)
 
@@ -322,9 +330,6 @@ class DiskWriteFile:
     def _close(self) -> None:
         file, directory, self._file, self._directory = self._file, self._directory, -1, -1
         close_both(file, directory)
-
-    def _failure(self, error: OSError) -> model.TransferError:
-        return domain_error(error, decode_name(self._name))
 
 
 class DiskAppendFile:

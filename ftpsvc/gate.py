@@ -22,7 +22,7 @@ from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Stored, Whole
 from ftpsvc.programs import Outcome, Programs
 from ftpsvc.records import printable
 from ftpsvc.session import Accounts, Visitor
-from ftpsvc.storage import Buffer, ShowsPart, Storage, WriteFile
+from ftpsvc.storage import Buffer, ShowsPart, Storage, SyncsEarly, WriteFile
 
 #: How many uploads may wait for their check. Each holds two descriptors.
 MAX_WAITING = 1000
@@ -199,6 +199,10 @@ class CheckedFile:
     async def write(self, chunk: Buffer) -> None:
         self._size += len(chunk)
         await self._file.write(chunk)
+
+    async def sync(self) -> None:
+        if isinstance(self._file, SyncsEarly):
+            await self._file.sync()
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         try:

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from ftpsvc import model
 from ftpsvc.around import Around
 from ftpsvc.model import NO_FACTS, Account, Entry, Facts, Kind, Stored, Whole
-from ftpsvc.storage import Buffer, RemovesParts, ShowsPart, Storage, TakesFactsEarly, WriteFile
+from ftpsvc.storage import Buffer, RemovesParts, ShowsPart, Storage, SyncsEarly, TakesFactsEarly, WriteFile
 from ftpsvc.usage import Usage, Used
 
 
@@ -204,6 +204,10 @@ class ClaimingFile:
     def expect(self, facts: Facts) -> None:
         if isinstance(self._file, TakesFactsEarly):
             self._file.expect(facts)
+
+    async def sync(self) -> None:
+        if isinstance(self._file, SyncsEarly):
+            await self._file.sync()
 
     async def begin(self) -> None:
         """Claim what it begins with. Raises `OverQuota`."""

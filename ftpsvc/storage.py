@@ -219,6 +219,14 @@ async def known_digest(storage: object, path: str) -> str:
 
 
 @runtime_checkable
+class SyncsEarly(Protocol):
+    """A `WriteFile` whose commit takes long for what was written, which can be made durable before."""
+
+    async def sync(self) -> None:
+        """Make durable what was written so far. It may still be committed, or be given up."""
+
+
+@runtime_checkable
 class TakesFactsEarly(Protocol):
     """A `WriteFile` for which it is cheaper to know before the first byte what `commit` will be told."""
 

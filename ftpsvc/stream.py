@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from copy import copy
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from ftpsvc import pump
 from ftpsvc.channel import Received, Sent
@@ -15,10 +15,14 @@ from ftpsvc.linethenraw import is_plain
 from ftpsvc.model import NO_FACTS, Aborted, TransferError, Whole
 from ftpsvc.newlines import FromWire, ToWire
 from ftpsvc.rates import Pace, Paces
-from ftpsvc.storage import Buffer, ReadFile, WriteFile
+from ftpsvc.storage import Buffer, ReadFile, SyncsEarly, WriteFile
 from ftpsvc.threads import Run
 from ftpsvc.tunnel import PIECE
 from ftpsvc.way import Way
+
+#: For how many seconds an upload waits, behind the end of its data, for what the control connection has to say to that.
+#: Of clients that were killed on this machine it ended up to 0.25 ms later.
+LAST_WORD = 0.002
 
 
 class Stream:
@@ -166,25 +170,21 @@ class Stream:
                 self._seen = self._moved
             if rest := lines.rest():
                 await file.write(rest)
-            await self._look_at_the_control_connection()
+            await self._hear_of_the_end(connection, file)
             if self._reason is not None:
                 raise copy(self._reason)
         return Received(None, NO_FACTS)
 
-    async def _look_at_the_control_connection(self) -> None:
-        """Let the reactor deliver what came with the end of the data.
+    async def _hear_of_the_end(self, connection: DataConnection, file: WriteFile) -> None:
+        """Let the reactor deliver what the control connection has to say to the end of the data.
 
         A client that is killed, or sends ABOR and closes, ends its data in order too. What the control connection has
-        to say to that has often arrived already, and turns such an end into what it is: a cut.
+        to say comes a moment later, and turns such an end into what it is: a cut.
         """
-        for _ in range(2):  # the calls of a turn come before its look at the sockets, so behind one nobody has looked
-            turn: Deferred[None] = Deferred()
-            call = self._clock.callLater(0, turn.callback, None)
-            try:
-                await turn
-            finally:
-                if call.active():
-                    call.cancel()
+        ended = self._clock.seconds()
+        if isinstance(file, SyncsEarly) and not connection.is_secure:
+            await file.sync()  # has to be done anyway; TLS tells the two ends apart by itself
+        await deferLater(self._clock, max(0.0, ended + LAST_WORD - self._clock.seconds()))
 
 
 class _Connection:

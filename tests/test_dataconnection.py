@@ -35,7 +35,7 @@ from ftpsvc.passive import Passive, listen
 from ftpsvc.passiveports import PassivePorts
 from ftpsvc.rates import Rates
 from ftpsvc.storage import Buffer, WriteFile
-from ftpsvc.stream import Stream
+from ftpsvc.stream import LAST_WORD, Stream
 from ftpsvc.tls import ServerTLS
 from ftpsvc.tunnel import Tunnel
 
@@ -313,40 +313,39 @@ def test_a_client_for_whom_there_is_no_descriptor_is_told_so_and_waited_for_no_m
 # -- when a transfer ends, or stands still
 
 
-class Turns(MemoryReactorClock):
-    """A reactor whose every turn is the test's to give."""
-
-    def turn(self) -> None:
-        """What was asked for before it. Behind that the reactor looks at its sockets: here the test is."""
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call.called = 1
-            call.func(*call.args, **call.kw)
-
-
-def test_an_upload_is_not_whole_before_the_reactor_has_looked_at_the_control_connection_too() -> None:
-    reactor = Turns()
+@pytest.mark.parametrize("syncs", [0.0, 30.0])
+def test_whose_control_connection_ends_a_moment_behind_the_data_was_killed_in_the_middle(syncs: float) -> None:
+    reactor = MemoryReactorClock()
     way, client = met(reactor)
     stream = Stream(way, reactor, support.at_once, 30.0, False, Rates(Limits(), reactor).free)
-    upload = support.start(stream.receive_file(cast(WriteFile, SlowFile())))
+    file = SlowFile()
+    upload = support.start(stream.receive_file(cast(WriteFile, file)))
     assert way.connection is not None
     way.connection.transport.connectionLost(Failure(ConnectionDone()))
-    reactor.turn()
+    if not syncs:
+        file.syncing.callback(None)
+    reactor.advance(max(syncs, LAST_WORD * 0.9))  # a disk may take as long as it wants to, and all the time is looked
     stream.fail(ConnectionFailed("The client was killed."))
-    reactor.turn()
+    if syncs:
+        file.syncing.callback(None)
+    reactor.advance(LAST_WORD)
     with pytest.raises(ConnectionFailed, match="killed"):
         upload.result()
     client.close()
 
 
 class SlowFile:
-    """Takes each chunk when the test lets it."""
+    """Takes each chunk, and syncs, when the test lets it."""
 
     def __init__(self) -> None:
         self.writing: Deferred[None] = Deferred()
+        self.syncing: Deferred[None] = Deferred()
 
     async def write(self, chunk: Buffer) -> None:
         await self.writing
+
+    async def sync(self) -> None:
+        await self.syncing
 
 
 def test_an_upload_stands_still_since_its_last_byte_and_not_since_somebody_looked() -> None:

@@ -20,6 +20,7 @@ from ftpsvc.around import Around
 from ftpsvc.frames import digest_of
 from ftpsvc.limits import Limits
 from ftpsvc.model import Entry, Kind
+from ftpsvc.stream import LAST_WORD
 
 
 def test_everything_in_one_segment_is_answered_in_order(tmp_path: Path) -> None:
@@ -204,6 +205,7 @@ class Ended:
 
     mode = "passive"
     connection = None
+    is_secure = False
 
     def look(self) -> None:
         """It is here."""
@@ -270,7 +272,7 @@ def test_many_questions_for_the_progress_of_a_transfer_are_answered_together(tmp
         talk.send(b"STOR a\r\n" + b"STAT\r\n" * 1000)
         run.fire()
         assert flush.call_count < 20
-    talk.clock.advance(0)
+    talk.clock.advance(LAST_WORD)
     talk.link.pump()
     run.close()
     assert talk.codes() == [150] + [213] * 1000 + [226]

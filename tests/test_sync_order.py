@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,9 @@ def test_the_file_then_its_name_then_the_folder_then_the_226(
 ) -> None:
     steps = traced(server, root, tmp_path / "log", False, (command, content))
     if sync == "on":
-        assert steps == ["sync the part", "name it", "sync the folder", "226"]
+        # A large one is synced before it is decided that it was whole, and once more with its time and mode.
+        once = [step for step, _ in groupby(steps)]
+        assert once == ["sync the part", "name it", "sync the folder", "226"] and len(steps) - len(once) <= 1
     else:
         assert steps == ["name it", "226"]
 
