@@ -19,10 +19,13 @@ class NoLocks(OSError):
     """The file system has none."""
 
 
-def lock(descriptor: int) -> None:
-    """Lock a file, and wait for nobody. Raises `OSError`: EAGAIN if somebody else has locked it, `NoLocks`."""
+def lock(descriptor: int, to_look: bool = False) -> None:
+    """Lock a file, and wait for nobody. Raises `OSError`: EAGAIN if somebody else has locked it, `NoLocks`.
+
+    `to_look`: others who only want to know whether somebody has may do the same meanwhile.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if to_look else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NONE:
             raise

@@ -141,7 +141,7 @@ def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:
     part = known_part(name, owner)
     descriptor = open_to_lock(directory, part)
     try:
-        if _lock(descriptor, directory, part) is None:
+        if _lock(descriptor, directory, part, to_look=True) is None:
             os.close(descriptor)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         unlock(descriptor)  # whoever wants to go on from it has it, even while it is looked at
@@ -172,11 +172,11 @@ def remove_own_part(descriptor: int, part: bytes, directory: int) -> None:
 MAX_PART_TRIES = 3
 
 
-def _lock(descriptor: int, directory: int, part: bytes) -> os.stat_result | None:
+def _lock(descriptor: int, directory: int, part: bytes, to_look: bool = False) -> os.stat_result | None:
     """Lock a part. None if it is no plain file, or another upload has it, or had it and has renamed it since it was
     opened. Raises `NoLocks`."""
     try:
-        lock(descriptor)
+        lock(descriptor, to_look)
         named = os.stat(part, dir_fd=directory, follow_symlinks=False)
         opened = os.fstat(descriptor)
     except NoLocks:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import support
@@ -51,6 +53,27 @@ def test_a_part_that_is_being_written_is_nobody_elses(tmp_path: Path) -> None:
     assert len(result_of(support.read_all(part))) == 1
     with pytest.raises(model.BadOffset):
         result_of(disk.open_part("/f", 100_001))
+    support.take_part(tmp_path)
+
+
+def test_a_part_that_somebody_only_looks_at_is_there_for_others_who_look(tmp_path: Path) -> None:
+    disk = support.local_disk(tmp_path)
+    writing = result_of(disk.open_write("/f"))
+    result_of(writing.write(bytes(100_000)))
+    result_of(writing.abort(keep=True))
+    looked_at: list[str] = []
+
+    def look_too(descriptor: int, how: int) -> None:
+        """Another worker looks at it too, in the moment in which this one does."""
+        flock(descriptor, how)
+        if not looked_at:
+            looked_at.append("f")
+            result_of(result_of(other.open_part("/f")).close())
+
+    flock, other = fcntl.flock, support.local_disk(tmp_path)
+    with mock.patch.object(fcntl, "flock", look_too):
+        result_of(result_of(disk.open_part("/f")).close())
+    assert looked_at
     support.take_part(tmp_path)
 
 
