@@ -7,6 +7,7 @@ underneath knows nothing of all this.
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack
 
 from ftpsvc import model
@@ -67,6 +68,8 @@ class Quota(Around):
         # What is there, and not what was: with its folder a part may have been carried elsewhere, where it counts on.
         part = await self._part(path)
         kept = 0 if part is None else int(min(part.size, most))
+        if kept < most < math.inf:
+            self.usage.put_back(self._name, path, int(most) - kept)
         file = ClaimingFile(self, path, inner, offset, kept, None if most else part)
         try:
             await file.begin()
@@ -81,8 +84,8 @@ class Quota(Around):
         `seen`: what another upload has counted, and goes on to do so if it is still there.
         """
         part = await self._part(path)
-        if part is None or part != seen:
-            self.usage.keep(self._name, path, 0 if part is None else part.size)
+        size = 0 if part is None else part.size
+        self.usage.keep(self._name, path, None if part is not None and part == seen else size)
 
     async def _part(self, path: str) -> Entry | None:
         """What an upload has left that nobody holds; whoever has one counts it."""

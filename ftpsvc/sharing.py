@@ -45,7 +45,7 @@ class Sharing:
         self._counts = SharedCounts(memory, rows, workers + 1, mine)
         self._failures = SharedNotes(memory, NOTES, 2)
         self._homes = SharedNotes(memory, NOTES, 4)
-        self._kept = SharedNotes(memory, NOTES, 2)
+        self._kept = SharedNotes(memory, NOTES, 3)
         self._growing = SharedNotes(memory, NOTES, 1)
         self._buckets = SharedNotes(memory, NOTES, 2)
 

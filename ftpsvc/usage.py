@@ -49,6 +49,14 @@ class _Known(NamedTuple):
     changes: float  #: how often something was added or taken away
 
 
+class _Left(NamedTuple):
+    """What is remembered of a part: what is counted for it, beside what uploads under way of its name have claimed, and
+    how many of those there are. As long as there is one, what lies there and isn't counted so is one of theirs."""
+
+    size: int
+    uploads: int
+
+
 class Usage:
     """What lies in one home, counted once and then kept up to date by all who write there."""
 
@@ -204,38 +212,55 @@ class Usage:
         note = self._common.growing.get(file.unique)
         return int(note[0]) if note else file.size
 
-    def keep(self, owner: str, path: str, size: int) -> None:
-        """So much of a broken upload lies there by now, and goes on counting; 0: nothing."""
-        known, found = self._known, list[Note | None]()
+    def keep(self, owner: str, path: str, size: int | None) -> None:
+        """What `take_kept` has begun is over. So much lies there by now, and goes on counting; 0: nothing; None: what
+        another upload counts, or has counted."""
+        known, grown = self._known, 0
 
         def kept(note: Note | None) -> Note | None:
-            found.append(note)
-            return (size, known.counted if known else LONG_AGO) if size else None
+            nonlocal grown
+            before, uploads = _left_of(note, known) or (0, 1)
+            now = before if size is None else size
+            grown = now - before
+            return _noted(now, max(uploads - 1, 0), known)
 
         self._common.kept.change(self._kept(owner, path), kept)
-        before = _counted_of(found[0], known) or 0
-        if size != before:
-            self.add(size - before)
+        if grown:
+            self.add(grown)
 
     def take_kept(self, owner: str, path: str) -> float:
         """How much of what is kept there this upload may use, to go on from or to write over, and nobody else until it
         calls `keep`. It counts, by the last count or since."""
-        known, found = self._known, list[Note | None]()
+        known = self._known
+        before: _Left | None = None
 
         def taken(note: Note | None) -> Note | None:
-            found.append(note)
-            return (0, known.counted) if known else None
+            nonlocal before
+            before = _left_of(note, known)
+            return _noted(0, before.uploads + 1 if before else 1, known) if known else None
 
         self._common.kept.change(self._kept(owner, path), taken)
-        return self._usable(_counted_of(found[0], known))
+        return self._usable(before and before.size)
+
+    def put_back(self, owner: str, path: str, size: int) -> None:
+        """So much of what `take_kept` has given isn't there, as another upload of the name has it: that one gives it
+        back. Without any it went with its folder, and was given back with that."""
+        known = self._known
+
+        def noted(note: Note | None) -> Note | None:
+            left = _left_of(note, known)
+            return note if left is None or left.uploads < 2 else _noted(left.size + size, left.uploads, known)
+
+        self._common.kept.change(self._kept(owner, path), noted)
 
     def kept(self, owner: str, path: str) -> float:
         """The same for who only wants to know."""
-        return self._usable(_counted_of(self._common.kept.get(self._kept(owner, path)), self._known))
+        left = _left_of(self._common.kept.get(self._kept(owner, path)), self._known)
+        return self._usable(left and left.size)
 
     def _usable(self, counted: int | None) -> float:
         """`counted`: what is known of it; 0 while an upload has it."""
-        return 0 if counted == 0 else math.inf
+        return math.inf if counted is None else counted
 
     def _kept(self, owner: str, path: str) -> str:
         # Each account has a part of its own.
@@ -262,8 +287,13 @@ class Usage:
                 self._commits[path] = lock, waiting - 1
 
 
-def _counted_of(kept: Note | None, known: _Known | None) -> int | None:
-    return int(kept[0]) if kept and known and kept[1] == known.counted else None
+def _left_of(note: Note | None, known: _Known | None) -> _Left | None:
+    """What is known of a part since the home was counted."""
+    return _Left(*map(int, note[:2])) if note and known and note[2] == known.counted else None
+
+
+def _noted(size: int, uploads: int, known: _Known | None) -> Note | None:
+    return (size, uploads, known.counted if known else LONG_AGO) if size or uploads else None
 
 
 def _grown(known: _Known, size: int, files: int) -> _Known:

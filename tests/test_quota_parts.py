@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import support
@@ -11,7 +12,7 @@ from support import Conversation, frames, result_of
 from test_quota import homes_for, limited, talking, used
 
 from ftpsvc.homes import Homes
-from ftpsvc.model import Account
+from ftpsvc.model import Account, Entry
 
 
 def test_a_part_that_is_kept_counts_until_it_is_gone_on_from(tmp_path: Path) -> None:
@@ -255,3 +256,37 @@ def test_what_came_is_kept_where_there_is_room_for_it_beside_the_file_that_stays
     assert talking(tmp_path, homes).ask(b"AVBL\r\n") == [f"213 {1000 - old - kept}"]
     for part in support.parts_in(tmp_path):
         part.unlink()
+
+
+@pytest.mark.parametrize("begins", ["before it is counted", "behind that"])
+def test_an_upload_has_no_part_that_another_one_still_counts(tmp_path: Path, begins: str) -> None:
+    homes = homes_for()
+    first, second = (limited(tmp_path, 1_000_000, homes=homes) for _ in range(2))  # as two workers
+    broken = result_of(first.open_write("/a"))
+    result_of(result_of(second.open_write("/a")).abort())
+    result_of(broken.write(bytes(200_000)))
+    later = []
+    look = first._part
+
+    async def look_late(path: str) -> Entry | None:
+        """Another worker is let in between the end of the upload and the look at what is left of it."""
+        found = None if begins.startswith("before") else await look(path)
+        later.append(await second.open_write(path))
+        return found or await look(path)
+
+    with mock.patch.object(first, "_part", look_late):
+        result_of(broken.abort(keep=True))
+    result_of(later[0].abort())
+    assert first.usage.size == used(tmp_path)[0] == 200_000
+    support.take_part(tmp_path)
+
+
+def test_what_broke_off_is_given_back_by_who_has_written_over_it_whoever_comes_meanwhile(tmp_path: Path) -> None:
+    quota = limited(tmp_path, 1_000_000)
+    writing, broken = (result_of(quota.open_write("/a")) for _ in range(2))
+    result_of(broken.write(bytes(200_000)))
+    result_of(broken.abort(keep=True))
+    result_of(writing.write(bytes(100_000)))
+    result_of(result_of(quota.open_write("/a")).abort())
+    result_of(writing.commit())
+    assert quota.usage.size == used(tmp_path)[0] == 100_000
