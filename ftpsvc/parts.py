@@ -50,6 +50,10 @@ def known_part(name: bytes, owner: str) -> bytes:
     return encode_name(PART_PREFIX + xxhash.xxh3_64_hexdigest(encode_name(owner) + b"\0" + name))
 
 
+#: What the system says where what bears the name of a part is none of ours: a link, a folder, a file of another user.
+_NOT_OURS = (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR)
+
+
 def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]:
     """The part file for a target: its descriptor, locked and at its beginning, its name, and its size.
 
@@ -64,9 +68,9 @@ def open_part(directory: int, name: bytes, owner: str) -> tuple[int, bytes, int]
         try:
             descriptor = os.open(part, flags, 0o600, dir_fd=directory)
         except OSError as error:
-            if part is not known or error.errno not in (errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EISDIR):
+            if part is not known or error.errno not in _NOT_OURS:
                 raise
-            descriptor = -1  # what bears the name is no part of ours
+            descriptor = -1
         if descriptor >= 0:
             try:
                 status = _lock(descriptor, directory, part)
@@ -131,9 +135,14 @@ def open_to_lock(directory: int, part: bytes) -> int:
     """A part that can be read, and locked: over NFS that takes the right to write. Raises `OSError`."""
     flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(part, flags | os.O_RDWR, dir_fd=directory)
-    except PermissionError:  # it has the mode of its file already, which may be a read-only one
-        return os.open(part, flags | os.O_RDONLY, dir_fd=directory)
+        try:
+            return os.open(part, flags | os.O_RDWR, dir_fd=directory)
+        except PermissionError:  # it has the mode of its file already, which may be a read-only one
+            return os.open(part, flags | os.O_RDONLY, dir_fd=directory)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
 
 
 def open_free_part(directory: int, name: bytes, owner: str, offset: int) -> int:

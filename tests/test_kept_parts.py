@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -120,3 +123,31 @@ def leave(disk: LocalDisk, data: bytes) -> None:
         await file.abort(keep=True)
 
     result_of(broken_off())
+
+
+@pytest.mark.parametrize("told", [b"", b"SIZE f\r\n"])
+@pytest.mark.parametrize("error", [0, errno.EACCES])
+def test_what_bears_a_parts_name_and_is_none_keeps_nobody_from_going_on(
+    tmp_path: Path, told: bytes, error: int
+) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 10)
+    part = tmp_path / os.fsdecode(known_part(b"f", ""))
+    if error:
+        part.write_bytes(b"that of the user whom the server had before")
+    else:
+        part.mkdir()
+
+    def opened(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if error and path == os.fsencode(part.name):
+            raise OSError(error, os.strerror(error))
+        return open_(path, flags, *rest, **more)
+
+    open_ = os.open
+    talk = support.Conversation(support.local_disk(tmp_path)).log_in()
+    talk.send(b"TYPE I\r\n")
+    with mock.patch.object(os, "open", opened):
+        assert talk.codes(told + b"REST 10\r\nSTOR f\r\n", support.frames(b"y" * 5))[-2:] == [150, 226]
+        assert talk.codes(b"SITE PART f\r\n") == [550]
+    assert (tmp_path / "f").read_bytes() == b"x" * 10 + b"y" * 5
+    shutil.rmtree(part, ignore_errors=True)
+    part.unlink(missing_ok=True)
