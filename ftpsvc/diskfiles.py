@@ -146,6 +146,12 @@ class _Writing:
             await done_with(self._job)
             self._job = None
 
+    async def sync(self) -> None:
+        """Make durable what was written. An abort waits for it, and nobody finds the part locked. Raises `OSError`."""
+        await self.settle()
+        self._job = self._run(os.fsync, self._descriptor)
+        await self.settle()
+
     async def finish(self, digest: str | None) -> str:
         """Wait until all is written, and give its digest. Raises `Damaged` if it should have been another."""
         await self.settle()
@@ -155,9 +161,8 @@ class _Writing:
 class DiskWriteFile:
     """The `WriteFile` that becomes, or replaces, `name` in a directory whose descriptor it owns.
 
-    Up to `HELD` bytes are kept in memory, so that a small file is written, synced and renamed in one go, wherever the
-    committer does that. The part of a larger one comes into being when they are exceeded. Either way a transfer that
-    never begins leaves nothing behind.
+    Up to `HELD` bytes are kept in memory: a small file is written, synced and renamed at once where the committer can.
+    The part of a larger one comes into being when they are exceeded. What never begins leaves nothing behind.
     """
 
     def __init__(
@@ -191,8 +196,7 @@ class DiskWriteFile:
     async def resume(self, offset: int) -> None:
         """Begin with `offset` bytes that are here: of the file itself, or of the part of an earlier attempt.
 
-        The file wins if it has exactly that many, because its size is what any client can ask for; a part is known only
-        to those who left it. Raises `BadOffset`.
+        The file wins if it has exactly that many: its size is what any client can ask for. Raises `BadOffset`.
         """
         left = status_of_part(self._directory, self._name, self._owner)
         self._start = find_start(self._directory, self._name, offset, left)
@@ -250,10 +254,9 @@ class DiskWriteFile:
             raise domain_error(error, decode_name(self._name)) from error
 
     async def sync(self) -> None:
-        if self._writing is not None:
+        if self._writing is not None and not self._committer.is_quick(self._file):
             try:
-                await self._writing.settle()
-                await self._committer.sync(self._file)
+                await self._writing.sync()
             except OSError as error:
                 raise domain_error(error, decode_name(self._name)) from error
 
@@ -295,8 +298,7 @@ class DiskWriteFile:
     async def _put_in_place(self, finished: WholeFile | PartFile) -> None:
         """Wait for the commit. It ends in good order even if the one who waits for it goes away."""
         if self._committer.is_quick(self._directory, finished.size):
-            is_new = isinstance(finished, WholeFile) and not self._replaces and self._committer.create_now(finished)
-            if not is_new:
+            if not isinstance(finished, WholeFile) or self._replaces or not self._committer.create_now(finished):
                 self._committer.commit_now(finished)
             return
         done = self._committer.commit(finished)

@@ -276,6 +276,22 @@ def test_an_abort_waits_for_the_write_under_way(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_part_is_nobodys_any_more_behind_an_abort_in_the_middle_of_its_sync(tmp_path: Path) -> None:
+    run = support.by_hand()
+    disk = support.local_disk(tmp_path, run)
+    file = begin(disk, "/file", BIG)
+    run.fire()
+    syncing = start(file.sync())
+    syncing.deferred.cancel()
+    aborting = start(file.abort(keep=True))
+    while not aborting.is_over:
+        run.fire()
+    part = result_of(disk.open_part("/file"))  # else a quota would not count it, and nobody could go on from it
+    assert part.entry.size == len(BIG)
+    result_of(part.close())
+    take_part(tmp_path)
+
+
 def test_an_abort_waits_for_the_copy_that_a_resume_begins_with(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(BIG)
     run = support.by_hand()
