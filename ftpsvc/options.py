@@ -336,6 +336,10 @@ def _ports(text: str) -> range:
     return range(low, high + 1)
 
 
+#: Not all that is reserved: some clouds use 240.0.0.0/4 inside.
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
+
 def _address(text: str) -> ipaddress.IPv4Address | None:
     if text == "auto":
         return None
@@ -343,6 +347,6 @@ def _address(text: str) -> ipaddress.IPv4Address | None:
         address = ipaddress.IPv4Address(text)
     except ValueError as error:
         raise usage.UsageError("--passive-address is auto or an IPv4 address; EPSV, for IPv6, tells none") from error
-    if address.is_unspecified or address.is_multicast or address.is_reserved:
+    if address.is_unspecified or address.is_multicast or address == _BROADCAST:
         raise usage.UsageError(f"--passive-address: no client can connect to {text}; auto tells what each has come to")
     return address

@@ -184,7 +184,8 @@ class Stream:
         ended = self._clock.seconds()
         if isinstance(file, SyncsEarly) and not connection.is_secure:
             await file.sync()  # has to be done anyway; TLS tells the two ends apart by itself
-        await deferLater(self._clock, max(0.0, ended + LAST_WORD - self._clock.seconds()))
+        left = ended + LAST_WORD - self._clock.seconds()
+        await deferLater(self._clock, min(max(0.0, left), LAST_WORD))  # somebody may have set the clock back meanwhile
 
 
 class _Connection:
