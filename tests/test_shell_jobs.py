@@ -104,6 +104,18 @@ def test_a_connection_that_is_refused_takes_none_from_a_job(paced: Desk) -> None
     assert "1 file" in paced.type("ls")
 
 
+def test_a_connection_that_is_refused_takes_none_that_a_job_has_given_back_meanwhile(paced: Desk) -> None:
+    waiting = dials_slowly(paced)
+    paced.type("get big &")
+    listing = paced.start("ls")
+    let_pass(paced, 11)
+    paced.refuses = model.OverLimit("421 One connection is the limit.")
+    waiting.callback(None)
+    assert listing.result() is False
+    assert paced.said().endswith("ls: files.example.org 5000: 421 One connection is the limit.\n")
+    assert "1 file" in paced.type("ls")
+
+
 def test_the_connection_comes_back_where_nothing_else_was_asked_meanwhile(paced: Desk) -> None:
     paced.type("get big &")
     let_pass(paced, 11)

@@ -125,9 +125,10 @@ class Connections(Commands):
         # After these the connection is of no use any more, whatever its own end has noticed so far.
         if not isinstance(error, ConnectionFailed | ServiceClosing | ProtocolViolation):
             return ""
-        if job.server is None and self._there is not None and self._there.is_lent:
-            return ""  # it was another one that could not be had, and a job in the background goes on with this one
-        return self._forget(job.server or self._there)
+        there = job.server or self._there
+        if job.server is None and there is not None and (there.is_lent or not there.remote.lost):
+            return ""  # it was another one that could not be had: with this one a job goes on, or the next line
+        return self._forget(there)
 
     def _forget(self, there: There | None) -> str:
         if self._there is there:
