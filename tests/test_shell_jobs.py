@@ -104,6 +104,15 @@ def test_a_connection_that_is_refused_takes_none_from_a_job(paced: Desk) -> None
     assert "1 file" in paced.type("ls")
 
 
+def test_what_a_job_has_is_closed_without_another(paced: Desk) -> None:
+    paced.type("get big &")
+    paced.refuses = model.OverLimit("421 One connection is the limit.")
+    assert paced.type("close") == "Closed the connection to files.example.org.\n"
+    assert paced.type("close") == "close: Not connected. Use: connect <host> [port]\n"
+    let_pass(paced, 11)
+    assert "[1] done: get big" in paced.said() and paced.link.client_end.lost is not None
+
+
 def test_a_connection_that_is_refused_takes_none_that_a_job_has_given_back_meanwhile(paced: Desk) -> None:
     waiting = dials_slowly(paced)
     paced.type("get big &")

@@ -31,11 +31,13 @@ from ftpsvc.words import escape, quote
 
 #: What works without a connection.
 OFFLINE = frozenset(
-    "connect bookmark lls lcd lpwd local alias set history resume jobs wait kill status help quit".split()
+    "connect close bookmark lls lcd lpwd local alias set history resume jobs wait kill status help quit".split()
 )
 
 #: What may be done to the server's folders without making what was listed ahead a thing of the past.
 HARMLESS = frozenset("list pwd stat find du df hash cat more tail help history set alias jobs status lpwd lls".split())
+
+NOT_CONNECTED = "Not connected. Use: connect <host> [port]"
 
 #: How many turns of the reactor a good-bye takes to leave, through TLS. Nobody needs the answer: what was stored was
 #: confirmed before.
@@ -73,7 +75,7 @@ class Connections(Commands):
         if command in OFFLINE:
             return
         if self._there is None:
-            raise ConnectionFailed("Not connected. Use: connect <host> [port]")
+            raise ConnectionFailed(NOT_CONNECTED)
         if self._there.remote.lost and not self._there.is_lent:
             # It was lost while nothing was asked, as servers end what is idle, and so nothing is lost with it.
             if job.line:
@@ -318,7 +320,9 @@ class Connections(Commands):
 
         Example: close
         """
-        host = self._server.host
+        if self._there is None:
+            raise ConnectionFailed(NOT_CONNECTED)
+        host = self._there.host
         await self._leave()
         self.note(f"Closed the connection to {host}.")
 
