@@ -17,7 +17,7 @@ from ftpsvc.credentials import Person
 from ftpsvc.journal import Journal
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.localdisk import LocalDisk
-from ftpsvc.model import NotLoggedIn
+from ftpsvc.model import ConnectionFailed, ServiceClosing, TransferError
 from ftpsvc.places import Here
 from ftpsvc.remote import Remote
 from ftpsvc.targets import Target
@@ -133,7 +133,9 @@ class Dialling:
         person = Remembered(self._person, self._secrets)
         try:
             return await connecting.connected(self._reactor, target, self._known, run, person)
-        except NotLoggedIn:
+        except (ConnectionFailed, ServiceClosing):
+            raise  # which says nothing of what was typed
+        except TransferError:
             person.forget()
             raise
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import support
 from support import result_of
 
-from ftpsvc import netrc
-from ftpsvc.assembly import Remembered
+from ftpsvc import connecting, netrc
+from ftpsvc.assembly import Dialling, Remembered
 from ftpsvc.credentials import COMMAND, PASSWORD, Login, login_for
-from ftpsvc.model import BadArgument, Denied, LocalFault, NotLoggedIn
+from ftpsvc.model import BadArgument, ConnectionFailed, Denied, LocalFault, NotLoggedIn, TransferError
 from ftpsvc.netrc import Known
+from ftpsvc.targets import Target
 
 SECRET = "sécret pw"
 
@@ -174,3 +176,21 @@ def test_what_was_wrong_for_one_login_is_forgotten_and_what_was_right_for_others
     for question in ("mia?", "bob?"):
         result_of(Remembered(person, secrets).secret(question))
     assert person.asked == ["mia?", "bob?", "bob?"]
+
+
+@pytest.mark.parametrize(("error", "times"), [(BadArgument, 2), (NotLoggedIn, 2), (ConnectionFailed, 1)])
+def test_what_can_not_be_a_password_is_asked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: type[TransferError], times: int
+) -> None:
+    async def connected(reactor: Any, target: Target, known: Any, run: Any, person: Somebody) -> None:
+        await person.secret("mia?")
+        raise error("no.")
+
+    monkeypatch.setattr(connecting, "connected", connected)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    person = Somebody("two\nlines")
+    dial = Dialling(support.make_clock(), person)
+    for _ in range(2):
+        with pytest.raises(error):
+            result_of(dial(Target("h")))
+    assert person.asked == ["mia?"] * times
