@@ -26,7 +26,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import DummyHistory, History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc import views
 from ftpsvc.console import Stopped
@@ -156,6 +156,8 @@ class Terminal:
         before, self._session = self._session, session
         try:
             return await Deferred.fromFuture(self._loop.create_task(_caught(prompt, at_ctrl_c)))
+        except asyncio.CancelledError:
+            raise CancelledError from None  # as whatever else is stopped says it, and not for a defect of ours
         finally:
             self._session = before
             # Each prompt takes the signal for itself and gives it back to nobody.

@@ -9,13 +9,19 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import nursery
 import pytest
 import support
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 from screens import DEADLINE, PROMPT, WHERE, Drawing, Screen, Server, environment, screen, server
 from streams import eventually
+from twisted.internet.defer import CancelledError, Deferred
 
 from ftpsvc import model
 from ftpsvc.terminal import MAX_HISTORY, LineHistory, Terminal
@@ -134,6 +140,27 @@ def test_a_server_that_went_away_is_noticed(screen: Screen, server: Server) -> N
 def test_a_signal_to_end_leaves_the_terminal_in_order(screen: Screen) -> None:
     screen.process.terminate()
     assert screen.ends() == 128 + signal.SIGTERM
+    assert "Traceback" not in screen._drawing.text
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda terminal: terminal.ask("Replace?", "yn"), lambda terminal: terminal.secret("?")]
+)
+def test_a_question_is_stopped_as_anything_else_is(
+    tmp_path: Path, ask: Callable[[Terminal], Coroutine[Any, Any, str]]
+) -> None:
+    loop = asyncio.new_event_loop()
+    terminal = Terminal(loop, tmp_path / "history")
+
+    async def stopped() -> None:
+        asking = Deferred.fromCoroutine(ask(terminal))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asking.asFuture(loop)
+
+    with create_pipe_input() as typed, create_app_session(typed, DummyOutput()), pytest.raises(CancelledError):
+        loop.run_until_complete(stopped())
+    loop.close()
 
 
 @pytest.mark.parametrize("size", range(1, 8))
