@@ -47,6 +47,9 @@ MAX_CLOSE = 3
 
 T = TypeVar("T")
 
+#: What the listing of something that is no folder is answered: by RFC 3659, section 7.2.1, that of a file with 501.
+_UNLISTED = (Unavailable, model.BadArgument)
+
 #: A server's reply, perhaps behind the path that it is about (`display.naming`). What looks like a code behind the code
 #: is a part of what it says, or of a name; in front of it a name is quoted, and has no spaces.
 _REPLY = re.compile(r"(?:.*?: )??([45][0-9]{2})\b")
@@ -95,7 +98,7 @@ class Place:
         path = self.path(typed)
         try:
             return [entry async for entry in self.storage.list(path)]
-        except (Unavailable, model.BadArgument) as error:  # RFC 3659, section 7.2.1: MLSD of a file is answered 501
+        except _UNLISTED as error:
             # What is no file is a folder, and why it can't be listed is the answer, not why it has no size.
             refusal = error if isinstance(error, Unavailable) else None
             entry = await self.entry(path, refusal)
@@ -130,7 +133,7 @@ class Place:
         except Unavailable:
             path = self.path(typed)
             folder, name = parent_and_name(path)
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(*_UNLISTED):
                 async with self._listing(folder) as listing:
                     async for entry in listing:
                         if entry.name == name and entry.kind is Kind.LINK:
@@ -252,7 +255,7 @@ class Place:
                     names.append(entry.name)
                     if len(names) >= MAX_LOOKED_THROUGH:
                         return None
-        except (Unavailable, model.BadArgument):  # 501 is what RFC 3659 has for a file in the place of a folder
+        except _UNLISTED:
             return None
         return names
 

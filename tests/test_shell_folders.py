@@ -122,6 +122,13 @@ def test_a_link_that_leads_nowhere_is_removed_by_its_name(desk: Desk) -> None:
     assert not list(desk.there.iterdir())
 
 
+def test_what_is_no_folder_has_nothing_in_it_to_be_removed(desk: Desk) -> None:
+    (desk.there / "file").touch()
+    assert desk.type("rm file/x none/x") == (
+        "rm: there is no folder /file (550).\nrm: there is no folder /none (550).\n"
+    )
+
+
 def test_what_a_server_hides_to_be_links_leads_nobody_round_in_a_circle(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
