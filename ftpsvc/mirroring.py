@@ -121,8 +121,9 @@ class Mirror:
         folders: list[Step] = []  # told at the end, as only then it is known which of them something stays in
         top, is_there = await self._tops()
         if not is_there:
-            above = self._target.top.rpartition("/")[0] or "/"
-            await self._through(lambda: self._target.storage.stat(above))  # where the run would make it
+            above = self._target.top.rpartition("/")[0] or "/"  # where the run would make it
+            if not (await self._through(lambda: self._target.storage.stat(above))).is_directory:
+                raise model.NotADirectory(f"{above} is a file, and only folders have trees.")
             step = Step(Do.MAKE, "", top)
             self.plan.add(step)
             yield step

@@ -138,11 +138,14 @@ def test_a_target_that_is_not_there_is_made(two: Two) -> None:
 
 
 @pytest.mark.parametrize("does", ["run", "dry_run"])
-def test_a_target_in_a_folder_that_is_not_there_is_refused(two: Two, does: str) -> None:
+def test_a_target_in_what_is_no_folder_is_refused(two: Two, does: str) -> None:
     (two.source / "no" / "sub").mkdir(parents=True)
-    with pytest.raises(TransferError):
-        getattr(two, does)(top="/no/sub")
-    assert content(two.target) == {}
+    for above in ({}, {"no": b"file"}):
+        for path, data in above.items():
+            write(two.target / path, data)
+        with pytest.raises(TransferError):
+            getattr(two, does)(top="/no/sub")
+        assert content(two.target) == above
 
 
 def test_a_target_that_is_made_is_as_private_as_its_source(two: Two) -> None:
