@@ -200,13 +200,11 @@ class Mirror:
                 self.report.skipped.add(step.path, step.why)
             else:
                 self.report.failed.add(step.path, step.why, step.cause)
-        except (ConnectionFailed, ServiceClosing):
-            raise  # the line has given up: that ends all
+        except (ConnectionFailed, ServiceClosing, CancelledError):
+            self._is_stopped = True  # the line has given up, or somebody has enough: that ends all
+            raise
         except TransferError as error:
             self.report.failed.add(step.path, display.reason(error), error)
-        except CancelledError:
-            self._is_stopped = True
-            raise
         finally:
             if step.do is Do.MAKE and (making := self._making.get(step.path)) and not making.called:
                 making.callback(False)  # it stays, so that what comes later for this folder sees it

@@ -57,17 +57,22 @@ def test_a_folder_that_cannot_be_made_is_told_with_what_is_in_it(disks: Two, mon
     assert dict(report.failed.first)["sub"] == "/sub: no."
 
 
-def test_what_is_stopped_has_not_failed(disks: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("end", [CancelledError(), model.ConnectionFailed("It was lost for good.")])
+def test_what_is_broken_off_has_not_failed(disks: Two, monkeypatch: pytest.MonkeyPatch, end: Exception) -> None:
     write(disks.source / "sub" / "deep" / "a")
+    making: Deferred[None] = Deferred()
 
     async def waiting(path: str) -> None:
-        await Deferred[None]()
+        await making
 
     monkeypatch.setattr(disks.target_storage, "make_dir", waiting)
     mirror = disks.mirror()
     running = support.start(mirror.run())
-    running.deferred.cancel()
-    with pytest.raises(CancelledError):
+    if isinstance(end, CancelledError):
+        running.deferred.cancel()
+    else:
+        making.errback(end)
+    with pytest.raises(type(end)):
         running.result()
     assert mirror.report.failed.first == []
 
