@@ -19,7 +19,7 @@ from ftpsvc.exchanges import Ask, Download, Exchange, Fetch, Upload
 from ftpsvc.frames import THEIRS, Incoming
 from ftpsvc.limits import FAREWELL_LIMIT
 from ftpsvc.linethenraw import LineThenRaw, why_no_tls
-from ftpsvc.model import ConnectionFailed, NoTLS, ProtocolViolation, TimedOut, TransferError
+from ftpsvc.model import ConnectionFailed, NoTLS, ProtocolViolation, ServiceClosing, TimedOut, TransferError
 from ftpsvc.wire import Command, Reply, ReplyReader, error_for, format_command
 
 #: How long the server may be silent, in seconds, while something is expected of it. Generous, because the answer to an
@@ -277,10 +277,10 @@ class ClientProtocol(LineThenRaw):
         assert self.lost is not None
         self._fail_all(self._farewell or self.lost)
 
-    def give_up(self, violation: ProtocolViolation) -> None:
-        """Nothing that the server says can be relied on any more."""
+    def give_up(self, why: ProtocolViolation | ServiceClosing) -> None:
+        """Nothing that the server says can be relied on any more, or it has said good-bye."""
         if self.lost is None:
-            self._fall(violation)
+            self._fall(why)
 
     def _fall(self, error: TransferError) -> None:
         """Give the connection up, for a cause that everybody who waits is to hear."""

@@ -205,7 +205,10 @@ class Remote:
 
     def _broken_promise(self, failure: Failure) -> None:
         """FEAT has MODE I, and the server refuses it: nobody knows what it makes of all that was sent behind that."""
-        self._protocol.give_up(ProtocolViolation(f"The server offers MODE I and has none: {failure.getErrorMessage()}"))
+        why = failure.value
+        if not isinstance(why, model.ServiceClosing):  # which is no word about MODE I
+            why = ProtocolViolation(f"The server offers MODE I and has none: {failure.getErrorMessage()}")
+        self._protocol.give_up(why)
 
     async def _protect_data(self, tls: ClientTLS) -> DataTLS:
         """Have TLS on data connections too (RFC 4217, section 9). Raises `Unprotected` if the server won't."""

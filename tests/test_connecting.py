@@ -23,7 +23,14 @@ from ftpsvc.clienttls import Protection, UnknownServer
 from ftpsvc.connecting import Target, target_of
 from ftpsvc.knownservers import KnownServers
 from ftpsvc.limits import Limits
-from ftpsvc.model import BadArgument, ConnectionFailed, NotLoggedIn, ProtocolViolation
+from ftpsvc.model import (
+    BadArgument,
+    ConnectionFailed,
+    NotLoggedIn,
+    ProtocolViolation,
+    ServiceClosing,
+    TransferError,
+)
 from ftpsvc.remote import Remote
 from ftpsvc.terminal import LineHistory
 from ftpsvc.tls import ServerTLS
@@ -304,7 +311,13 @@ def test_auth_goes_behind_feat_where_it_is_sent_in_any_case(tmp_path: Path) -> N
         began.result()
 
 
-def test_a_server_that_has_not_what_it_offers_is_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reply", "kind", "said"),
+    [("504 no", ProtocolViolation, "offers MODE I and has none"), ("421 Closing.", ServiceClosing, "^421 Closing")],
+)
+def test_a_server_that_has_not_what_it_offers_is_left(
+    tmp_path: Path, reply: str, kind: type[TransferError], said: str
+) -> None:
     meeting = Meeting(tmp_path)
     began = meeting.begin(Protection.NONE)
     meeting.say("220 x")
@@ -313,8 +326,8 @@ def test_a_server_that_has_not_what_it_offers_is_left(tmp_path: Path) -> None:
     support.start(remote.login())
     meeting.say("331 x", "230 x")
     looking = support.start(remote.stat("/pub"))
-    meeting.say("504 no")
-    with pytest.raises(ProtocolViolation, match="offers MODE I and has none"):
+    meeting.say(reply)
+    with pytest.raises(kind, match=said):
         looking.result()
     assert remote.lost is not None
 
