@@ -33,7 +33,7 @@ The map, in reading order:
 `companions`  what goes along with the service
 `monitor`     what is told of the server by HTTP: `metrics`, `lateness` of the reactor, `probing` of the storage
 `localdisk`   the default storage, with `oserrors`, `jail`, `diskentries`, `locks`, `parts`, `unnamed`, `commits`,
-              `diskfiles` and `steadyfiles`
+              `diskfiles`, `writing` and `steadyfiles`
 `objects`     object storage as a storage, by obstore: a package, with its own map
 `proxied`     where a connection comes from, also behind a proxy
 `tomllines`   TOML files that people write, with the line of each key; `wholefile`, how such files are read,

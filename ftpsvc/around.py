@@ -28,14 +28,15 @@ class Around:
         return await self._storage.open_read(path, offset)
 
     async def open_part(self, path: str, offset: int = 0) -> ReadFile:
-        if not isinstance(self._storage, KeepsParts):
-            raise model.NotFound(f"{path}: nothing is kept of it.")
-        return await self._storage.open_part(path, offset)
+        return await self._keeper(path).open_part(path, offset)
 
     async def open_begun(self, path: str) -> ReadFile:
+        return await self._keeper(path).open_begun(path)
+
+    def _keeper(self, path: str) -> KeepsParts:
         if not isinstance(self._storage, KeepsParts):
             raise model.NotFound(f"{path}: nothing is kept of it.")
-        return await self._storage.open_begun(path)
+        return self._storage
 
     def fetch(self, path: str) -> Awaitable[Whole]:
         return self._storage.fetch(path)

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from ftpsvc import model
 from ftpsvc.commits import Committer, PartFile, WholeFile, is_in_memory
-from ftpsvc.frames import Digest, digest_of, verified
+from ftpsvc.frames import digest_of, verified
 from ftpsvc.locks import Alone
 from ftpsvc.model import NO_FACTS, Entry, Facts, Stored, decode_name
 from ftpsvc.oserrors import domain_error
@@ -21,7 +21,6 @@ from ftpsvc.parts import (
     Start,
     apply_facts,
     close_both,
-    copy_start,
     find_start,
     known_part,
     leave_part,
@@ -29,20 +28,15 @@ from ftpsvc.parts import (
     open_part,
     remove_own_part,
     status_of_part,
-    write_all,
 )
 from ftpsvc.storage import Buffer
 from ftpsvc.threads import Run, close_behind, done_with
 from ftpsvc.unnamed import in_memory
+from ftpsvc.writing import Writing
 
-#: Up to this many bytes a read or write is done at once: a trip to a thread would cost more than it.
-AT_ONCE = 64 * 1024
-
-#: The same for a read of what the page cache has, which is known beforehand.
+#: Up to this many bytes of what the page cache has, which is known beforehand, are read at once: a trip to a thread
+#: would cost more than it.
 READ_AT_ONCE = 128 * 1024
-
-#: The same for a file system in memory, where only the processor's time counts.
-AT_ONCE_IN_MEMORY = 4 * 1024 * 1024
 
 #: Up to this many bytes of an upload are held in memory before they go to disk.
 HELD = 64 * 1024
@@ -110,59 +104,12 @@ def read_at_once(descriptor: int, device: int, size: int, offset: int) -> bytes 
     return bytes(buffer) if count == size else None
 
 
-class _Writing:
-    """Bytes on their way into a descriptor: in order, digested, and with one trip to a thread under way at most."""
-
-    def __init__(self, descriptor: int, run: Run) -> None:
-        self._descriptor = descriptor
-        self._run = run
-        # In memory nothing is waited for, and handing a megabyte to another processor costs more than writing it.
-        self._at_once = AT_ONCE_IN_MEMORY if is_in_memory(os.fstat(descriptor).st_dev) else AT_ONCE
-        self._digest = Digest()
-        self._job: Deferred[None] | None = None
-        self.size = 0
-
-    async def write(self, chunk: Buffer) -> None:
-        """Write a chunk, or leave it to a thread and return; then the next call waits for that. Raises `OSError`."""
-        await self.settle()
-        self.size += len(chunk)
-        if len(chunk) <= self._at_once:
-            self._write_out(chunk)
-        else:
-            self._job = self._run(self._write_out, chunk)
-
-    def _write_out(self, chunk: Buffer) -> None:
-        self._digest.update(chunk)
-        write_all(self._descriptor, chunk)
-
-    async def copy(self, directory: int, name: bytes, start: Start, size: int) -> None:
-        """Write the first bytes of another file, which are not digested. Raises `OSError`."""
-        self._job = self._run(copy_start, directory, name, start, self._descriptor, size)
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Wait until all is written. Raises the `OSError` of a write."""
-        if self._job is not None:
-            await done_with(self._job)
-            self._job = None
-
-    async def sync(self) -> None:
-        """Make durable what was written. An abort waits for it, and nobody finds the part locked. Raises `OSError`."""
-        await self.settle()
-        self._job = self._run(os.fsync, self._descriptor)
-        await self.settle()
-
-    async def finish(self, digest: str | None) -> str:
-        """Wait until all is written, and give its digest. Raises `Damaged` if it should have been another."""
-        await self.settle()
-        return verified(self._digest.hexdigest(), digest)
-
-
 class DiskWriteFile:
     """The `WriteFile` that becomes, or replaces, `name` in a directory whose descriptor it owns.
 
-    Up to `HELD` bytes are kept in memory: a small file is written, synced and renamed at once where the committer can.
-    The part of a larger one comes into being when they are exceeded. What never begins leaves nothing behind.
+    Up to `HELD` bytes are kept in memory, so that a small file is written, synced and renamed in one go, wherever the
+    committer does that. The part of a larger one comes into being when they are exceeded. Either way a transfer that
+    never begins leaves nothing behind.
     """
 
     def __init__(
@@ -190,13 +137,14 @@ class DiskWriteFile:
         self._start: Start | None = None
         self._file = -1
         self._part = b""
-        self._writing: _Writing | None = None
+        self._writing: Writing | None = None
         self._is_committing = False
 
     async def resume(self, offset: int) -> None:
         """Begin with `offset` bytes that are here: of the file itself, or of the part of an earlier attempt.
 
-        The file wins if it has exactly that many: its size is what any client can ask for. Raises `BadOffset`.
+        The file wins if it has exactly that many, because its size is what any client can ask for; a part is known only
+        to those who left it. Raises `BadOffset`.
         """
         left = status_of_part(self._directory, self._name, self._owner)
         self._start = find_start(self._directory, self._name, offset, left)
@@ -216,7 +164,7 @@ class DiskWriteFile:
                 leave_part(self._file, self._part, self._directory, known_part(self._name, self._owner))
                 self._part = b""  # somebody else may go on from it
             raise model.Busy(f"{decode_name(self._name)} was written to by others meanwhile. Try again.")
-        self._writing = _Writing(self._file, self._run)
+        self._writing = Writing(self._file, self._run)
         if start.is_part:
             os.ftruncate(self._file, self._offset)
             os.lseek(self._file, self._offset, os.SEEK_SET)
@@ -236,7 +184,7 @@ class DiskWriteFile:
             return
         if self._open_part():
             os.ftruncate(self._file, 0)
-        self._writing = _Writing(self._file, self._run)
+        self._writing = Writing(self._file, self._run)
         held, self._held = self._held, b""
         await self._writing.write(held)
 
@@ -251,14 +199,14 @@ class DiskWriteFile:
             assert self._writing is not None
             await self._writing.write(chunk)
         except OSError as error:
-            raise domain_error(error, decode_name(self._name)) from error
+            raise self._failure(error) from error
 
     async def sync(self) -> None:
         if self._writing is not None and not self._committer.is_quick(self._file):
             try:
                 await self._writing.sync()
             except OSError as error:
-                raise domain_error(error, decode_name(self._name)) from error
+                raise self._failure(error) from error
 
     async def opened_part(self, digest: str | None = None) -> int:
         try:
@@ -270,7 +218,7 @@ class DiskWriteFile:
             await self._writing.finish(digest)
             return open_again(self._file, self._part, self._directory)
         except OSError as error:
-            raise domain_error(error, decode_name(self._name)) from error
+            raise self._failure(error) from error
 
     async def commit(self, facts: Facts = NO_FACTS, digest: str | None = None) -> Stored:
         mode = self._mode if facts.mode is None else facts.mode
@@ -291,14 +239,15 @@ class DiskWriteFile:
         except BaseException as error:
             await self.abort()
             if isinstance(error, OSError):
-                raise domain_error(error, decode_name(self._name)) from error
+                raise self._failure(error) from error
             raise
         return Stored(finished.size, found)
 
     async def _put_in_place(self, finished: WholeFile | PartFile) -> None:
         """Wait for the commit. It ends in good order even if the one who waits for it goes away."""
         if self._committer.is_quick(self._directory, finished.size):
-            if not isinstance(finished, WholeFile) or self._replaces or not self._committer.create_now(finished):
+            is_new = isinstance(finished, WholeFile) and not self._replaces and self._committer.create_now(finished)
+            if not is_new:
                 self._committer.commit_now(finished)
             return
         done = self._committer.commit(finished)
@@ -333,6 +282,9 @@ class DiskWriteFile:
         file, directory, self._file, self._directory = self._file, self._directory, -1, -1
         close_both(file, directory)
 
+    def _failure(self, error: OSError) -> model.TransferError:
+        return domain_error(error, decode_name(self._name))
+
 
 class DiskAppendFile:
     """The `WriteFile` that adds to a file in place (APPE); an abort cuts it back to what it was."""
@@ -342,7 +294,7 @@ class DiskAppendFile:
         flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         self._file = os.open(name, flags, dir_fd=directory)
         try:
-            self._writing = _Writing(self._file, run)
+            self._writing = Writing(self._file, run)
             # Two at once would cut off each other's bytes: the second is told to come back (EAGAIN).
             self._alone = Alone(self._file)
         except OSError:

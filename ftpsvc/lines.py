@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from ftpsvc.model import ConnectionFailed, ServiceClosing
+
 T = TypeVar("T")
+
+#: What a line raises when it has given up. That ends all of a tree; any other error is about one name.
+GIVEN_UP = (ConnectionFailed, ServiceClosing)
 
 
 class Line(Protocol):

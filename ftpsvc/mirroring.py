@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 
 from ftpsvc import display, model
 from ftpsvc.copying import copy_known
-from ftpsvc.lines import UNBREAKABLE, Line
-from ftpsvc.model import ConnectionFailed, Entry, Facts, ServiceClosing, Stored, TransferError
+from ftpsvc.lines import GIVEN_UP, UNBREAKABLE, Line
+from ftpsvc.model import Entry, Facts, Stored, TransferError
 from ftpsvc.parallel import Room, for_each
 from ftpsvc.plans import Plan
 from ftpsvc.removing import listed, remove
@@ -200,8 +200,8 @@ class Mirror:
                 self.report.skipped.add(step.path, step.why)
             else:
                 self.report.failed.add(step.path, step.why, step.cause)
-        except (ConnectionFailed, ServiceClosing, CancelledError):
-            self._is_stopped = True  # the line has given up, or somebody has enough: that ends all
+        except (*GIVEN_UP, CancelledError):
+            self._is_stopped = True  # or somebody has enough: that ends all
             raise
         except TransferError as error:
             self.report.failed.add(step.path, display.reason(error), error)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from ftpsvc import display, model
-from ftpsvc.lines import Line
-from ftpsvc.model import ConnectionFailed, ServiceClosing, TransferError
+from ftpsvc.lines import GIVEN_UP, Line
+from ftpsvc.model import TransferError
 from ftpsvc.parallel import each, for_each
 from ftpsvc.plans import Removals, is_within
 from ftpsvc.reports import Report
@@ -52,7 +52,7 @@ async def _unlink_folders(removals: Removals, tree: Side, line: Line, report: Re
             if not await is_extra(path):
                 return  # which is said when its turn as a folder comes, as is all that goes wrong
             await line.through(lambda: tree.storage.remove(tree.at(path)))
-        except (ConnectionFailed, ServiceClosing):
+        except GIVEN_UP:
             raise
         except TransferError:
             return
@@ -80,7 +80,7 @@ async def _removed(
             )
             return
         await line.through(lambda: remove(tree.at(path)))
-    except (ConnectionFailed, ServiceClosing):
+    except GIVEN_UP:
         raise
     except TransferError as error:
         if not await _is_gone(path, tree, line):
@@ -95,7 +95,7 @@ async def _is_gone(path: str, tree: Side, line: Line) -> bool:
         await line.through(lambda: tree.storage.stat(tree.at(path)))
     except model.Unavailable:
         return True
-    except (ConnectionFailed, ServiceClosing):
+    except GIVEN_UP:
         raise
     except TransferError:
         pass  # as with a name that is too long: nobody can tell

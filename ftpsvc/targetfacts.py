@@ -6,8 +6,8 @@ import contextlib
 from itertools import groupby
 
 from ftpsvc import display, model
-from ftpsvc.lines import Line
-from ftpsvc.model import ConnectionFailed, Facts, ServiceClosing, TransferError
+from ftpsvc.lines import GIVEN_UP, Line
+from ftpsvc.model import Facts, TransferError
 from ftpsvc.parallel import each, for_each
 from ftpsvc.removing import CHANGES_AT_ONCE
 from ftpsvc.reports import Report
@@ -73,7 +73,7 @@ class TargetFacts:
         try:
             with contextlib.suppress(*_NO_MATTER):
                 await self.set(*folder)
-        except (ConnectionFailed, ServiceClosing):
+        except GIVEN_UP:
             raise
         except TransferError as error:
             self._report.failed.add(folder[0], display.reason(error), error)

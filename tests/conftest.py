@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from twisted.internet import reactor
 from twisted.logger import LogLevel, globalLogPublisher
 
-from ftpsvc import commits, diskfiles
+from ftpsvc import commits, diskfiles, writing
 
 settings.register_profile(
     "suite",
@@ -70,7 +70,7 @@ def programs_are_born() -> Iterator[None]:
 def folders_are_on_a_disk() -> Iterator[None]:
     """Wherever temporary files are: in memory nothing is waited for, and tests look at what is done meanwhile."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (commits, diskfiles):
+        for module in (commits, diskfiles, writing):
             patch.setattr(module, "is_in_memory", lambda device: False)
         yield
 

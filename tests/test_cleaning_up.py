@@ -16,7 +16,7 @@ import pytest
 import support
 from support import ByHand, Conversation, result_of, start
 
-from ftpsvc import diskfiles, locks, model
+from ftpsvc import diskfiles, locks, model, writing
 from ftpsvc.model import PART_PREFIX
 from ftpsvc.threads import few_at_once
 
@@ -31,7 +31,7 @@ def jobs() -> ByHand:
 @pytest.fixture
 def talk(tmp_path: Path, jobs: ByHand, monkeypatch: pytest.MonkeyPatch) -> Conversation:
     """With somebody whose uploads all wait for a thread."""
-    monkeypatch.setattr(diskfiles, "AT_ONCE", 0)
+    monkeypatch.setattr(writing, "AT_ONCE", 0)
     (tmp_path / "file").write_bytes(b"before")
     return Conversation(support.local_disk(tmp_path, few_at_once(jobs, 1)), cut=lambda: 1 << 20).log_in()
 

@@ -8,7 +8,7 @@ import pytest
 import support
 from support import Conversation, frames
 
-from ftpsvc import diskfiles
+from ftpsvc import diskfiles, writing
 from ftpsvc.limits import Limits
 
 
@@ -138,7 +138,7 @@ def test_whom_the_disk_has_kept_waiting_has_all_the_time_there_is_from_then_on(
 ) -> None:
     (tmp_path / "old").write_bytes(bytes(100_000))
     monkeypatch.setattr(diskfiles, "read_at_once", lambda *_: None)
-    monkeypatch.setattr(diskfiles, "AT_ONCE_IN_MEMORY", 0)
+    monkeypatch.setattr(writing, "AT_ONCE_IN_MEMORY", 0)
     run = support.by_hand()
     limits = Limits(delay=0, idle=10)
     talk = Conversation(support.local_disk(tmp_path, run), run, limits, cut=lambda: 1 << 18).log_in()
